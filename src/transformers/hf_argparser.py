@@ -1,0 +1,358 @@
+"""Dataclasses as command lines: every field becomes a flag, every flag comes back as a field.
+
+``HfArgumentParser((ModelArguments, TrainingArguments)).parse_args_into_dataclasses()`` gives one object per class.
+The only argument may also be a JSON file. What people mistype is answered in one line that names the nearest flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import shlex
+import sys
+import types
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentDefaultsHelpFormatter,
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    _ArgumentGroup,
+)
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+__all__ = ["HfArgumentParser", "string_to_bool"]
+
+_TRUE = frozenset({"yes", "true", "t", "y", "1"})
+_FALSE = frozenset({"no", "false", "f", "n", "0"})
+
+
+def string_to_bool(v: bool | str) -> bool:
+    """Read a truth value as people type it.
+
+    Args:
+        v: ``yes/true/t/y/1`` or ``no/false/f/n/0`` in any case, or a bool, which is given back.
+
+    Raises:
+        ArgumentTypeError: If it is none of these.
+    """
+    if isinstance(v, bool):
+        return v
+    word = v.strip().lower()
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    raise ArgumentTypeError(f"{v!r} is not a truth value; write one of true, false, yes, no, 1, 0")
+
+
+class _FlagHelpFormatter(ArgumentDefaultsHelpFormatter):
+    """Shows a default only where there is one to speak of."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        if action.required:
+            return f"{action.help} (required)"
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class HfArgumentParser(ArgumentParser):
+    """An ``ArgumentParser`` whose flags are the fields of dataclasses, one help group per class.
+
+    Flags may be written with underscores or hyphens (``--learning_rate``, ``--learning-rate``); they are not
+    abbreviated. A field's ``metadata`` may hold ``help``, ``choices`` and ``aliases`` (further flags). A class may
+    list older names of its fields in ``_aliases``: they are flags too. A bool field that is true by default gets
+    ``--no_<name>`` beside ``--<name>``.
+
+    Args:
+        dataclass_types: The dataclass, or several of them.
+        **kwargs: What ``argparse.ArgumentParser`` takes.
+    """
+
+    dataclass_types: list[type]
+
+    def __init__(self, dataclass_types: type | Iterable[type], **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", _FlagHelpFormatter)
+        kwargs.setdefault("usage", "%(prog)s --<flag> <value> ...   or   %(prog)s <flags>.json")
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(**kwargs)
+        self.dataclass_types = [dataclass_types] if isinstance(dataclass_types, type) else list(dataclass_types)
+        for dtype in self.dataclass_types:
+            self._add_dataclass_arguments(dtype)
+
+    def parse_args_into_dataclasses(
+        self,
+        args: Sequence[str] | None = None,
+        return_remaining_strings: bool = False,
+        look_for_args_file: bool = True,
+        args_filename: str | None = None,
+    ) -> tuple[Any, ...]:
+        """Parse a command line into one object per dataclass.
+
+        Args:
+            args: The words of the command line; those of the process by default. A single word that ends in
+                ``.json`` names a file to read instead.
+            return_remaining_strings: Give unknown words back as a last list, instead of stopping.
+            look_for_args_file: Read flags from ``<script>.args``, if it lies beside the script; the command line wins.
+            args_filename: A file to read such flags from instead.
+
+        Returns:
+            The objects in the order of the classes; then a namespace, if arguments were added by ``add_argument``;
+            then the unknown words, if asked for.
+
+        Raises:
+            SystemExit: With code 2 and one line on standard error, if a flag or value cannot be used.
+        """
+        words = list(sys.argv[1:] if args is None else args)
+        if len(words) == 1 and words[0].endswith(".json"):
+            return self.parse_json_file(words[0])
+        words = self._words_of_args_file(look_for_args_file, args_filename) + words
+        namespace, remaining = self.parse_known_args([self._with_underscores(word) for word in words])
+        if remaining and not return_remaining_strings:
+            self.error(self._describe_unknown_words(remaining))
+        outputs: list[Any] = [self._build_from_namespace(dtype, namespace) for dtype in self.dataclass_types]
+        if vars(namespace):
+            outputs.append(namespace)
+        if return_remaining_strings:
+            outputs.append(remaining)
+        return tuple(outputs)
+
+    def parse_json_file(self, json_file: str | Path, allow_extra_keys: bool = False) -> tuple[Any, ...]:
+        """Read a JSON object whose keys are the fields of all the classes together.
+
+        Args:
+            json_file: Path of the file.
+            allow_extra_keys: Pass over keys that are no field of any class.
+
+        Returns:
+            One object per dataclass.
+
+        Raises:
+            SystemExit: With code 2 and one line on standard error, if the file or something in it cannot be used.
+        """
+        try:
+            values = json.loads(Path(json_file).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            self.error(f"cannot read the arguments from '{json_file}': {error}")
+        if not isinstance(values, dict):
+            self.error(f"'{json_file}' must hold one JSON object of arguments, not a {type(values).__name__}.")
+        try:
+            return self.parse_dict(values, allow_extra_keys=allow_extra_keys)
+        except ValueError as error:
+            self.error(f"in '{json_file}': {error}")
+
+    def parse_dict(self, args: Mapping[str, Any], allow_extra_keys: bool = False) -> tuple[Any, ...]:
+        """Build the objects from a dict whose keys are the fields of all the classes together.
+
+        Args:
+            args: Field name to value; text is read like a flag's value where the field is a number or truth value.
+            allow_extra_keys: Pass over keys that are no field of any class.
+
+        Returns:
+            One object per dataclass.
+
+        Raises:
+            ValueError: If a key is unknown, a required one is missing, or a value cannot be used.
+        """
+        known = [name for dtype in self.dataclass_types for name in _accepted_names(dtype)]
+        unknown = [key for key in args if key not in known]
+        if unknown and not allow_extra_keys:
+            raise ValueError("; ".join(f"unknown key '{key}'{_did_you_mean(key, known)}" for key in unknown) + ".")
+        return tuple(_build_from_dict(dtype, args) for dtype in self.dataclass_types)
+
+    def error(self, message: str) -> NoReturn:
+        """Stop with one line on standard error and exit code 2."""
+        line = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {line}\n")
+
+    def _add_dataclass_arguments(self, dtype: type) -> None:
+        doc = cleandoc(dtype.__doc__ or "")
+        generated = doc.startswith(f"{dtype.__name__}(")  # what @dataclass writes where there is no docstring
+        group = self.add_argument_group(dtype.__name__, None if generated else doc.split("\n\n")[0])
+        hints = _type_hints(dtype)
+        for field in _init_fields(dtype):
+            _add_field(group, field, hints[field.name], _flag_aliases(dtype, field))
+
+    def _with_underscores(self, word: str) -> str:
+        """Turn ``--some-flag=x`` into ``--some_flag=x`` where only the latter is known."""
+        flag, equals, value = word.partition("=")
+        underscored = "--" + flag[2:].replace("-", "_")
+        if flag.startswith("--") and flag not in self._option_string_actions:
+            return underscored + equals + value if underscored in self._option_string_actions else word
+        return word
+
+    def _words_of_args_file(self, look: bool, filename: str | None) -> list[str]:
+        if filename is None and not (look and sys.argv and sys.argv[0]):
+            return []
+        path = Path(filename) if filename else Path(sys.argv[0]).with_suffix(".args")
+        if not path.is_file():
+            if filename:
+                self.error(f"the file of arguments '{path}' does not exist.")
+            return []
+        return shlex.split(path.read_text(encoding="utf-8"), comments=True)
+
+    def _describe_unknown_words(self, words: list[str]) -> str:
+        flags = [flag.lstrip("-") for flag in self._option_string_actions if flag.startswith("--")]
+        parts = []
+        for word in words:
+            name = word.split("=")[0]
+            if name.startswith("--"):
+                parts.append(f"unknown flag {name}{_did_you_mean(name[2:].replace('-', '_'), flags, '--')}")
+        if not parts:
+            parts = [f"unexpected argument '{word}'" for word in words]
+        return "; ".join(parts) + " (--help lists all)"
+
+    def _build_from_namespace(self, dtype: type, namespace: Namespace) -> Any:
+        names = [field.name for field in _init_fields(dtype)]
+        values = {name: getattr(namespace, name) for name in names}
+        for name in names:
+            delattr(namespace, name)
+        try:
+            return dtype(**values)
+        except ValueError as error:
+            self.error(str(error))
+
+
+def _init_fields(dtype: type) -> list[dataclasses.Field[Any]]:
+    if not dataclasses.is_dataclass(dtype):
+        raise TypeError(f"HfArgumentParser takes dataclasses; {dtype!r} is none. Is the @dataclass above it missing?")
+    return [field for field in dataclasses.fields(dtype) if field.init]
+
+
+def _type_hints(dtype: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(dtype)
+    except NameError as error:
+        raise RuntimeError(
+            f"The type hints of {dtype.__name__} cannot be resolved ({error}). Define it at the top of a module."
+        ) from error
+
+
+def _flag_aliases(dtype: type, field: dataclasses.Field[Any]) -> list[str]:
+    """Give the further flags of a field: its metadata's, and its older names."""
+    aliases = field.metadata.get("aliases", [])
+    older: Mapping[str, str] = getattr(dtype, "_aliases", {})
+    named = [aliases] if isinstance(aliases, str) else list(aliases)
+    return named + [f"--{alias}" for alias, name in older.items() if name == field.name]
+
+
+def _accepted_names(dtype: type) -> list[str]:
+    return [field.name for field in _init_fields(dtype)] + list(getattr(dtype, "_aliases", {}))
+
+
+def _did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(prefix + match for match in dict.fromkeys(close))}?" if close else ""
+
+
+def _add_field(group: _ArgumentGroup, field: dataclasses.Field[Any], hint: Any, aliases: list[str]) -> None:
+    """Add the flag of one field to its class's group."""
+    options: dict[str, Any] = {"help": field.metadata.get("help", " ")}  # a blank help still shows the default
+    if field.metadata.get("choices") is not None:
+        options["choices"] = list(field.metadata["choices"])
+    options |= _value_options(hint, options.get("choices"))
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if default is dataclasses.MISSING:
+        options["required"] = True
+    else:
+        options["default"] = default.value if isinstance(default, Enum) else default
+    group.add_argument(f"--{field.name}", *aliases, dest=field.name, **options)
+    if _bare(hint) is bool and default is True:
+        negative = f"turn --{field.name} off"
+        group.add_argument(
+            f"--no_{field.name}", action=_StoreFalse, dest=field.name, default=SUPPRESS, nargs=0, help=negative
+        )
+
+
+class _StoreFalse(Action):
+    """``--no_x``: stores False, and leaves the default of ``--x`` alone."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, False)
+
+
+def _value_options(hint: Any, choices: list[Any] | None) -> dict[str, Any]:
+    """Give argparse's ``type``, ``nargs`` and ``choices`` for a field's type."""
+    kind = _bare(hint)
+    if kind is bool:
+        return {"type": string_to_bool, "nargs": "?", "const": True, "metavar": "BOOL"}
+    if get_origin(kind) in (list, tuple) or kind is list:
+        inner = get_args(kind)
+        return {**_value_options(inner[0] if inner else str, choices), "nargs": "+"}
+    allowed = choices or _choices_of(kind)
+    if allowed is not None:
+        return {"type": _choice_reader(allowed), "choices": allowed}
+    return {"type": _reader(kind), "metavar": getattr(kind, "__name__", "VALUE").upper()}
+
+
+def _bare(hint: Any) -> Any:
+    """Take ``None`` off a type, and the text off a union with text (``dict | str`` is a dict written as text)."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return hint
+    members = [member for member in get_args(hint) if member is not type(None)]
+    if len(members) > 1:
+        others = [member for member in members if member is not str]
+        members = [str] if len(others) > 1 else others
+    return members[0]
+
+
+def _choices_of(kind: Any) -> list[Any] | None:
+    if get_origin(kind) is Literal:
+        return [value for value in get_args(kind) if value is not None]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [member.value for member in kind]
+    return None
+
+
+def _choice_reader(allowed: Sequence[Any]) -> Callable[[str], Any]:
+    """Turn a typed word into the choice that it spells; any other word is left for argparse to refuse."""
+    spelled = {str(value): value for value in allowed}
+    return lambda word: spelled.get(word, word)
+
+
+def _reader(kind: Any) -> Callable[[str], Any]:
+    if kind is dict or get_origin(kind) is dict:
+        return _json_object
+    return kind if kind in (int, float) else str
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"{text!r} is not a JSON object; write for example '{{\"name\": 1}}'")
+    return value
+
+
+def _build_from_dict(dtype: type, args: Mapping[str, Any]) -> Any:
+    hints = _type_hints(dtype)
+    aliases: Mapping[str, str] = getattr(dtype, "_aliases", {})
+    values = {}
+    for name in _accepted_names(dtype):
+        if name in args:
+            values[name] = _checked(name, args[name], hints[aliases.get(name, name)])
+    required = [
+        field.name
+        for field in _init_fields(dtype)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ValueError(f"missing: {', '.join(missing)} (needed by {dtype.__name__}).")
+    return dtype(**values)
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """Read text where the field is no text, and refuse text that does not fit."""
+    kind = _bare(hint)
+    if not isinstance(value, str) or kind not in (int, float, bool):
+        return value
+    try:
+        return string_to_bool(value) if kind is bool else kind(value)
+    except (ValueError, ArgumentTypeError) as error:
+        raise ValueError(f"'{name}' is {value!r}, which is not a {kind.__name__}.") from error

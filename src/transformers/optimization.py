@@ -1,0 +1,238 @@
+"""Optimizers and learning-rate schedules: which parameters decay, and how the rate moves over the steps.
+
+A schedule is a factor on the optimizer's initial learning rate as a function of the step: a straight rise from 0 over
+the warm-up, then the shape that gives the schedule its name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from .trainer_utils import SchedulerType
+
+__all__ = [
+    "AdamW",
+    "get_constant_schedule",
+    "get_constant_schedule_with_warmup",
+    "get_cosine_schedule_with_warmup",
+    "get_cosine_with_hard_restarts_schedule_with_warmup",
+    "get_linear_schedule_with_warmup",
+    "get_parameter_groups",
+    "get_polynomial_decay_schedule_with_warmup",
+    "get_scheduler",
+]
+
+
+class AdamW(torch.optim.AdamW):
+    """PyTorch's AdamW with the defaults that the name had in Transformers 4.4.2.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        betas: Decay of the running means of the gradient and of its square.
+        eps: Added to the denominator.
+        weight_decay: Decoupled weight decay.
+        correct_bias: Must be True: the variant without bias correction is not offered.
+
+    Raises:
+        ValueError: If ``correct_bias`` is False.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        correct_bias: bool = True,
+    ) -> None:
+        if not correct_bias:
+            raise ValueError("AdamW without bias correction is not offered; leave correct_bias at True.")
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def get_parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the trainable parameters into those that decay and those that do not.
+
+    Biases and every parameter of a normalisation layer (by class, or by a name such as ``LayerNorm``) do not decay.
+
+    Args:
+        model: The model.
+        weight_decay: The decay of the first group.
+
+    Returns:
+        Two groups, the decaying one first, each with the names of its parameters under ``param_names``. An empty
+        group stays, so that the layout of the optimizer's state does not depend on the model.
+    """
+    decaying = set(decaying_parameter_names(model))
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = []
+    for decays in (True, False):
+        chosen = [(name, parameter) for name, parameter in named if (name in decaying) is decays]
+        groups.append(
+            {
+                "params": [parameter for _, parameter in chosen],
+                "weight_decay": weight_decay if decays else 0.0,
+                "param_names": [name for name, _ in chosen],
+            }
+        )
+    return groups
+
+
+def decaying_parameter_names(model: nn.Module) -> list[str]:
+    """Name the parameters that weight decay applies to: all but biases and normalisation layers'."""
+    names = []
+    for module_name, module in model.named_modules():
+        if _is_normalisation(module_name, module):
+            continue
+        prefix = f"{module_name}." if module_name else ""
+        names += [prefix + name for name, _ in module.named_parameters(recurse=False) if not name.endswith("bias")]
+    return names
+
+
+def _is_normalisation(name: str, module: nn.Module) -> bool:
+    last = name.rsplit(".", 1)[-1].lower()
+    return "norm" in type(module).__name__.lower() or last in ("layernorm", "layer_norm")
+
+
+def get_constant_schedule(optimizer: Optimizer, last_epoch: int = -1) -> LambdaLR:
+    """Keep the learning rate where it is."""
+    return LambdaLR(optimizer, partial(_factor, warmup=0, after=_stay), last_epoch)
+
+
+def get_constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, last_epoch: int = -1) -> LambdaLR:
+    """Rise to the learning rate over ``num_warmup_steps``, then keep it."""
+    return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=_stay), last_epoch)
+
+
+def get_linear_schedule_with_warmup(
+    optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, last_epoch: int = -1
+) -> LambdaLR:
+    """Rise over the warm-up, then fall in a straight line to 0 at ``num_training_steps``."""
+    after = partial(_line, warmup=num_warmup_steps, total=num_training_steps)
+    return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
+
+
+def get_cosine_schedule_with_warmup(
+    optimizer: Optimizer,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    num_cycles: float = 0.5,
+    last_epoch: int = -1,
+) -> LambdaLR:
+    """Rise over the warm-up, then follow ``num_cycles`` waves of a cosine (half a wave: down to 0 at the end)."""
+    after = partial(_cosine, warmup=num_warmup_steps, total=num_training_steps, cycles=num_cycles)
+    return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
+
+
+def get_cosine_with_hard_restarts_schedule_with_warmup(
+    optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, num_cycles: int = 1, last_epoch: int = -1
+) -> LambdaLR:
+    """Rise over the warm-up, then fall along half a cosine ``num_cycles`` times, back at the top each time."""
+    after = partial(_restarts, warmup=num_warmup_steps, total=num_training_steps, cycles=num_cycles)
+    return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
+
+
+def get_polynomial_decay_schedule_with_warmup(
+    optimizer: Optimizer,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    lr_end: float = 1e-7,
+    power: float = 1.0,
+    last_epoch: int = -1,
+) -> LambdaLR:
+    """Rise over the warm-up, then fall as a power of the steps left, to ``lr_end`` at ``num_training_steps``.
+
+    Raises:
+        ValueError: If ``lr_end`` is not below the optimizer's learning rate.
+    """
+    start = optimizer.defaults["lr"]
+    if not start > lr_end:
+        raise ValueError(f"lr_end ({lr_end}) must be below the optimizer's learning rate ({start}).")
+    floor = lr_end / start
+    after = partial(_power, warmup=num_warmup_steps, total=num_training_steps, floor=floor, power=power)
+    return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
+
+
+def get_scheduler(
+    name: str | SchedulerType,
+    optimizer: Optimizer,
+    num_warmup_steps: int | None = None,
+    num_training_steps: int | None = None,
+    scheduler_specific_kwargs: dict[str, Any] | None = None,
+) -> LambdaLR:
+    """Build a schedule by its name.
+
+    Args:
+        name: One of ``SchedulerType``.
+        optimizer: The optimizer whose learning rate it moves.
+        num_warmup_steps: Steps of the rise; not needed by ``constant``.
+        num_training_steps: Steps altogether; not needed by the two constant ones.
+        scheduler_specific_kwargs: Further arguments of that schedule's function, such as ``num_cycles`` or ``power``.
+
+    Raises:
+        ValueError: If the name is unknown or a number of steps that the schedule needs is missing.
+    """
+    kind = SchedulerType(name)
+    extra = scheduler_specific_kwargs or {}
+    if kind is SchedulerType.CONSTANT:
+        return get_constant_schedule(optimizer, **extra)
+    if num_warmup_steps is None:
+        raise ValueError(f"The schedule '{kind.value}' needs num_warmup_steps.")
+    if kind is SchedulerType.CONSTANT_WITH_WARMUP:
+        return get_constant_schedule_with_warmup(optimizer, num_warmup_steps, **extra)
+    if num_training_steps is None:
+        raise ValueError(f"The schedule '{kind.value}' needs num_training_steps.")
+    return _FALLING[kind](optimizer, num_warmup_steps, num_training_steps, **extra)
+
+
+_FALLING: dict[SchedulerType, Callable[..., LambdaLR]] = {
+    SchedulerType.LINEAR: get_linear_schedule_with_warmup,
+    SchedulerType.COSINE: get_cosine_schedule_with_warmup,
+    SchedulerType.COSINE_WITH_RESTARTS: get_cosine_with_hard_restarts_schedule_with_warmup,
+    SchedulerType.POLYNOMIAL: get_polynomial_decay_schedule_with_warmup,
+}
+
+
+def _factor(step: int, *, warmup: int, after: Callable[[int], float]) -> float:
+    """Give the factor on the learning rate: a straight rise below ``warmup``, ``after(step)`` from there on."""
+    return step / max(1, warmup) if step < warmup else after(step)
+
+
+def _progress(step: int, warmup: int, total: int) -> float:
+    """Give how much of the way from the end of the warm-up to the last step is done, 0 to 1 (and beyond)."""
+    return (step - warmup) / max(1, total - warmup)
+
+
+def _stay(step: int) -> float:
+    return 1.0
+
+
+def _line(step: int, *, warmup: int, total: int) -> float:
+    return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def _cosine(step: int, *, warmup: int, total: int, cycles: float) -> float:
+    return max(0.0, 0.5 * (1 + math.cos(2 * math.pi * cycles * _progress(step, warmup, total))))
+
+
+def _restarts(step: int, *, warmup: int, total: int, cycles: int) -> float:
+    progress = _progress(step, warmup, total)
+    if progress >= 1:
+        return 0.0
+    return max(0.0, 0.5 * (1 + math.cos(math.pi * (cycles * progress % 1))))
+
+
+def _power(step: int, *, warmup: int, total: int, floor: float, power: float) -> float:
+    if step > total:
+        return floor
+    return (1 - floor) * (1 - _progress(step, warmup, total)) ** power + floor

@@ -1,0 +1,246 @@
+"""Small types and helpers around training: seeds, what evaluation returns, speed and memory figures, file names."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .utils.generic import ExplicitEnum
+
+__all__ = [
+    "EvalLoopOutput",
+    "EvalPrediction",
+    "EvaluationStrategy",
+    "IntervalStrategy",
+    "PredictionOutput",
+    "SchedulerType",
+    "TrainOutput",
+    "TrainerMemoryTracker",
+    "default_compute_objective",
+    "denumpify_detensorize",
+    "get_last_checkpoint",
+    "is_main_process",
+    "set_seed",
+    "speed_metrics",
+    "total_processes_number",
+]
+
+PREFIX_CHECKPOINT_DIR = "checkpoint"
+
+Arrays = Any  # np.ndarray, or tuples, lists and dicts of them, as the model's outputs are nested
+
+
+class IntervalStrategy(ExplicitEnum):
+    """When something happens during training: never, every so many steps, or at the end of every epoch."""
+
+    NO = "no"
+    STEPS = "steps"
+    EPOCH = "epoch"
+
+
+class EvaluationStrategy(ExplicitEnum):
+    """The older name of ``IntervalStrategy``; the members are equal."""
+
+    NO = "no"
+    STEPS = "steps"
+    EPOCH = "epoch"
+
+
+class SchedulerType(ExplicitEnum):
+    """The learning-rate schedules that ``get_scheduler`` knows."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+    COSINE_WITH_RESTARTS = "cosine_with_restarts"
+    POLYNOMIAL = "polynomial"
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+
+
+class EvalPrediction:
+    """What ``compute_metrics`` is called with; unpacks as ``predictions, label_ids = prediction``.
+
+    Attributes:
+        predictions: The model's logits, (examples, ...), or a tuple of arrays where it returns several outputs.
+        label_ids: The labels, (examples, ...), or a tuple where there are several label names.
+        inputs: The ``input_ids``, if they were asked for; else None.
+        losses: The loss of every example's batch, (examples,), if asked for; else None.
+    """
+
+    def __init__(self, predictions: Arrays, label_ids: Arrays, inputs: Arrays = None, losses: Arrays = None) -> None:
+        self.predictions = predictions
+        self.label_ids = label_ids
+        self.inputs = inputs
+        self.losses = losses
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return iter(self._given())
+
+    def __getitem__(self, index: int) -> Arrays:
+        return self._given()[index]
+
+    def __len__(self) -> int:
+        return len(self._given())
+
+    def _given(self) -> tuple[Arrays, ...]:
+        extra = tuple(value for value in (self.inputs, self.losses) if value is not None)
+        return (self.predictions, self.label_ids, *extra)
+
+
+class EvalLoopOutput(NamedTuple):
+    """What one pass over an evaluation set gives: arrays in the data set's order, and how many examples there were."""
+
+    predictions: Arrays
+    label_ids: Arrays
+    metrics: dict[str, float]
+    num_samples: int
+
+
+class PredictionOutput(NamedTuple):
+    """What ``Trainer.predict`` gives; ``label_ids`` is None where the data has no labels."""
+
+    predictions: Arrays
+    label_ids: Arrays
+    metrics: dict[str, float] | None
+
+
+class TrainOutput(NamedTuple):
+    """What ``Trainer.train`` gives; ``training_loss`` is the mean over all optimizer steps."""
+
+    global_step: int
+    training_loss: float
+    metrics: dict[str, float]
+
+
+def set_seed(seed: int, deterministic: bool = False) -> None:
+    """Seed Python's, NumPy's and PyTorch's generators (on every device).
+
+    Args:
+        seed: The seed.
+        deterministic: Also make PyTorch raise where an operation has no deterministic form.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if deterministic:
+        torch.use_deterministic_algorithms(True)
+
+
+def get_last_checkpoint(folder: str) -> str | None:
+    """Find the newest whole checkpoint in a training's output folder.
+
+    Args:
+        folder: The ``output_dir`` of a training.
+
+    Returns:
+        The path of the ``checkpoint-<step>`` folder with the highest step that is sealed and intact; None if there is
+        none. A torn one is named in the log and passed over.
+    """
+    from .checkpoint import find_last_checkpoint
+
+    found = find_last_checkpoint(folder)
+    return None if found is None else str(found)
+
+
+def is_main_process(local_rank: int) -> bool:
+    """Say whether a process with this local rank (-1 without a launcher) is the one that writes and prints."""
+    return local_rank in (-1, 0)
+
+
+def total_processes_number(local_rank: int) -> int:
+    """Give the number of processes that train together (1 without a launcher)."""
+    if local_rank != -1 and torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def default_compute_objective(metrics: dict[str, float]) -> float:
+    """Give the value that a search minimises or maximises: the loss, or else the sum of the other metrics."""
+    others = {
+        name: value
+        for name, value in metrics.items()
+        if name != "epoch" and not name.endswith(("_runtime", "_per_second", "_delta", "_samples"))
+    }
+    loss = others.pop("eval_loss", None)
+    return sum(others.values()) if others or loss is None else loss
+
+
+def speed_metrics(
+    split: str, start_time: float, num_samples: int | None = None, num_steps: int | None = None
+) -> dict[str, float]:
+    """Measure how fast a pass went.
+
+    Args:
+        split: Prefix of the names: ``train``, ``eval`` or ``test``.
+        start_time: ``time.time()`` at its start, in seconds.
+        num_samples: Examples that went through.
+        num_steps: Optimizer steps or batches that went through.
+
+    Returns:
+        ``<split>_runtime`` in seconds, and ``<split>_samples_per_second``, ``<split>_steps_per_second`` where counted.
+    """
+    runtime = time.time() - start_time
+    metrics = {f"{split}_runtime": round(runtime, 4)}
+    if runtime > 0:
+        if num_samples is not None:
+            metrics[f"{split}_samples_per_second"] = round(num_samples / runtime, 3)
+        if num_steps is not None:
+            metrics[f"{split}_steps_per_second"] = round(num_steps / runtime, 3)
+    return metrics
+
+
+def denumpify_detensorize(metrics: Any) -> Any:
+    """Turn NumPy's and PyTorch's scalars, nested as they may be, into Python's own, which JSON takes."""
+    if isinstance(metrics, list | tuple):
+        return type(metrics)(denumpify_detensorize(value) for value in metrics)
+    if isinstance(metrics, dict):
+        return {name: denumpify_detensorize(value) for name, value in metrics.items()}
+    if isinstance(metrics, np.generic) or (isinstance(metrics, torch.Tensor) and metrics.numel() == 1):
+        return metrics.item()
+    return metrics
+
+
+class TrainerMemoryTracker:
+    """Measures how much memory a pass took: resident memory of the process, and the GPU's allocator.
+
+    Adds ``<stage>_mem_cpu_alloc_delta``, ``<stage>_mem_gpu_alloc_delta`` and ``<stage>_mem_gpu_peaked_delta``, in
+    bytes. Passes may be nested (an evaluation inside a training); each is measured from its own start.
+
+    Args:
+        skip_memory_metrics: Measure nothing.
+    """
+
+    def __init__(self, skip_memory_metrics: bool = False) -> None:
+        self.skip = skip_memory_metrics
+        self._starts: list[tuple[int, int]] = []
+
+    def start(self) -> None:
+        """Remember the memory at the start of a pass."""
+        if self.skip:
+            return
+        if torch.cuda.is_available() and not self._starts:
+            torch.cuda.reset_peak_memory_stats()
+        self._starts.append(self._now())
+
+    def stop_and_update_metrics(self, stage: str, metrics: dict[str, float]) -> None:
+        """Add what the pass that was started last took to ``metrics``."""
+        if self.skip or not self._starts:
+            return
+        cpu, gpu = self._starts.pop()
+        cpu_now, gpu_now = self._now()
+        metrics[f"{stage}_mem_cpu_alloc_delta"] = cpu_now - cpu
+        if torch.cuda.is_available():
+            metrics[f"{stage}_mem_gpu_alloc_delta"] = gpu_now - gpu
+            metrics[f"{stage}_mem_gpu_peaked_delta"] = max(0, torch.cuda.max_memory_allocated() - gpu_now)
+
+    @staticmethod
+    def _now() -> tuple[int, int]:
+        import psutil  # accelerate brings it
+
+        gpu = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+        return psutil.Process().memory_info().rss, gpu

@@ -1,0 +1,539 @@
+"""``TrainingArguments``: every setting of a training run, as a dataclass whose fields are also flags.
+
+The fields carry the names of Transformers 4.4.2; where 5.x calls one differently, the newer name works as an init
+argument, as a flag and as an attribute too (``_aliases``). What cannot work is refused before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import Enum
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from .trainer_utils import IntervalStrategy, SchedulerType
+from .utils import logging
+from .utils.generic import ExplicitEnum
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+__all__ = ["OptimizerNames", "ParallelMode", "TrainingArguments", "default_logdir"]
+
+logger = logging.get_logger(__name__)
+
+
+class ParallelMode(Enum):
+    """How the work is spread: one process on one device, or several processes."""
+
+    NOT_PARALLEL = "not_parallel"
+    DISTRIBUTED = "distributed"
+
+
+class OptimizerNames(ExplicitEnum):
+    """The optimizers that ``--optim`` knows, all of them PyTorch's own."""
+
+    ADAMW_TORCH = "adamw_torch"
+    ADAMW_TORCH_FUSED = "adamw_torch_fused"
+    ADAFACTOR = "adafactor"
+    SGD = "sgd"
+
+
+def default_logdir() -> str:
+    """Name a TensorBoard folder that no other run has: ``runs/<date>_<time>_<host>``."""
+    return os.path.join("runs", f"{datetime.now():%b%d_%H-%M-%S}_{socket.gethostname()}")
+
+
+def _help(text: str) -> dict[str, str]:
+    """Give the metadata of a field whose flag has this help text."""
+    return {"help": text}
+
+
+class _OlderAndNewerNames(type):
+    """Lets a dataclass, and those derived from it, be built with the other names of its fields (``_aliases``)."""
+
+    _aliases: Mapping[str, str]
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        for alias, name in cls._aliases.items():
+            if alias in kwargs:
+                if name in kwargs:
+                    raise TypeError(f"'{alias}' and '{name}' are two names of one argument; give only one of them.")
+                kwargs[name] = kwargs.pop(alias)
+        return super().__call__(*args, **kwargs)
+
+    @property
+    def __signature__(cls) -> Signature:
+        """Show the fields, which ``__call__`` above would hide from ``inspect.signature``."""
+        parameters = list(signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+        newer = [Parameter(alias, Parameter.KEYWORD_ONLY, default=None) for alias in cls._aliases]
+        return Signature(parameters + newer)
+
+
+def _other_name(name: str) -> Any:
+    """Make an attribute that reads and writes another one."""
+
+    def read(self: Any) -> Any:
+        return getattr(self, name)
+
+    def write(self: Any, value: Any) -> None:
+        setattr(self, name, value)
+
+    return property(read, write, doc=f"Another name of ``{name}``.")
+
+
+@dataclass
+class TrainingArguments(metaclass=_OlderAndNewerNames):
+    """How the model is trained, evaluated, logged and saved.
+
+    The help text of each field says what it does; ``HfArgumentParser`` turns each into a flag.
+
+    Raises:
+        ValueError: If a value cannot work, alone or beside the others; the message says what would.
+    """
+
+    _aliases: ClassVar[dict[str, str]] = {
+        "eval_strategy": "evaluation_strategy",
+        "use_cpu": "no_cuda",
+        "full_determinism": "use_deterministic_algorithms",
+        "activation_checkpointing": "gradient_checkpointing",
+    }
+
+    output_dir: str = field(
+        metadata=_help("Folder for checkpoints, the final model, metrics and logs. Created if missing.")
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata=_help("Train from the start although output_dir holds an earlier run.")
+    )
+    do_train: bool = field(default=False, metadata=_help("Train (read by the script, not by the Trainer)."))
+    do_eval: bool | None = field(
+        default=None,
+        metadata=_help("Evaluate on the validation set at the end. Default: yes, if evaluation_strategy is not 'no'."),
+    )
+    do_predict: bool = field(default=False, metadata=_help("Write predictions for the test set."))
+
+    evaluation_strategy: IntervalStrategy | str = field(
+        default="no",
+        metadata=_help("When to evaluate during training: never, every eval_steps, or after every epoch."),
+    )
+    eval_steps: int | None = field(
+        default=None, metadata=_help("Optimizer steps between evaluations. Default: logging_steps.")
+    )
+    eval_delay: float = field(
+        default=0, metadata=_help("Epochs (or steps, as the strategy counts) to wait before the first evaluation.")
+    )
+    eval_on_start: bool = field(
+        default=False, metadata=_help("Evaluate once before the first step, to see where training starts from.")
+    )
+    prediction_loss_only: bool = field(
+        default=False, metadata=_help("Evaluate the loss only: no predictions kept, no other metrics.")
+    )
+    eval_accumulation_steps: int | None = field(
+        default=None,
+        metadata=_help("Batches whose predictions stay on the GPU before they move to the CPU. Default: 1."),
+    )
+
+    per_device_train_batch_size: int = field(
+        default=8,
+        metadata=_help(
+            "Examples per device and forward pass. What results depend on is the global batch: this, times the number "
+            "of processes, times gradient_accumulation_steps."
+        ),
+    )
+    per_device_eval_batch_size: int = field(
+        default=8, metadata=_help("Examples per device in evaluation. Changes speed only.")
+    )
+    per_gpu_train_batch_size: int | None = field(
+        default=None, metadata=_help("The old name of per_device_train_batch_size.")
+    )
+    per_gpu_eval_batch_size: int | None = field(
+        default=None, metadata=_help("The old name of per_device_eval_batch_size.")
+    )
+    gradient_accumulation_steps: int = field(
+        default=1, metadata=_help("Forward passes per optimizer step: a larger global batch for the same memory.")
+    )
+    num_train_epochs: float = field(
+        default=3.0, metadata=_help("Passes over the training set; a fraction stops within the last one.")
+    )
+    max_steps: int = field(
+        default=-1, metadata=_help("Optimizer steps to train for; if above 0 it takes the place of num_train_epochs.")
+    )
+
+    optim: OptimizerNames | str = field(default="adamw_torch", metadata=_help("The optimizer."))
+    adafactor: bool = field(
+        default=False, metadata=_help("Short for --optim adafactor (its step is relative to the size of the weights).")
+    )
+    learning_rate: float = field(
+        default=5e-5,
+        metadata=_help(
+            "The highest learning rate. LoRA wants about ten times what full fine-tuning does: 2e-4 to 5e-4."
+        ),
+    )
+    weight_decay: float = field(
+        default=0.0, metadata=_help("Decay of all weights but biases and normalisation layers.")
+    )
+    adam_beta1: float = field(default=0.9, metadata=_help("Decay of AdamW's running mean of the gradient."))
+    adam_beta2: float = field(default=0.999, metadata=_help("Decay of AdamW's running mean of the squared gradient."))
+    adam_epsilon: float = field(default=1e-8, metadata=_help("Added to AdamW's denominator."))
+    max_grad_norm: float = field(
+        default=1.0, metadata=_help("Gradients are scaled down to this norm; 0 turns clipping off.")
+    )
+    label_smoothing_factor: float = field(
+        default=0.0, metadata=_help("Share of the target spread evenly over all labels, such as 0.1.")
+    )
+    lr_scheduler_type: SchedulerType | str = field(
+        default="linear", metadata=_help("How the learning rate moves after the warm-up.")
+    )
+    lr_scheduler_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata=_help("Further settings of the schedule as JSON, such as '{\"num_cycles\": 2}'.")
+    )
+    warmup_ratio: float = field(
+        default=0.0, metadata=_help("Share of all steps over which the learning rate rises from 0.")
+    )
+    warmup_steps: float = field(
+        default=0, metadata=_help("The same as a number of steps; wins over warmup_ratio. Below 1 it is a share.")
+    )
+
+    logging_dir: str | None = field(
+        default=None, metadata=_help("TensorBoard folder. Default: <output_dir>/runs/<date>_<time>_<host>.")
+    )
+    logging_strategy: IntervalStrategy | str = field(default="steps", metadata=_help("When to log the training loss."))
+    logging_first_step: bool = field(
+        default=False, metadata=_help("Also log (and evaluate, by steps) after the very first step.")
+    )
+    logging_steps: int = field(default=500, metadata=_help("Optimizer steps between logs."))
+    report_to: list[str] | None = field(
+        default=None,
+        metadata=_help(
+            "Where figures go: none, all, or some of tensorboard, wandb. Default: tensorboard, if installed."
+        ),
+    )
+    run_name: str | None = field(default=None, metadata=_help("Name of the run, for reports. Default: output_dir."))
+    disable_tqdm: bool | None = field(
+        default=None, metadata=_help("No progress bars. Default: bars, unless only errors are logged.")
+    )
+
+    save_strategy: IntervalStrategy | str = field(
+        default="steps",
+        metadata=_help(
+            "When to write a checkpoint. With load_best_model_at_end: after every evaluation, whatever it says."
+        ),
+    )
+    save_steps: int = field(default=500, metadata=_help("Optimizer steps between checkpoints."))
+    save_total_limit: int | None = field(
+        default=None,
+        metadata=_help(
+            "Keep so many checkpoints, the newest ones; the best and the newest are never deleted. Default: all."
+        ),
+    )
+    save_only_model: bool = field(
+        default=False, metadata=_help("Checkpoints without the optimizer's state: smaller, not to be resumed from.")
+    )
+    save_safetensors: bool = field(default=True, metadata=_help("Always true: nothing here writes pickles."))
+    load_best_model_at_end: bool = field(
+        default=False, metadata=_help("End with the weights of the best evaluation, not those of the last.")
+    )
+    metric_for_best_model: str | None = field(
+        default=None, metadata=_help("What 'best' means: a metric's name. Default: loss.")
+    )
+    greater_is_better: bool | None = field(
+        default=None, metadata=_help("Whether more of it is better. Default: yes, unless it is a loss.")
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata=_help(
+            "A checkpoint folder to go on from (read by the script); training goes on exactly where it stopped."
+        ),
+    )
+    ignore_data_skip: bool = field(
+        default=False, metadata=_help("When resuming within an epoch, start its data over.")
+    )
+
+    seed: int = field(
+        default=42, metadata=_help("Seed of the weights that are new, of dropout and of the order of the data.")
+    )
+    data_seed: int | None = field(default=None, metadata=_help("Seed of the order of the data alone. Default: seed."))
+    use_deterministic_algorithms: bool | None = field(
+        default=False, metadata=_help("Make PyTorch refuse operations that are not repeatable.")
+    )
+    fp16: bool = field(
+        default=False, metadata=_help("Compute in fp16 with a scaled loss. Needs a GPU; bf16 is the safer choice.")
+    )
+    bf16: bool = field(
+        default=False, metadata=_help("Compute in bf16; frozen weights are stored in it, trained ones stay fp32.")
+    )
+    fp16_full_eval: bool = field(
+        default=False, metadata=_help("Evaluate in fp16 even if training does not. Needs a GPU.")
+    )
+    bf16_full_eval: bool = field(default=False, metadata=_help("Evaluate in bf16 even if training does not."))
+    fp16_backend: str = field(
+        default="auto", metadata=_help("Kept for old command lines; PyTorch's own mixed precision is what there is.")
+    )
+    fp16_opt_level: str = field(default="O1", metadata=_help("Kept for old command lines; of no effect."))
+    gradient_checkpointing: bool = field(
+        default=False, metadata=_help("Recompute activations in the backward pass: less memory, slower.")
+    )
+    cls_dropout: float | None = field(
+        default=None, metadata=_help("Dropout in front of the classifier. Default: the model's configuration.")
+    )
+
+    no_cuda: bool = field(default=False, metadata=_help("Stay on the CPU even if there is a GPU."))
+    local_rank: int = field(default=-1, metadata=_help("This process's number on its machine; the launcher sets it."))
+    ddp_find_unused_parameters: bool | None = field(
+        default=None, metadata=_help("Passed to DistributedDataParallel. Default: False.")
+    )
+    deepspeed: str | None = field(default=None, metadata=_help("A DeepSpeed configuration file (JSON)."))
+
+    dataloader_drop_last: bool = field(
+        default=False, metadata=_help("Leave out the last global batch of an epoch if it is not full.")
+    )
+    dataloader_num_workers: int = field(
+        default=0, metadata=_help("Processes that prepare batches; 0 does it in the training process.")
+    )
+    dataloader_pin_memory: bool = field(
+        default=True, metadata=_help("Copy batches to the GPU from page-locked memory.")
+    )
+    group_by_length: bool = field(
+        default=False, metadata=_help("Batch examples of like length together (random otherwise).")
+    )
+    length_column_name: str = field(
+        default="length", metadata=_help("Column with the lengths, if there is one, for group_by_length.")
+    )
+    remove_unused_columns: bool | None = field(
+        default=True, metadata=_help("Leave out columns that the model's forward does not take.")
+    )
+    label_names: list[str] | None = field(
+        default=None, metadata=_help("Names of the labels in a batch. Default: found in forward.")
+    )
+    past_index: int = field(default=-1, metadata=_help("Kept for old command lines; must be -1."))
+    skip_memory_metrics: bool = field(
+        default=False, metadata=_help("Do not report how much memory training and evaluation took.")
+    )
+
+    eval_strategy = _other_name("evaluation_strategy")
+    use_cpu = _other_name("no_cuda")
+    full_determinism = _other_name("use_deterministic_algorithms")
+    activation_checkpointing = _other_name("gradient_checkpointing")
+
+    def __post_init__(self) -> None:
+        """Read the values into their types, fill in what follows from others, and check them all."""
+        self._read_values()
+        self._fill_defaults()
+        check_training_arguments(self)
+
+    def _read_values(self) -> None:
+        self.output_dir = os.path.expanduser(self.output_dir)
+        self.evaluation_strategy = IntervalStrategy(self.evaluation_strategy)
+        self.logging_strategy = IntervalStrategy(self.logging_strategy)
+        self.save_strategy = IntervalStrategy(self.save_strategy)
+        self.lr_scheduler_type = SchedulerType(self.lr_scheduler_type)
+        self.optim = OptimizerNames("adafactor" if self.adafactor else self.optim)
+        if isinstance(self.lr_scheduler_kwargs, str):
+            self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
+        for old, new in (
+            ("per_gpu_train_batch_size", "per_device_train_batch_size"),
+            ("per_gpu_eval_batch_size", "per_device_eval_batch_size"),
+        ):
+            if getattr(self, old) is not None:
+                logger.warning("--%s is the old name of --%s; please use the new one.", old, new)
+                setattr(self, new, getattr(self, old))
+                setattr(self, old, None)
+        self.local_rank = int(os.environ.get("LOCAL_RANK", self.local_rank))
+
+    def _fill_defaults(self) -> None:
+        from .integrations import resolve_report_to
+
+        if self.do_eval is None:
+            self.do_eval = self.evaluation_strategy != IntervalStrategy.NO
+        if self.eval_steps is None and self.evaluation_strategy == IntervalStrategy.STEPS:
+            self.eval_steps = self.logging_steps
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "loss"
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+        if self.logging_dir is None:
+            self.logging_dir = os.path.join(self.output_dir, default_logdir())
+        if self.run_name is None:
+            self.run_name = self.output_dir
+        if self.disable_tqdm is None:
+            self.disable_tqdm = logging.get_verbosity() > logging.WARNING
+        self.report_to = resolve_report_to(self.report_to)
+
+    @property
+    def train_batch_size(self) -> int:
+        """Examples per forward pass of this process."""
+        return self.per_device_train_batch_size
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Examples per forward pass of this process in evaluation."""
+        return self.per_device_eval_batch_size
+
+    @property
+    def global_batch_size(self) -> int:
+        """Examples per optimizer step over all processes: what the results depend on."""
+        return self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Give the steps of the warm-up for a training of so many steps: ``warmup_steps``, or else the ratio's."""
+        if self.warmup_steps >= 1:
+            return int(self.warmup_steps)
+        return math.ceil(num_training_steps * (self.warmup_steps or self.warmup_ratio))
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process. The first look at it joins the launcher's processes, if there are several."""
+        return self._process_state().device
+
+    @property
+    def n_gpu(self) -> int:
+        """GPUs that this process uses: 0 or 1. Several GPUs want several processes (``torchrun``)."""
+        return int(self.device.type == "cuda")
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+        return int(self._process_state().num_processes)
+
+    @property
+    def process_index(self) -> int:
+        """This process's number among all."""
+        return int(self._process_state().process_index)
+
+    @property
+    def local_process_index(self) -> int:
+        """This process's number among those of its machine."""
+        return int(self._process_state().local_process_index)
+
+    @property
+    def should_save(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.process_index == 0
+
+    @property
+    def should_log(self) -> bool:
+        """Whether this process is the one that prints."""
+        return self.process_index == 0
+
+    @property
+    def parallel_mode(self) -> ParallelMode:
+        """Whether several processes train together."""
+        return ParallelMode.DISTRIBUTED if self.world_size > 1 else ParallelMode.NOT_PARALLEL
+
+    @property
+    def place_model_on_device(self) -> bool:
+        """Whether the Trainer moves the model to the device."""
+        return True
+
+    @contextmanager
+    def main_process_first(self, local: bool = True, desc: str = "work") -> Iterator[None]:
+        """Let the main process do something (fill a cache) before the others, which then find it done.
+
+        Args:
+            local: Whether that means the main process of each machine.
+            desc: What is done, for the log.
+        """
+        state = self._process_state()
+        logger.debug("Process %d: %s", state.process_index, desc)
+        with state.local_main_process_first() if local else state.main_process_first():
+            yield
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as values that JSON takes."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+
+    def to_json_string(self) -> str:
+        """Give all fields as a JSON object."""
+        return json.dumps(self.to_dict(), indent=2, default=str)
+
+    def to_sanitized_dict(self) -> dict[str, Any]:
+        """Give all fields, and the batch sizes of the process, as bool, int, float or text, for reports."""
+        values = {**self.to_dict(), "train_batch_size": self.train_batch_size, "eval_batch_size": self.eval_batch_size}
+        return {
+            name: value if type(value) in (bool, int, float, str) else str(value) for name, value in values.items()
+        }
+
+    def _process_state(self) -> PartialState:
+        from .trainer_devices import process_state
+
+        return process_state(self.no_cuda)
+
+
+def check_training_arguments(args: TrainingArguments) -> None:
+    """Refuse values that cannot work.
+
+    Raises:
+        ValueError: Naming the argument, its value, and what would work.
+    """
+    _check_numbers(args)
+    _check_strategies(args)
+    _check_precision(args)
+    if args.past_index != -1:
+        raise ValueError("past_index: the models here keep no past states; leave it at -1.")
+    if not args.save_safetensors:
+        raise ValueError("save_safetensors=False: this package writes no pickles; leave it at True.")
+    if args.deepspeed is not None and not os.path.isfile(args.deepspeed):
+        raise ValueError(f"deepspeed: the configuration file '{args.deepspeed}' does not exist.")
+
+
+_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "eval_accumulation_steps": 1,
+    "eval_steps": 1,
+    "logging_steps": 1,
+    "save_steps": 1,
+    "save_total_limit": 0,
+    "dataloader_num_workers": 0,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "adam_epsilon": 0,
+    "max_grad_norm": 0,
+    "warmup_steps": 0,
+    "eval_delay": 0,
+}
+_SHARES = ("warmup_ratio", "label_smoothing_factor", "adam_beta1", "adam_beta2", "cls_dropout")
+
+
+def _check_numbers(args: TrainingArguments) -> None:
+    for name, least in _LEAST.items():
+        value = getattr(args, name)
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise ValueError(f"{name} is {value}; it must be at least {least}.")
+    for name in _SHARES:
+        value = getattr(args, name)
+        if value is not None and not (0 <= value < 1 or (name == "warmup_ratio" and value == 1)):
+            raise ValueError(f"{name} is {value}; it must be at least 0 and below 1.")
+    if args.warmup_steps > 1 and args.warmup_steps != int(args.warmup_steps):
+        raise ValueError(f"warmup_steps is {args.warmup_steps}; it must be a whole number, or a share below 1.")
+    if args.max_steps <= 0 and not args.num_train_epochs >= 0:
+        raise ValueError(f"num_train_epochs is {args.num_train_epochs}; it must be at least 0, or set max_steps.")
+
+
+def _check_strategies(args: TrainingArguments) -> None:
+    if args.load_best_model_at_end and args.evaluation_strategy == IntervalStrategy.NO:
+        raise ValueError(
+            "load_best_model_at_end needs evaluations to compare: set evaluation_strategy to 'steps' or 'epoch'."
+        )
+
+
+def _check_precision(args: TrainingArguments) -> None:
+    if args.fp16 and args.bf16:
+        raise ValueError("fp16 and bf16 are both set; choose one of them (bf16 is the safer one).")
+    if args.fp16_backend not in ("auto", "amp"):
+        raise ValueError(f"fp16_backend is '{args.fp16_backend}'; only PyTorch's own, 'amp', is offered.")
+    for name in ("fp16", "fp16_full_eval"):
+        if getattr(args, name) and (args.no_cuda or not torch.cuda.is_available()):
+            better = name.replace("fp16", "bf16")
+            raise ValueError(f"{name} needs a GPU, and there is none here; use --{better}, which CPUs can do too.")
