@@ -41,7 +41,7 @@ class ModelOutput(OrderedDict[str, Any]):
     """Base class of the models' outputs: a dataclass, a dict and a tuple in one.
 
     Subclasses are dataclasses whose fields all have a default. ``output.logits`` and ``output["logits"]`` are the
-    same; ``output[0]`` and ``output[:2]`` count only the fields that are not None, and so do ``keys()`` and ``to_tuple()``.
+    same; ``output[0]``, ``output[:2]``, ``keys()`` and ``to_tuple()`` leave out the fields that are None.
     A mapping as the only argument is taken as the fields (``accelerate`` rebuilds outputs that way).
     """
 

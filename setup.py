@@ -1,0 +1,53 @@
+"""Installs the package: ``pip install -e .``, with extras for the demo, for development and for DeepSpeed."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/transformers/version.py").read_text())[1]
+
+# Ranges: from the version that this project was tested with, to the next that may change its interface.
+DEMO = [
+    "datasets>=5.2,<6",  # reads GLUE, CSV and JSON, and caches what the tokenizer made of them
+    "scikit-learn>=1.9,<2",  # accuracy, F1, Matthews correlation
+    "scipy>=1.17,<2",  # Pearson and Spearman correlation
+    "tensorboardX>=2.6,<3",  # event files without TensorFlow
+    "rich>=14,<16",  # the table at the end of a run
+    "matplotlib>=3.10,<4",  # learning curves
+]
+DEV = [
+    *DEMO,
+    "hypothesis>=6.170,<7",  # tests whose inputs are made up
+    "mypy>=2.4,<3",  # types
+    "pytest>=9,<10",  # runs the tests
+    "ruff>=0.15,<0.20",  # style, import order, docstrings
+    "sentencepiece>=0.2,<0.3",  # the oracle for DeBERTa's tokenizer
+    "types-tqdm",  # types of tqdm for mypy
+]
+
+setup(
+    name="transformers",
+    version=VERSION,
+    description="RoBERTa and DeBERTa-V2 with LoRA built in: microsoft/LoRA's fork of Transformers, written anew",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={"transformers": ["py.typed"]},
+    install_requires=[
+        "accelerate>=1.15,<2",  # devices, precision, several processes
+        "huggingface_hub>=2.4,<3",  # downloads, cache, sharded files
+        "loralib>=0.1.2,<0.2",  # the LoRA layer
+        "numpy>=2,<3",
+        "packaging>=24",  # compares versions
+        "safetensors>=0.8,<0.9",  # tensors on disk that cannot run code
+        "tokenizers>=0.23,<0.24",  # tokenization in Rust
+        "torch==2.13.*",
+        "tqdm>=4.67,<5",  # progress bars
+    ],
+    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": ["deepspeed>=0.19,<0.20"]},
+)

@@ -1,0 +1,89 @@
+"""A small fork of Transformers: RoBERTa and DeBERTa-V2 encoders with LoRA built in by configuration.
+
+Names are loaded on first use, so ``import transformers`` costs nothing; the table below says where each one lives.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .version import __version__
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "configuration_utils": ("PretrainedConfig",),
+    "data.data_collator": (
+        "DataCollator",
+        "DataCollatorForLanguageModeling",
+        "DataCollatorForTokenClassification",
+        "DataCollatorWithPadding",
+        "default_data_collator",
+    ),
+    "hf_argparser": ("HfArgumentParser",),
+    "modeling_outputs": (
+        "BaseModelOutput",
+        "BaseModelOutputWithPooling",
+        "MaskedLMOutput",
+        "SequenceClassifierOutput",
+    ),
+    "modeling_utils": ("PreTrainedModel",),
+    "models.auto.configuration_auto": ("CONFIG_MAPPING", "AutoConfig"),
+    "models.auto.modeling_auto": (
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+        "AutoModel",
+        "AutoModelForMaskedLM",
+        "AutoModelForSequenceClassification",
+    ),
+    "models.auto.tokenization_auto": ("AutoTokenizer",),
+    "models.bert.tokenization_bert": ("BertTokenizer", "BertTokenizerFast"),
+    "models.roberta.configuration_roberta": ("RobertaConfig",),
+    "models.roberta.modeling_roberta": (
+        "RobertaForMaskedLM",
+        "RobertaForSequenceClassification",
+        "RobertaModel",
+        "RobertaPreTrainedModel",
+    ),
+    "models.roberta.tokenization_roberta": ("RobertaTokenizer", "RobertaTokenizerFast"),
+    "optimization": (
+        "AdamW",
+        "get_constant_schedule",
+        "get_constant_schedule_with_warmup",
+        "get_cosine_schedule_with_warmup",
+        "get_cosine_with_hard_restarts_schedule_with_warmup",
+        "get_linear_schedule_with_warmup",
+        "get_polynomial_decay_schedule_with_warmup",
+        "get_scheduler",
+    ),
+    "tokenization_utils_base": ("BatchEncoding", "PreTrainedTokenizerBase"),
+    "tokenization_utils_fast": ("PreTrainedTokenizerFast",),
+    "trainer": ("Trainer",),
+    "trainer_callback": (
+        "DefaultFlowCallback",
+        "EarlyStoppingCallback",
+        "PrinterCallback",
+        "ProgressCallback",
+        "TrainerCallback",
+        "TrainerControl",
+        "TrainerState",
+    ),
+    "trainer_utils": ("EvalPrediction", "EvaluationStrategy", "IntervalStrategy", "SchedulerType", "set_seed"),
+    "training_args": ("TrainingArguments",),
+    "utils.generic": ("PaddingStrategy", "TensorType"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds a public name, when the name is first asked for."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'transformers' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted([*globals(), *_MODULE_OF])

@@ -1,0 +1,84 @@
+"""Scaled dot-product attention over packed rows (Vaswani et al., 2017, section 3.2.1).
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` queries (``T``, or ``B`` where each row
+has one), ``H`` heads, ``d`` size of a head, ``G`` rows of a group, ``n`` their length, ``q`` queries of a row.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .dropout import dropout
+from .packing import PackedLayout
+
+__all__ = ["attention_probabilities", "grouped_attention"]
+
+
+def grouped_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: PackedLayout,
+    *,
+    dropout_prob: float = 0.0,
+    head_mask: Tensor | None = None,
+    output_attentions: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend within each row, one group of rows of like length after the other.
+
+    PyTorch's fused kernel is taken wherever it can do the job: on a CPU it knows no dropout, and it never gives the
+    probabilities.
+
+    Args:
+        query: One for every token, or one for every row, in packed order. Shape: (Q, H, d).
+        key: Shape: (T, H, d).
+        value: Shape: (T, H, d).
+        layout: The batch's layout.
+        dropout_prob: Dropout on the probabilities; 0 in evaluation.
+        head_mask: Factor of each head's probabilities. Shape: (H,).
+        output_attentions: Return the probabilities (as applied, dropout included).
+
+    Returns:
+        The context, shape (Q, H·d), and the probabilities, shape (B, H, L, L), or None.
+    """
+    fused = not output_attentions and head_mask is None and (dropout_prob == 0 or query.is_cuda)
+    one_query = query.shape[0] != key.shape[0]
+    contexts, probabilities = [], []
+    for group in layout.groups:
+        q = group.row_values(query)[:, None] if one_query else group.tokens(query)
+        q, k, v = q.transpose(1, 2), group.tokens(key).transpose(1, 2), group.tokens(value).transpose(1, 2)
+        key_mask = None if group.key_mask is None else group.key_mask[:, None, None, :]  # (G, 1, 1, n)
+        if fused:
+            context = functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob)
+        else:
+            p = attention_probabilities(q @ k.transpose(-1, -2), key_mask, math.sqrt(q.shape[-1]))
+            p = dropout(p, dropout_prob, training=True)
+            if head_mask is not None:
+                p = p * head_mask.view(1, -1, 1, 1).to(p.dtype)
+            context = p @ v  # (G, H, q, d)
+            probabilities.append(p)
+        contexts.append(context.transpose(1, 2).flatten(0, 1).flatten(1))  # (G·q, H·d)
+    padded = layout.unpack_attentions(probabilities) if output_attentions else None
+    return torch.cat(contexts), padded
+
+
+def attention_probabilities(scores: Tensor, key_mask: Tensor | None, divisor: float) -> Tensor:
+    """Turn scores into probabilities.
+
+    Args:
+        scores: Products of queries and keys. Shape: (G, H, q, n).
+        key_mask: True where a key may be attended to; None where all may. Shape: (G, 1, 1, n).
+        divisor: What the scores are divided by.
+
+    Returns:
+        Probabilities over the keys, in the dtype of ``scores``; the softmax itself is in fp32.
+    """
+    dtype = scores.dtype
+    scores = scores / divisor
+    if key_mask is not None:
+        scores = scores.masked_fill(~key_mask, float("-inf"))
+    return functional.softmax(scores, dim=-1, dtype=torch.float32).to(dtype)

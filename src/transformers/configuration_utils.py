@@ -1,0 +1,397 @@
+"""The configuration of a model: read from and written to ``config.json``, LoRA fields checked once.
+
+The LoRA switch is part of the configuration: ``apply_lora``, ``lora_r``, ``lora_alpha`` and ``lora_dropout`` go from
+the command line through here to `transformers.lora.layers.lora_linear`, which every attention layer calls.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from .hub import cached_file, load_json
+from .utils import logging
+from .version import __version__
+
+__all__ = ["CONFIG_NAME", "PretrainedConfig"]
+
+logger = logging.get_logger(__name__)
+
+CONFIG_NAME = "config.json"
+
+# What `cached_file` understands; every from_pretrained passes these on and keeps the rest for the configuration.
+HUB_OPTIONS = ("cache_dir", "revision", "token", "local_files_only", "subfolder", "force_download")
+
+ConfigType = TypeVar("ConfigType", bound="PretrainedConfig")
+
+
+def split_hub_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the arguments of a ``from_pretrained`` into those for the hub and the others.
+
+    Args:
+        kwargs: As the caller gave them. ``use_auth_token`` is 4.4.2's name of ``token``; ``resume_download`` and
+            ``proxies`` are accepted and left to huggingface_hub's own settings.
+
+    Returns:
+        The keyword arguments of `cached_file`, and the rest.
+    """
+    rest = dict(kwargs)
+    use_auth_token = rest.pop("use_auth_token", None)
+    for obsolete in ("resume_download", "proxies"):
+        rest.pop(obsolete, None)
+    options = {name: rest.pop(name) for name in HUB_OPTIONS if name in rest}
+    if options.get("token") is None and use_auth_token is not None:
+        options["token"] = use_auth_token
+    if options.get("subfolder") is None:
+        options.pop("subfolder", None)
+    return options, rest
+
+
+class PretrainedConfig:
+    """Base of all configurations: labels, output switches, special token ids and LoRA.
+
+    Keyword arguments that no class knows are kept as attributes and written back, so that nothing of a foreign
+    ``config.json`` is lost.
+
+    Args:
+        output_hidden_states: Return every layer's output.
+        output_attentions: Return every layer's attention probabilities.
+        return_dict: Return a `ModelOutput`; a tuple otherwise.
+        tie_word_embeddings: Let the masked-LM head share the word embeddings.
+        architectures: Class names that the checkpoint was made for.
+        finetuning_task: The task's name, such as ``"mnli"``.
+        num_labels: Number of classes; 1 is regression. Taken from ``id2label`` where that is given.
+        id2label: Names of the classes; keys may be strings (JSON has no other).
+        label2id: The reverse; made from ``id2label`` where it is not given.
+        problem_type: See `transformers.losses`; None means that labels decide.
+        tokenizer_class: Name of the tokenizer's class.
+        bos_token_id: Id of the token that begins a text.
+        pad_token_id: Id of the padding token.
+        eos_token_id: Id of the token that ends a text.
+        sep_token_id: Id of the token between two texts.
+        apply_lora: Build LoRA layers at the places that the class names in `lora_targets`.
+        lora_r: Rank of the update, a positive integer. Needed with ``apply_lora``.
+        lora_alpha: Numerator of the scaling ``lora_alpha / lora_r`` (LoRA paper, section 4.1), positive. Needed with
+            ``apply_lora``.
+        lora_dropout: Dropout in front of ``lora_A``, in [0, 1).
+        cls_dropout: Dropout in the classification head; the model type's own default where None.
+        dtype: The dtype that the weights were saved in, by name; ``torch_dtype`` is its older name.
+        name_or_path: Where the configuration came from.
+        **kwargs: Kept as attributes.
+
+    Raises:
+        ValueError: If the LoRA fields or the labels contradict each other or are out of range.
+    """
+
+    model_type: ClassVar[str] = ""
+    # The linear layers of one attention block that become LoRA layers, by attribute name; none: no injection points.
+    lora_targets: ClassVar[tuple[str, ...]] = ()
+    # How lora_A starts: "kaiming_uniform" (loralib's own) or "normal" with initializer_range.
+    lora_initialization: ClassVar[str] = "kaiming_uniform"
+
+    initializer_range: float
+    hidden_size: int
+    num_hidden_layers: int
+    vocab_size: int
+    id2label: dict[int, str]
+    label2id: dict[str, int]
+    dtype: str | None
+
+    def __init__(
+        self,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool = True,
+        tie_word_embeddings: bool = True,
+        architectures: list[str] | None = None,
+        finetuning_task: str | None = None,
+        num_labels: int | None = None,
+        id2label: dict[int, str] | dict[str, str] | None = None,
+        label2id: dict[str, int] | None = None,
+        problem_type: str | None = None,
+        tokenizer_class: str | None = None,
+        bos_token_id: int | None = None,
+        pad_token_id: int | None = None,
+        eos_token_id: int | None = None,
+        sep_token_id: int | None = None,
+        apply_lora: bool = False,
+        lora_r: int | None = None,
+        lora_alpha: float | None = None,
+        lora_dropout: float = 0.0,
+        cls_dropout: float | None = None,
+        dtype: str | None = None,
+        name_or_path: str = "",
+        **kwargs: Any,
+    ) -> None:
+        self.output_hidden_states = output_hidden_states
+        self.output_attentions = output_attentions
+        self.return_dict = return_dict
+        self.tie_word_embeddings = tie_word_embeddings
+        self.architectures = architectures
+        self.finetuning_task = finetuning_task
+        self.problem_type = problem_type
+        self.tokenizer_class = tokenizer_class
+        self.bos_token_id = bos_token_id
+        self.pad_token_id = pad_token_id
+        self.eos_token_id = eos_token_id
+        self.sep_token_id = sep_token_id
+        self.apply_lora = bool(apply_lora)
+        self.lora_r = lora_r
+        self.lora_alpha = lora_alpha
+        self.lora_dropout = lora_dropout
+        self.cls_dropout = cls_dropout
+        self.dtype = dtype if dtype is not None else kwargs.pop("torch_dtype", None)
+        self.name_or_path = name_or_path
+        self._set_labels(num_labels, id2label, label2id)
+        for name in ("model_type", "transformers_version"):
+            kwargs.pop(name, None)  # the class and this package say these
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+        self._check_dropouts()
+        if self.apply_lora:
+            self._check_lora()
+
+    def _set_labels(
+        self,
+        num_labels: int | None,
+        id2label: dict[int, str] | dict[str, str] | None,
+        label2id: dict[str, int] | None,
+    ) -> None:
+        """Make the two label maps agree with each other and with the number of labels."""
+        if id2label is None:
+            self.num_labels = 2 if num_labels is None else num_labels
+        else:
+            if num_labels is not None and num_labels != len(id2label):
+                raise ValueError(f"num_labels is {num_labels}, but id2label names {len(id2label)} labels: {id2label}.")
+            self.id2label = {int(key): value for key, value in id2label.items()}
+            self.label2id = {value: key for key, value in self.id2label.items()}
+        if label2id is not None:
+            self.label2id = {key: int(value) for key, value in label2id.items()}
+
+    def _check_dropouts(self) -> None:
+        for name, value in vars(self).items():
+            rate = name.endswith(("_dropout_prob", "_dropout")) and value is not None
+            if rate and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1):
+                raise ValueError(f"{name} is {value!r}; a number from 0 up to, not including, 1 was expected.")
+
+    def _check_lora(self) -> None:
+        if not self.lora_targets:
+            raise ValueError(
+                f"apply_lora is set, but model type '{self.model_type}' has no places for LoRA layers: it would be "
+                "trained in full, silently. Model types with LoRA: roberta, deberta-v2."
+            )
+        if isinstance(self.lora_r, bool) or not isinstance(self.lora_r, int) or self.lora_r <= 0:
+            raise ValueError(f"lora_r is {self.lora_r!r}; with apply_lora a positive whole number (say 8) is needed.")
+        alpha = self.lora_alpha
+        number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
+        if not number or alpha is None or not math.isfinite(alpha) or alpha <= 0:
+            raise ValueError(
+                f"lora_alpha is {alpha!r}; with apply_lora a positive number was expected (the scaling is "
+                "lora_alpha / lora_r; the published RoBERTa adapters use 16 with r = 8)."
+            )
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes; setting it renames them LABEL_0, LABEL_1, …."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, num_labels: int) -> None:
+        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
+            raise ValueError(f"num_labels is {num_labels!r}; a whole number of at least 1 was expected.")
+        self.id2label = {index: f"LABEL_{index}" for index in range(num_labels)}
+        self.label2id = {name: index for index, name in self.id2label.items()}
+
+    @property
+    def use_return_dict(self) -> bool:
+        """4.4.2's name for ``return_dict``."""
+        return self.return_dict
+
+    @property
+    def lora_scaling(self) -> float:
+        """What ``B·A·x`` is multiplied by: ``lora_alpha / lora_r`` (LoRA paper, section 4.1).
+
+        Raises:
+            ValueError: If the configuration has no LoRA fields.
+        """
+        if self.lora_r is None or self.lora_alpha is None:
+            raise ValueError("This configuration has no lora_r and lora_alpha, so there is no scaling.")
+        return self.lora_alpha / self.lora_r
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigType], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> ConfigType | tuple[ConfigType, dict[str, Any]]:
+        """Read a model's ``config.json`` and put the caller's values over it.
+
+        Args:
+            pretrained_model_name_or_path: A folder, a ``config.json`` itself, or a hub id.
+            **kwargs: Options of `transformers.hub.cached_file`; values of configuration fields; and
+                ``return_unused_kwargs=True`` for a pair of configuration and what no field took.
+
+        Returns:
+            The configuration, or the pair.
+
+        Raises:
+            OSError: If the model or its ``config.json`` is not found.
+            ValueError: If the file is not JSON, or a value is out of range.
+        """
+        config_dict, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
+        found_type = config_dict.get("model_type")
+        if cls.model_type and found_type and found_type != cls.model_type:
+            logger.warning(
+                "'%s' describes a '%s' model, but %s is for '%s'.",
+                pretrained_model_name_or_path,
+                found_type,
+                cls.__name__,
+                cls.model_type,
+            )
+        return cls.from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read a model's ``config.json`` as it stands.
+
+        Args:
+            pretrained_model_name_or_path: A folder, a ``config.json`` itself, or a hub id.
+            **kwargs: Options of `transformers.hub.cached_file`; others are handed back.
+
+        Returns:
+            The file's content, and the keyword arguments that were not for the hub.
+
+        Raises:
+            OSError: If there is no such file.
+            ValueError: If it is not a JSON object.
+        """
+        options, rest = split_hub_options(kwargs)
+        path: Path | None = Path(pretrained_model_name_or_path)
+        if not Path(pretrained_model_name_or_path).is_file():
+            path = cached_file(pretrained_model_name_or_path, CONFIG_NAME, **options)
+        if path is None:
+            raise OSError(
+                f"'{pretrained_model_name_or_path}' holds no {CONFIG_NAME}; a folder or hub repository with a saved "
+                "model was expected."
+            )
+        content: dict[str, Any] = load_json(path)
+        content["name_or_path"] = str(pretrained_model_name_or_path)
+        return content, rest
+
+    @classmethod
+    def from_dict(
+        cls: type[ConfigType], config_dict: dict[str, Any], **kwargs: Any
+    ) -> ConfigType | tuple[ConfigType, dict[str, Any]]:
+        """Make a configuration from a mapping and the caller's values over it.
+
+        Args:
+            config_dict: As read from ``config.json``.
+            **kwargs: Values of fields that the class or the mapping knows, and ``return_unused_kwargs``.
+
+        Returns:
+            The configuration; with ``return_unused_kwargs`` the pair with what no field took.
+
+        Raises:
+            ValueError: If a value is out of range.
+        """
+        return_unused = kwargs.pop("return_unused_kwargs", False)
+        known = set(vars(cls())) | set(config_dict) | {"num_labels"}
+        overrides = {name: value for name, value in kwargs.items() if name in known}
+        unused = {name: value for name, value in kwargs.items() if name not in known}
+        content = copy.deepcopy(config_dict)
+        if "num_labels" in overrides or "id2label" in overrides:
+            _drop_other_labels(content, overrides)
+        config = cls(**{**content, **overrides})
+        if return_unused:
+            return config, unused
+        if unused:
+            logger.warning("%s has no field for %s: not used.", cls.__name__, ", ".join(sorted(unused)))
+        return config
+
+    @classmethod
+    def from_json_file(cls: type[ConfigType], json_file: str | os.PathLike[str]) -> ConfigType:
+        """Read a configuration from a JSON file.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is not a JSON object, or a value is out of range.
+        """
+        return cls(**load_json(json_file))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as a mapping that JSON can hold."""
+        content = copy.deepcopy(vars(self))
+        content["model_type"] = self.model_type
+        content["transformers_version"] = __version__
+        return content
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Give the fields that differ from the class's defaults, and those that identify the model."""
+        defaults = type(self)().to_dict()
+        always = {"model_type", "transformers_version", "vocab_size"}
+        content = {
+            name: value
+            for name, value in self.to_dict().items()
+            if name in always or name not in defaults or value != defaults[name]
+        }
+        content.pop("name_or_path", None)
+        return content
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Give the configuration as JSON.
+
+        Args:
+            use_diff: Leave out what equals the class's defaults.
+        """
+        content = self.to_diff_dict() if use_diff else self.to_dict()
+        return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write the configuration to a file; see `to_json_string`."""
+        Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write ``config.json`` into a folder, which is made where it does not exist.
+
+        Raises:
+            OSError: If ``save_directory`` is a file, or cannot be written.
+        """
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise OSError(f"'{folder}' is a file; a folder to save into was expected.")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.to_json_file(folder / CONFIG_NAME)
+
+    def update(self, config_dict: dict[str, Any]) -> None:
+        """Set several fields.
+
+        Raises:
+            ValueError: If the fields then contradict each other.
+        """
+        for name, value in config_dict.items():
+            setattr(self, name, value)
+        if self.apply_lora:
+            self._check_lora()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PretrainedConfig) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def _drop_other_labels(content: dict[str, Any], overrides: dict[str, Any]) -> None:
+    """Forget the file's label names where the caller asks for others, or for another number of them."""
+    wanted = overrides.get("num_labels")
+    same_number = "id2label" not in overrides and len(content.get("id2label") or ()) == wanted
+    content.pop("num_labels", None)
+    if not same_number:
+        content.pop("id2label", None)
+        content.pop("label2id", None)

@@ -1,0 +1,148 @@
+"""From a name to files on this machine: a local folder, or a repository on the Hugging Face hub.
+
+Downloads, caching, tokens and proxies are `huggingface_hub`'s; this module decides which of the two is meant, honours
+the offline variables (``HF_HUB_OFFLINE``, and 4.4.2's ``TRANSFORMERS_OFFLINE``), and turns failures into one sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .utils import logging
+
+__all__ = ["cached_file", "is_offline_mode", "load_json"]
+
+logger = logging.get_logger(__name__)
+
+
+def is_offline_mode() -> bool:
+    """Say whether ``TRANSFORMERS_OFFLINE`` or ``HF_HUB_OFFLINE`` forbids the network."""
+    names = ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE")
+    return any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in names)
+
+
+def cached_file(
+    path_or_repo_id: str | os.PathLike[str],
+    filename: str,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    subfolder: str = "",
+    force_download: bool = False,
+) -> Path | None:
+    """Find one file of a model, in a local folder or on the hub.
+
+    Args:
+        path_or_repo_id: A folder, or a hub id such as ``"roberta-base"`` or ``"microsoft/deberta-v3-base"``.
+        filename: The file's name inside it.
+        cache_dir: Where downloads are kept; huggingface_hub's default otherwise.
+        revision: Branch, tag or commit on the hub.
+        token: An access token; ``True`` takes the one that ``hf auth login`` stored.
+        local_files_only: Take the file from the cache or not at all.
+        subfolder: A folder inside the repository.
+        force_download: Fetch again what the cache already has.
+
+    Returns:
+        The local path, or None where the model has no such file.
+
+    Raises:
+        OSError: If the folder or repository does not exist, or cannot be reached and is not in the cache.
+    """
+    folder = Path(path_or_repo_id)
+    if folder.is_dir():
+        candidate = folder / subfolder / filename
+        return candidate if candidate.is_file() else None
+    name = os.fspath(path_or_repo_id)
+    if folder.exists():
+        raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
+    if _looks_like_path(name):
+        raise OSError(f"'{name}' does not exist; give an existing folder, or a hub id such as 'roberta-base'.")
+    return _from_hub(
+        name,
+        filename,
+        cache_dir=cache_dir,
+        revision=revision,
+        token=token,
+        local_files_only=local_files_only or is_offline_mode(),
+        subfolder=subfolder or None,
+        force_download=force_download,
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    """Tell a folder that does not exist from a hub id, which is ``name`` or ``owner/name``."""
+    return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
+
+
+def _from_hub(name: str, filename: str, **options: Any) -> Path | None:
+    """Fetch a file from the hub, or take it from the cache; None where the repository does not hold it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(hf_hub_download(name, filename, **options))
+    except LocalEntryNotFoundError as error:
+        if _cached_without(name, options):
+            return None
+        raise OSError(
+            f"'{name}' is no folder here, its '{filename}' is not in the cache, and the hub cannot be reached"
+            f"{' (offline mode)' if options['local_files_only'] else ''}. Check the name and the connection, or give "
+            "a folder that holds the model."
+        ) from error
+    except EntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise OSError(f"'{name}' is neither a folder that exists nor a valid hub id: {error}") from error
+    except GatedRepoError as error:
+        raise OSError(f"'{name}' is gated: ask for access on its hub page, then log in or pass token=….") from error
+    except RevisionNotFoundError as error:
+        raise OSError(f"'{name}' has no revision '{options['revision']}' on the hub.") from error
+    except RepositoryNotFoundError as error:
+        raise OSError(
+            f"'{name}' is neither a folder here nor a repository on the hub (or it is private: pass token=…)."
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {error}") from error
+
+
+def _cached_without(name: str, options: dict[str, Any]) -> bool:
+    """Say whether the cache holds this model's config (so that another missing file is simply not part of it)."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", cache_dir=options["cache_dir"], revision=options["revision"])
+    return isinstance(found, str)
+
+
+def load_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: If the file is not JSON, or holds something else than an object; the message names it.
+    """
+    import json
+
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' is not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"'{path}' holds a {type(content).__name__}; a JSON object ({{…}}) was expected.")
+    return content

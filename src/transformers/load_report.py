@@ -1,0 +1,162 @@
+"""Matching a checkpoint's keys with a model's parameters, and saying what did not match.
+
+An attribute path is a checkpoint key: ``roberta.encoder.layer.0.attention.self.query.weight`` is both. Only three
+things stand between the two: old names of LayerNorm parameters, the base model's prefix (a checkpoint of the bare
+encoder has none), and tied tensors, which a file holds once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .lora.layers import lora_parameter_names
+from .utils import logging
+
+if TYPE_CHECKING:
+    from .modeling_utils import PreTrainedModel
+
+__all__ = ["LoadReport", "match_state_dict"]
+
+logger = logging.get_logger(__name__)
+
+# Checkpoints converted from TensorFlow name LayerNorm's weight and bias as the paper does.
+LEGACY_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
+
+# Files written before 4.31 hold the range 0 … max_position_embeddings - 1 under this name; it is no parameter.
+IGNORED_ENDING = "embeddings.position_ids"
+
+
+@dataclass
+class LoadReport:
+    """What a checkpoint had for a model.
+
+    Attributes:
+        loaded: Names of parameters that the checkpoint provided.
+        missing_base: Encoder parameters that it did not provide.
+        missing_adapter: LoRA matrices that it did not provide.
+        missing_head: Parameters outside the encoder that it did not provide.
+        unexpected: Names in the checkpoint that the model does not have.
+        mismatched: Name, the checkpoint's shape and the model's, where the two differ.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    missing_base: list[str] = field(default_factory=list)
+    missing_adapter: list[str] = field(default_factory=list)
+    missing_head: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[str]:
+        """All parameters that start with new values."""
+        return self.missing_base + self.missing_adapter + self.missing_head
+
+    def to_dict(self) -> dict[str, list[object]]:
+        """Give the report under upstream's names, as ``output_loading_info=True`` returns it."""
+        return {
+            "missing_keys": list(self.missing),
+            "unexpected_keys": list(self.unexpected),
+            "mismatched_keys": list(self.mismatched),
+            "error_msgs": [],
+        }
+
+    def check(self, source: str, ignore_mismatched_sizes: bool) -> None:
+        """Refuse a checkpoint that does not fit.
+
+        Args:
+            source: Where the checkpoint came from, for the message.
+            ignore_mismatched_sizes: Let mis-shaped tensors start with new values instead.
+
+        Raises:
+            ValueError: If shapes differ and that is not ignored, or nothing of the encoder is in the checkpoint.
+        """
+        if self.mismatched and not ignore_mismatched_sizes:
+            rows = "".join(f"\n  {name}: {found} there, {wanted} here" for name, found, wanted in self.mismatched)
+            raise ValueError(
+                f"'{source}' holds tensors of another shape than the model's:{rows}\nCheck the configuration (number "
+                "of labels, vocabulary, sizes), or pass ignore_mismatched_sizes=True to start these anew."
+            )
+        if not self.loaded:
+            raise ValueError(
+                f"'{source}' holds none of this model's parameters; its names begin "
+                f"{', '.join(self.unexpected[:3]) or '(there are none)'}. Is it a checkpoint of another model type?"
+            )
+
+    def log(self, source: str) -> None:
+        """Say in the log what starts anew and what was left out."""
+        if self.missing_base:
+            logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(self.missing_base))
+        if self.missing_head:
+            logger.info("Not in '%s', so the head's start anew (train them): %s", source, _listing(self.missing_head))
+        if self.missing_adapter:
+            logger.info("LoRA matrices at their starting values: %d tensors", len(self.missing_adapter))
+        if self.unexpected:
+            logger.info("In '%s', but not part of this model: %s", source, _listing(self.unexpected))
+        for name, found, wanted in self.mismatched:
+            logger.warning("'%s' has %s for %s, not %s: it starts anew.", source, found, name, wanted)
+
+
+def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> tuple[dict[str, Tensor], LoadReport]:
+    """Find the model's parameter for each tensor of a checkpoint.
+
+    Args:
+        model: The model; only its names and shapes are read.
+        state_dict: The checkpoint under its own names.
+
+    Returns:
+        The tensors that fit, under the model's names, and the report.
+    """
+    tensors = _rename(model, state_dict)
+    expected = dict(model.named_parameters())
+    report = LoadReport()
+    fitting: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name not in expected:
+            report.unexpected.append(name)
+        elif tensor.shape != expected[name].shape:
+            report.mismatched.append((name, tuple(tensor.shape), tuple(expected[name].shape)))
+        else:
+            fitting[name] = tensor
+    report.loaded = list(fitting)
+    lora = lora_parameter_names(model)
+    for name in expected:
+        if name in fitting:
+            continue
+        if name in lora:
+            report.missing_adapter.append(name)
+        elif model.is_base_parameter(name):
+            report.missing_base.append(name)
+        else:
+            report.missing_head.append(name)
+    return fitting, report
+
+
+def _rename(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a checkpoint's names to the model's."""
+    prefix = f"{model.base_model_prefix}."
+    has_prefix = any(name.startswith(prefix) for name in state_dict)
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in state_dict.items():
+        for old, new in LEGACY_ENDINGS.items():
+            name = name.removesuffix(old) + new if name.endswith(old) else name
+        if name.endswith(IGNORED_ENDING):
+            continue
+        if model.has_head and not has_prefix:
+            name = prefix + name
+        elif not model.has_head:
+            name = name.removeprefix(prefix)
+        renamed[name] = tensor
+    for alias, source in model.tied_weights().items():
+        if alias in renamed:
+            tensor = renamed.pop(alias)
+            renamed.setdefault(source, tensor)
+    return renamed
+
+
+def _listing(names: list[str], limit: int = 8) -> str:
+    """Name the first few of many."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

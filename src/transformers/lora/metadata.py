@@ -1,0 +1,129 @@
+"""What PEFT's form leaves out of an adapter: ``lora_metadata.json``, and the hashes in it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..utils import logging
+from ..version import __version__
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = ["FORMAT_VERSION", "adapter_metadata", "file_sha256", "hash_base", "hash_tokenizer"]
+
+logger = logging.get_logger(__name__)
+
+FORMAT_VERSION = 1
+_LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets")
+
+
+def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
+    """Hash the encoder's tensors of a checkpoint: names, dtypes, shapes and bytes, in whatever file they stood.
+
+    Args:
+        model: Says which names are the encoder's.
+        tensors: The checkpoint under the model's names, as read.
+
+    Returns:
+        A sha256 in hexadecimal.
+    """
+    names = sorted(name for name in tensors if model.is_base_parameter(name))
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
+        digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _tensor_digest(name: str, tensor: Tensor) -> bytes:
+    digest = hashlib.sha256(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Give the sha256 of a file in hexadecimal.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Give the sha256 of a tokenizer's whole definition: vocabulary, merges, normalisation, special tokens."""
+    definition: str = tokenizer.backend_tokenizer.to_str()
+    return hashlib.sha256(definition.encode()).hexdigest()
+
+
+def adapter_metadata(
+    model: PreTrainedModel,
+    *,
+    base: str,
+    weights: Path,
+    trained: list[str],
+    tokenizer: Any = None,
+    training_args: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Give the content of ``lora_metadata.json``.
+
+    Args:
+        model: The LoRA model.
+        base: Path or hub id of its base.
+        weights: The written ``adapter_model.safetensors``.
+        trained: Names of the parameters in it.
+        tokenizer: The tokenizer of the run, where there is one.
+        training_args: The run's arguments, JSON-ready.
+    """
+    config = model.config
+    return {
+        "format_version": FORMAT_VERSION,
+        "base_model_name_or_path": base,
+        "base_sha256": model.base_hash,
+        "architecture": type(model).__name__,
+        "model_type": config.model_type,
+        "lora_r": config.lora_r,
+        "lora_alpha": config.lora_alpha,
+        "lora_scaling": config.lora_scaling,
+        "lora_dropout": config.lora_dropout,
+        "lora_targets": list(config.lora_targets),
+        "lora_initialization": config.lora_initialization,
+        "lora_position_query": getattr(config, "lora_position_query", None),
+        "num_labels": config.num_labels,
+        "id2label": {str(index): name for index, name in config.id2label.items()},
+        "problem_type": config.problem_type,
+        "finetuning_task": config.finetuning_task,
+        "parameters": sorted(trained),
+        "weights_sha256": file_sha256(weights),
+        "tokenizer": None if tokenizer is None else _describe_tokenizer(tokenizer),
+        "versions": {"transformers": __version__, **_versions()},
+        "training_args": None if training_args is None else dict(training_args),
+    }
+
+
+def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:
+    return {
+        "name_or_path": str(getattr(tokenizer, "name_or_path", "")),
+        "class": type(tokenizer).__name__,
+        "max_length": getattr(tokenizer, "model_max_length", None),
+        "sha256": hash_tokenizer(tokenizer) if hasattr(tokenizer, "backend_tokenizer") else None,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            logger.debug("%s is not installed, so the adapter's metadata does not name its version.", name)
+    return found

@@ -1,0 +1,165 @@
+"""PEFT's form of an adapter: the names of its tensors and its ``adapter_config.json``.
+
+The format is a fact that both sides keep to; no PEFT is needed here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from .layers import lora_parameter_names
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = ["from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
+
+PEFT_VERSION = "0.21.2"  # whose form is written
+_PREFIX = "base_model.model."
+
+# Fields of PEFT's LoraConfig that this package does not offer, at the values that switch them off.
+_SWITCHED_OFF: dict[str, Any] = {
+    "alora_invocation_tokens": None,
+    "alpha_pattern": {},
+    "arrow_config": None,
+    "auto_mapping": None,
+    "bias": "none",
+    "corda_config": None,
+    "ensure_weight_tying": False,
+    "eva_config": None,
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "init_lora_weights": True,
+    "kasa_config": None,
+    "layer_replication": None,
+    "layers_pattern": None,
+    "layers_to_transform": None,
+    "loftq_config": {},
+    "lora_bias": False,
+    "lora_ga_config": None,
+    "megatron_config": None,
+    "megatron_core": "megatron.core",
+    "monteclora_config": None,
+    "qalora_group_size": 16,
+    "rank_pattern": {},
+    "revision": None,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+    "use_bdlora": None,
+    "use_dora": False,
+    "use_qalora": False,
+    "use_rslora": False,
+    "velora_config": None,
+}
+
+# Those that say nothing about how the weights are to be used.
+_HARMLESS = {
+    "auto_mapping",
+    "init_lora_weights",
+    "megatron_core",
+    "qalora_group_size",
+    "revision",
+    "ensure_weight_tying",
+}
+
+_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "Model": "FEATURE_EXTRACTION"}
+
+
+def to_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename parameters from this package's names to PEFT's."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        suffix = ".weight" if name.endswith((".lora_A", ".lora_B")) else ""
+        renamed[f"{_PREFIX}{name}{suffix}"] = tensor
+    return renamed
+
+
+def from_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename parameters from PEFT's names to this package's."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        name = name.removeprefix(_PREFIX)
+        for matrix in (".lora_A", ".lora_B"):
+            name = name.removesuffix(".weight") if name.endswith(f"{matrix}.weight") else name
+        renamed[name] = tensor
+    return renamed
+
+
+def peft_config(model: PreTrainedModel, base: str, trained: list[str]) -> dict[str, Any]:
+    """Give the content of ``adapter_config.json``.
+
+    Args:
+        model: A LoRA model.
+        base: Path or hub id of its base.
+        trained: Names of the parameters that the adapter holds.
+
+    Returns:
+        What PEFT's own ``save_pretrained`` would write for the same adapter.
+    """
+    config = model.config
+    class_name = type(model).__name__
+    task_type = next((task for ending, task in _TASK_TYPES.items() if class_name.endswith(ending)), None)
+    return {
+        **_SWITCHED_OFF,
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "modules_to_save": _modules_to_save(model, trained),
+        "peft_type": "LORA",
+        "peft_version": PEFT_VERSION,
+        "r": config.lora_r,
+        "target_modules": sorted(config.lora_targets),
+        "task_type": task_type,
+    }
+
+
+def _modules_to_save(model: PreTrainedModel, trained: list[str]) -> list[str] | None:
+    """Name the modules that are trained in full: a head's top module, or the module itself inside the encoder."""
+    lora = lora_parameter_names(model)
+    modules = set()
+    for name in trained:
+        if name not in lora:
+            modules.add(name.rpartition(".")[0] if model.is_base_parameter(name) else name.partition(".")[0])
+    return sorted(modules) or None
+
+
+def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """Read the LoRA fields out of an ``adapter_config.json``, refusing what cannot be represented here.
+
+    Args:
+        content: The file's content.
+        source: Its path, for messages.
+
+    Returns:
+        ``base`` (path or hub id), ``r``, ``lora_alpha``, ``lora_dropout`` and ``target_modules`` (a sorted list).
+
+    Raises:
+        ValueError: If a field has a wrong type or value, or asks for a PEFT feature that is not part of this package.
+    """
+    if content.get("peft_type") != "LORA":
+        raise ValueError(f"'{source}': peft_type is {content.get('peft_type')!r}; only LORA is supported here.")
+    for name, off in _SWITCHED_OFF.items():
+        value = content.get(name, off)
+        if name not in _HARMLESS and value and value != off:
+            raise ValueError(f"'{source}': {name} is {value!r}, a PEFT feature that is not part of this package.")
+    r, alpha, dropout = content.get("r"), content.get("lora_alpha"), content.get("lora_dropout", 0.0)
+    if isinstance(r, bool) or not isinstance(r, int) or r <= 0:
+        raise ValueError(f"'{source}': r is {r!r}; a positive whole number was expected.")
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha) or alpha <= 0:
+        raise ValueError(f"'{source}': lora_alpha is {alpha!r}; a positive number was expected.")
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ValueError(f"'{source}': lora_dropout is {dropout!r}; a number in [0, 1) was expected.")
+    targets = content.get("target_modules")
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        raise ValueError(f"'{source}': target_modules is {targets!r}; a list of module names was expected.")
+    return {
+        "base": content.get("base_model_name_or_path"),
+        "r": r,
+        "lora_alpha": alpha,
+        "lora_dropout": dropout,
+        "target_modules": sorted(targets),
+    }

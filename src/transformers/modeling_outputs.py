@@ -1,0 +1,87 @@
+"""What models return: dataclasses that are read by name, by key, or by position like a tuple.
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``D`` hidden size, ``H`` attention heads, ``N`` labels,
+``V`` vocabulary size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .utils.generic import ModelOutput
+
+__all__ = [
+    "BaseModelOutput",
+    "BaseModelOutputWithPooling",
+    "MaskedLMOutput",
+    "ModelOutput",
+    "SequenceClassifierOutput",
+]
+
+
+@dataclass
+class BaseModelOutput(ModelOutput):
+    """An encoder's output.
+
+    Attributes:
+        last_hidden_state: Output of the last layer; zero where the mask is 0. Shape: (B, L, D).
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    last_hidden_state: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """An encoder's output with the pooled first token.
+
+    Attributes:
+        last_hidden_state: Output of the last layer; zero where the mask is 0. Shape: (B, L, D).
+        pooler_output: The first token through a dense layer and tanh. Shape: (B, D).
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class MaskedLMOutput(ModelOutput):
+    """Output of a masked language model.
+
+    Attributes:
+        loss: Mean cross entropy over the labels that are not -100; given with ``labels``. Shape: ().
+        logits: Scores of every word at every position; zero where the mask is 0. Shape: (B, L, V).
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class SequenceClassifierOutput(ModelOutput):
+    """Output of a sequence classifier.
+
+    Attributes:
+        loss: Cross entropy, or squared error for regression; given with ``labels``. Shape: ().
+        logits: Scores of the labels, before the softmax. Shape: (B, N).
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

@@ -1,0 +1,1 @@
+"""Auto classes: the model type in a configuration chooses the class."""

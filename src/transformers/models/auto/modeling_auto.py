@@ -1,0 +1,67 @@
+"""Auto classes: the model type in the configuration chooses the class."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from ...configuration_utils import PretrainedConfig, split_hub_options
+from ...modeling_utils import PreTrainedModel
+from .configuration_auto import MODEL_CLASSES, AutoConfig, model_class
+
+__all__ = ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification"]
+
+
+class _AutoModelBase:
+    """What the Auto classes share; each names its task in the table."""
+
+    task: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        name = type(self).__name__
+        raise TypeError(f"{name} is not made itself; call {name}.from_pretrained(name) or {name}.from_config(config).")
+
+    @classmethod
+    def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
+        """Make a model with new weights.
+
+        Raises:
+            ValueError: If the configuration's model type has no class for this task.
+        """
+        return model_class(config.model_type, cls.task)(config, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a model; arguments, result and errors as of `PreTrainedModel.from_pretrained`."""
+        config = kwargs.get("config")
+        if not isinstance(config, PretrainedConfig):
+            options, _ = split_hub_options(kwargs)
+            config = AutoConfig.from_pretrained(config or pretrained_model_name_or_path, **options)
+        found: type[PreTrainedModel] = model_class(config.model_type, cls.task)
+        return found.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+
+
+class AutoModel(_AutoModelBase):
+    """The bare encoder of any model type."""
+
+    task = "base"
+
+
+class AutoModelForMaskedLM(_AutoModelBase):
+    """The masked language model of any model type."""
+
+    task = "masked-lm"
+
+
+class AutoModelForSequenceClassification(_AutoModelBase):
+    """The sequence classifier of any model type."""
+
+    task = "sequence-classification"
+
+
+# 4.4.2's name, for scripts that list which model types can classify.
+MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING = {
+    model_type: classes["sequence-classification"] for model_type, classes in MODEL_CLASSES.items()
+}

@@ -1,0 +1,1 @@
+"""DeBERTa-V2 and V3: configuration, model, tokenizer."""

@@ -1,0 +1,1 @@
+"""RoBERTa: configuration, model, tokenizer."""

@@ -1,0 +1,695 @@
+"""RoBERTa (Liu et al., 2019), read from top to bottom in the order of use.
+
+The encoder works on packed tokens (`transformers.packing`): padding is taken out before the embeddings and put back
+only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
+(``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``H`` attention heads, ``d`` size of a head,
+``G`` rows of a group, ``n`` their length, ``V`` vocabulary size, ``N`` labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from ...activations import get_activation
+from ...attention import grouped_attention
+from ...configuration_utils import PretrainedConfig
+from ...dropout import Dropout
+from ...lora.layers import lora_linear
+from ...losses import sequence_classification_loss
+from ...modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    SequenceClassifierOutput,
+)
+from ...modeling_utils import PreTrainedModel
+from ...packing import PackedLayout, PackedOutput
+from .configuration_roberta import RobertaConfig
+
+__all__ = [
+    "RobertaForMaskedLM",
+    "RobertaForSequenceClassification",
+    "RobertaModel",
+    "RobertaPreTrainedModel",
+    "create_position_ids_from_input_ids",
+]
+
+
+def create_position_ids_from_input_ids(input_ids: Tensor, padding_idx: int, past_key_values_length: int = 0) -> Tensor:
+    """Number the tokens of each row from ``padding_idx + 1``; padding tokens get ``padding_idx``.
+
+    Args:
+        input_ids: Token ids. Shape: (B, L).
+        padding_idx: Id of the padding token.
+        past_key_values_length: Added to the positions; 0 in an encoder.
+
+    Returns:
+        Positions. Shape: (B, L).
+    """
+    is_token = input_ids.ne(padding_idx).long()
+    return (torch.cumsum(is_token, dim=1) + past_key_values_length) * is_token + padding_idx
+
+
+class RobertaEmbeddings(nn.Module):
+    """The sum of word, position and token-type embeddings, normalised.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.padding_idx = config.pad_token_id or 0
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=self.padding_idx)
+        self.position_embeddings = nn.Embedding(
+            config.max_position_embeddings, config.hidden_size, padding_idx=self.padding_idx
+        )
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self, words: Tensor, position_ids: Tensor, token_type_ids: Tensor | None, layout: PackedLayout
+    ) -> Tensor:
+        """Embed the packed tokens.
+
+        Args:
+            words: Token ids, shape (B, L), or ready-made word embeddings, shape (B, L, D).
+            position_ids: Shape: (B, L).
+            token_type_ids: Shape: (B, L); None means type 0 everywhere.
+            layout: The batch's layout.
+
+        Returns:
+            Shape: (T, D).
+        """
+        packed = layout.pack(words)
+        embeddings = self.word_embeddings(packed) if words.dim() == 2 else packed  # (T, D)
+        embeddings = embeddings + self.position_embeddings(layout.pack(position_ids))
+        if token_type_ids is None:
+            embeddings = embeddings + self.token_type_embeddings.weight[0]
+        else:
+            embeddings = embeddings + self.token_type_embeddings(layout.pack(token_type_ids))
+        return self.dropout(self.LayerNorm(embeddings))
+
+
+class RobertaSelfAttention(nn.Module):
+    """Multi-head attention within each row. LoRA layers for query and value are built here.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.num_attention_heads = config.num_attention_heads
+        self.query = lora_linear(config, "query", config.hidden_size, config.hidden_size)
+        self.key = lora_linear(config, "key", config.hidden_size, config.hidden_size)
+        self.value = lora_linear(config, "value", config.hidden_size, config.hidden_size)
+        self.dropout_prob = config.attention_probs_dropout_prob
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        queries: Tensor,
+        layout: PackedLayout,
+        head_mask: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let the queries attend to all valid tokens of their rows.
+
+        Args:
+            hidden_states: What keys and values are made of. Shape: (T, D).
+            queries: What queries are made of: all tokens, or each row's first. Shape: (Q, D).
+            layout: The batch's layout.
+            head_mask: Factor of each head's probabilities. Shape: (H,).
+            output_attentions: Return the probabilities too.
+
+        Returns:
+            The context, shape (Q, D), and the probabilities, shape (B, H, L, L), or None.
+        """
+        heads = (self.num_attention_heads, -1)
+        return grouped_attention(
+            self.query(queries).unflatten(-1, heads),  # (Q, H, d)
+            self.key(hidden_states).unflatten(-1, heads),  # (T, H, d)
+            self.value(hidden_states).unflatten(-1, heads),  # (T, H, d)
+            layout,
+            dropout_prob=self.dropout_prob if self.training else 0.0,
+            head_mask=head_mask,
+            output_attentions=output_attentions,
+        )
+
+
+class RobertaSelfOutput(nn.Module):
+    """Projection of the context, residual and normalisation.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """Add the projected context to the block's input. Shape: (Q, D) and (Q, D) to (Q, D)."""
+        hidden_states = self.dropout(self.dense(hidden_states))
+        return self.LayerNorm(hidden_states + input_tensor)
+
+
+class RobertaAttention(nn.Module):
+    """The attention sub-layer.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.self = RobertaSelfAttention(config)
+        self.output = RobertaSelfOutput(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        queries: Tensor,
+        layout: PackedLayout,
+        head_mask: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend, project, add and normalise; arguments and result as of `RobertaSelfAttention`."""
+        context, probabilities = self.self(hidden_states, queries, layout, head_mask, output_attentions)
+        return self.output(context, queries), probabilities
+
+
+class RobertaIntermediate(nn.Module):
+    """The first half of the feed-forward network.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = get_activation(config.hidden_act)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Widen and activate. Shape: (Q, D) to (Q, intermediate_size)."""
+        return self.intermediate_act_fn(self.dense(hidden_states))
+
+
+class RobertaOutput(nn.Module):
+    """The second half of the feed-forward network, residual and normalisation.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """Narrow and add. Shape: (Q, intermediate_size) and (Q, D) to (Q, D)."""
+        hidden_states = self.dropout(self.dense(hidden_states))
+        return self.LayerNorm(hidden_states + input_tensor)
+
+
+class RobertaLayer(nn.Module):
+    """One layer: attention, then feed-forward.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.attention = RobertaAttention(config)
+        self.intermediate = RobertaIntermediate(config)
+        self.output = RobertaOutput(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        layout: PackedLayout,
+        head_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        first_token_only: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the layer.
+
+        Args:
+            hidden_states: Shape: (T, D).
+            layout: The batch's layout.
+            head_mask: Factor of each head's probabilities. Shape: (H,).
+            output_attentions: Return the probabilities too.
+            first_token_only: Compute the output of each row's first token alone.
+
+        Returns:
+            The output, shape (T, D) or (B, D) in packed order of rows, and the probabilities or None.
+        """
+        queries = layout.first_tokens(hidden_states) if first_token_only else hidden_states
+        attended, probabilities = self.attention(hidden_states, queries, layout, head_mask, output_attentions)
+        return self.output(self.intermediate(attended), attended), probabilities
+
+
+class RobertaEncoder(nn.Module):
+    """The stack of layers.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(RobertaLayer(config) for _ in range(config.num_hidden_layers))
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        layout: PackedLayout,
+        head_mask: Sequence[Tensor | None],
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        first_token_only: bool = False,
+    ) -> PackedOutput:
+        """Run all layers.
+
+        Args:
+            hidden_states: The embeddings. Shape: (T, D).
+            layout: The batch's layout.
+            head_mask: One mask a layer, each None or of shape (H,).
+            output_hidden_states: Keep every layer's output.
+            output_attentions: Keep every layer's probabilities.
+            first_token_only: Let the last layer compute each row's first token alone.
+
+        Returns:
+            The packed output.
+        """
+        states, attentions = [hidden_states], []
+        for number, (layer, mask) in enumerate(zip(self.layer, head_mask, strict=True), start=1):
+            arguments = (
+                hidden_states,
+                layout,
+                mask,
+                output_attentions,
+                first_token_only and number == len(self.layer),
+            )
+            if self.gradient_checkpointing and self.training:
+                hidden_states, probabilities = checkpoint(layer, *arguments, use_reentrant=False)
+            else:
+                hidden_states, probabilities = layer(*arguments)
+            states.append(hidden_states)
+            attentions.append(probabilities)
+        return PackedOutput(
+            hidden_states,
+            layout,
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+            first_token_only=first_token_only,
+        )
+
+
+class RobertaPooler(nn.Module):
+    """A dense layer and tanh on the first token.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, first_token: Tensor) -> Tensor:
+        """Pool. Shape: (B, D) to (B, D)."""
+        return torch.tanh(self.dense(first_token.to(self.dense.weight.dtype)))
+
+
+class RobertaPreTrainedModel(PreTrainedModel):
+    """What all RoBERTa models share."""
+
+    config: RobertaConfig
+    config_class: ClassVar[type[PretrainedConfig]] = RobertaConfig
+    base_model_prefix: ClassVar[str] = "roberta"
+
+
+class RobertaModel(RobertaPreTrainedModel):
+    """The bare encoder.
+
+    Args:
+        config: The model's configuration.
+        add_pooling_layer: Build the pooler, which the heads of this module do not use.
+    """
+
+    def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = RobertaEmbeddings(config)
+        self.encoder = RobertaEncoder(config)
+        self.pooler = RobertaPooler(config) if add_pooling_layer else None
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """Encode a padded batch.
+
+        Args:
+            input_ids: Token ids. Shape: (B, L).
+            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
+            position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
+            head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
+            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
+            output_attentions: Return every layer's probabilities; the configuration's choice where None.
+            output_hidden_states: Return every layer's output; the configuration's choice where None.
+            return_dict: Return a `ModelOutput`; the configuration's choice where None.
+
+        Returns:
+            The output; a tuple without ``return_dict``. The pooled token is each row's first valid one.
+
+        Raises:
+            ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
+                described, or a text is longer than the position table.
+        """
+        encoded = self.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=encoded.padded(),
+            pooler_output=None if self.pooler is None else self.pooler(encoded.first_tokens()),
+            hidden_states=encoded.padded_hidden_states(),
+            attentions=encoded.attentions,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+
+    def encode(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        first_token_only: bool = False,
+    ) -> PackedOutput:
+        """Encode a padded batch and leave the result packed, as the heads want it.
+
+        Arguments and errors are those of `forward`; under ``first_token_only`` the last layer computes each row's
+        first token alone, unless hidden states or attentions are asked for.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
+        words = input_ids if input_ids is not None else inputs_embeds
+        assert words is not None
+        if attention_mask is None:
+            attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
+        if attention_mask.shape != words.shape[:2]:
+            raise ValueError(
+                f"attention_mask has the shape {tuple(attention_mask.shape)}, but the input's rows and columns are "
+                f"{tuple(words.shape[:2])}; the same were expected."
+            )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        layout = PackedLayout.from_mask(attention_mask)
+        if position_ids is None:
+            position_ids = self._position_ids(words)
+        hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
+        return self.encoder(
+            hidden_states,
+            layout,
+            _head_masks(head_mask, self.config),
+            output_hidden_states,
+            output_attentions,
+            first_token_only=first_token_only and not (output_hidden_states or output_attentions),
+        )
+
+    def _position_ids(self, words: Tensor) -> Tensor:
+        """Count positions from the ids; from the columns where there are embeddings only. Shape: (B, L)."""
+        padding_idx = self.embeddings.padding_idx
+        if words.dim() == 2:
+            position_ids = create_position_ids_from_input_ids(words, padding_idx)
+        else:
+            columns = torch.arange(padding_idx + 1, padding_idx + 1 + words.shape[1], device=words.device)
+            position_ids = columns.expand(words.shape[:2])
+        longest = self.config.max_position_embeddings - padding_idx - 1
+        if words.shape[1] > longest and int(position_ids.max()) > longest + padding_idx:
+            raise ValueError(
+                f"A text has {int(position_ids.max()) - padding_idx} tokens, but this model has positions for "
+                f"{longest}; truncate it (tokenizer(..., truncation=True, max_length=...), or --max_seq_length)."
+            )
+        return position_ids
+
+
+def _head_masks(head_mask: Tensor | None, config: RobertaConfig) -> list[Tensor | None]:
+    """Give one head mask a layer, each None or of shape (H,)."""
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    if head_mask is None:
+        return [None] * layers
+    if head_mask.shape not in ((heads,), (layers, heads)):
+        raise ValueError(
+            f"head_mask has the shape {tuple(head_mask.shape)}; ({heads},) or ({layers}, {heads}) was expected."
+        )
+    return list(head_mask.expand(layers, heads))
+
+
+def _wants_dict(return_dict: bool | None, config: PretrainedConfig) -> bool:
+    return config.return_dict if return_dict is None else return_dict
+
+
+class RobertaLMHead(nn.Module):
+    """Scores of all words for each token.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score. Shape: (T, D) to (T, V)."""
+        features = functional.gelu(self.dense(features.to(self.dense.weight.dtype)))
+        features = self.layer_norm(features).to(self.decoder.weight.dtype)
+        return functional.linear(features, self.decoder.weight, self.bias.to(features.dtype))
+
+
+class RobertaForMaskedLM(RobertaPreTrainedModel):
+    """RoBERTa with the masked language-model head of its pre-training.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.lm_head = RobertaLMHead(config)
+        self.post_init()
+
+    def tied_weights(self) -> dict[str, str]:
+        """Name the decoder's parameters, which are the word embeddings and the head's own bias."""
+        tied = {"lm_head.decoder.bias": "lm_head.bias"}
+        if self.config.tie_word_embeddings:
+            tied["lm_head.decoder.weight"] = "roberta.embeddings.word_embeddings.weight"
+        return tied
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Give the layer that scores words."""
+        return self.lm_head.decoder
+
+    def _resize_output(self, new_num_tokens: int) -> None:
+        """Bring bias and decoder to a new vocabulary; new words start at zero."""
+        head = self.lm_head
+        kept = min(new_num_tokens, head.bias.numel())
+        bias = head.bias.new_zeros(new_num_tokens)
+        weight = head.decoder.weight.new_zeros(new_num_tokens, self.config.hidden_size)
+        bias[:kept] = head.bias.detach()[:kept]
+        weight[:kept] = head.decoder.weight.detach()[:kept]
+        head.bias = nn.Parameter(bias, requires_grad=head.bias.requires_grad)
+        head.decoder.weight = nn.Parameter(weight, requires_grad=head.decoder.weight.requires_grad)
+        head.decoder.out_features = new_num_tokens
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MaskedLMOutput | tuple[Any, ...]:
+        """Score all words at every valid position.
+
+        Args:
+            input_ids: Token ids. Shape: (B, L).
+            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
+            position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
+            head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
+            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
+            labels: The true ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
+            output_attentions: Return every layer's probabilities; the configuration's choice where None.
+            output_hidden_states: Return every layer's output; the configuration's choice where None.
+            return_dict: Return a `ModelOutput`; the configuration's choice where None.
+
+        Returns:
+            The output; a tuple without ``return_dict``.
+
+        Raises:
+            ValueError: As of `RobertaModel.forward`.
+        """
+        encoded = self.roberta.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        scores = self.lm_head(encoded.last_hidden_state)  # (T, V)
+        loss = None
+        if labels is not None:
+            packed_labels = encoded.layout.pack(labels)
+            if encoded.layout.valid is not None:
+                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, -100)
+            loss = functional.cross_entropy(scores.float(), packed_labels)
+        output = MaskedLMOutput(
+            loss=loss,
+            logits=encoded.layout.unpack(scores),
+            hidden_states=encoded.padded_hidden_states(),
+            attentions=encoded.attentions,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+
+
+class RobertaClassificationHead(nn.Module):
+    """Dense layer, tanh and projection on each row's first token.
+
+    Args:
+        config: The model's configuration. The dropout is ``cls_dropout``, else ``classifier_dropout``, else
+            ``hidden_dropout_prob``.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        rates = (config.cls_dropout, config.classifier_dropout, config.hidden_dropout_prob)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = Dropout(next(rate for rate in rates if rate is not None))
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score the labels. Shape: (B, D) to (B, N)."""
+        features = self.dropout(features.to(self.dense.weight.dtype))
+        features = torch.tanh(self.dense(features))
+        return self.out_proj(self.dropout(features))
+
+
+class RobertaForSequenceClassification(RobertaPreTrainedModel):
+    """RoBERTa with a classification or regression head on each row's first token.
+
+    Args:
+        config: The model's configuration; ``num_labels`` is the head's width.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.classifier = RobertaClassificationHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
+        """Classify each row.
+
+        Args:
+            input_ids: Token ids. Shape: (B, L).
+            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
+            position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
+            head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
+            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
+            labels: See `transformers.losses`. Shape: (B,) or (B, N).
+            output_attentions: Return every layer's probabilities; the configuration's choice where None.
+            output_hidden_states: Return every layer's output; the configuration's choice where None.
+            return_dict: Return a `ModelOutput`; the configuration's choice where None.
+
+        Returns:
+            The output; a tuple without ``return_dict``.
+
+        Raises:
+            ValueError: As of `RobertaModel.forward`, or if ``config.problem_type`` is unknown.
+        """
+        encoded = self.roberta.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            first_token_only=True,
+        )
+        logits = self.classifier(encoded.first_tokens())
+        output = SequenceClassifierOutput(
+            loss=None if labels is None else sequence_classification_loss(logits, labels, self.config),
+            logits=logits,
+            hidden_states=encoded.padded_hidden_states(),
+            attentions=encoded.attentions,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()

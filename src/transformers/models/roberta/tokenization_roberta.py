@@ -1,0 +1,153 @@
+"""RoBERTa's tokenizer: byte-level BPE, so that every text has ids and none is unknown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import RobertaProcessing
+
+from ...tokenization_limits import warn_once
+from ...tokenization_special import as_added_token
+from ...tokenization_utils_base import EncodeStyle
+from ...tokenization_utils_fast import PreTrainedTokenizerFast
+
+__all__ = ["RobertaTokenizer", "RobertaTokenizerFast"]
+
+
+class RobertaTokenizer(PreTrainedTokenizerFast):
+    """Byte-level BPE with ``<s> A </s>`` around a text and ``<s> A </s></s> B </s>`` around a pair.
+
+    The mask token takes the space in front of it along, as in the published ``tokenizer.json`` and in 4.4.2.
+
+    Args:
+        vocab_file: ``vocab.json``, or the dictionary it holds; not needed with a ``tokenizer_file``.
+        merges_file: ``merges.txt``, or its merges as pairs of tokens.
+        tokenizer_file: ``tokenizer.json``; what it says counts where an argument below is None.
+        errors: Recorded only; bytes that are no UTF-8 are always decoded to U+FFFD.
+        add_prefix_space: Encode the first word as if a space stood before it. False without a ``tokenizer_file``.
+        trim_offsets: Leave spaces out of the tokens' positions. True without a ``tokenizer_file``.
+        vocab: ``vocab_file``, under 5.x's name.
+        merges: ``merges_file``, under 5.x's name.
+        tokenizer_object: The library's object, instead of any file.
+        **kwargs: Special tokens by role, and the arguments of `PreTrainedTokenizerBase`.
+
+    Raises:
+        ValueError: If a file is missing or broken.
+    """
+
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        "vocab_file": "vocab.json",
+        "merges_file": "merges.txt",
+        "tokenizer_file": "tokenizer.json",
+    }
+    model_input_names: Sequence[str] = ("input_ids", "attention_mask")
+    default_roles: ClassVar[dict[str, str]] = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "sep_token": "</s>",
+        "pad_token": "<pad>",
+        "cls_token": "<s>",
+        "mask_token": "<mask>",
+    }
+
+    def __init__(
+        self,
+        vocab_file: str | os.PathLike[str] | dict[str, int] | None = None,
+        merges_file: str | os.PathLike[str] | Sequence[tuple[str, str]] | None = None,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        errors: str = "replace",
+        *,
+        add_prefix_space: bool | None = None,
+        trim_offsets: bool | None = None,
+        vocab: str | os.PathLike[str] | dict[str, int] | None = None,
+        merges: str | os.PathLike[str] | Sequence[tuple[str, str]] | None = None,
+        tokenizer_object: Tokenizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.errors = errors
+        from_vocabulary = tokenizer_object is None and tokenizer_file is None
+        if from_vocabulary:
+            model = _read_bpe(vocab if vocab_file is None else vocab_file, merges if merges_file is None else merges_file)
+            tokenizer_object = _pipeline(model)
+        mask = kwargs.get("mask_token", self.default_roles["mask_token"])
+        if from_vocabulary and isinstance(mask, str):
+            kwargs["mask_token"] = AddedToken(mask, lstrip=True, normalized=False, special=True)
+        super().__init__(tokenizer_object=tokenizer_object, tokenizer_file=tokenizer_file, **kwargs)
+        self._set_spaces(add_prefix_space, trim_offsets, from_vocabulary)
+
+    def _set_spaces(self, add_prefix_space: bool | None, trim_offsets: bool | None, from_vocabulary: bool) -> None:
+        """Bring splitting and post-processing in line with the two settings; None keeps what the file says."""
+        splitter = self._tokenizer.pre_tokenizer
+        if not isinstance(splitter, ByteLevel):
+            self.add_prefix_space = self.trim_offsets = False
+            return
+        self.add_prefix_space = splitter.add_prefix_space if add_prefix_space is None else add_prefix_space
+        self.trim_offsets = splitter.trim_offsets if trim_offsets is None else trim_offsets
+        if from_vocabulary or add_prefix_space is not None or trim_offsets is not None:
+            splitter.add_prefix_space, splitter.trim_offsets = self.add_prefix_space, self.trim_offsets
+            self._tokenizer.pre_tokenizer = splitter
+            self._tokenizer.post_processor = RobertaProcessing(
+                sep=(self.sep_token, self.sep_token_id),
+                cls=(self.cls_token, self.cls_token_id),
+                trim_offsets=self.trim_offsets,
+                add_prefix_space=self.add_prefix_space,
+            )
+
+    def _own_settings(self) -> dict[str, Any]:
+        return {"add_prefix_space": self.add_prefix_space, "trim_offsets": self.trim_offsets, "errors": self.errors}
+
+    def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Any) -> list[Any]:
+        if style.words and not self.add_prefix_space:
+            warn_once(
+                "words without prefix space",
+                "Words given one by one are encoded as if no space stood before them; load the tokenizer with "
+                "add_prefix_space=True to encode them as in running text.",
+            )
+        return super()._encode_texts(texts, style, limits)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Give ``<s> A </s>``, or ``<s> A </s></s> B </s>``, as ids."""
+        cls, sep = self.cls_token_id, self.sep_token_id
+        first = [cls, *token_ids_0, sep]
+        return first if token_ids_1 is None else [*first, sep, *token_ids_1, sep]
+
+
+def _read_bpe(vocab: Any, merges: Any) -> BPE:
+    """Make the BPE model from files or from what they hold.
+
+    Raises:
+        ValueError: If one of the two is missing, or they are broken or do not belong together.
+    """
+    if vocab is None or merges is None:
+        raise ValueError("RoBERTa's vocabulary is vocab.json and merges.txt, or tokenizer.json; something is missing.")
+    if not isinstance(vocab, dict):
+        for path in (vocab, merges):
+            if not Path(path).is_file():
+                raise ValueError(f"'{path}' is no file; RoBERTa's vocab.json and merges.txt were expected.")
+    try:
+        if not isinstance(vocab, dict):
+            vocab, merges = BPE.read_file(os.fspath(vocab), os.fspath(merges))
+        return BPE(vocab, [tuple(pair) for pair in merges], continuing_subword_prefix="", end_of_word_suffix="")
+    except Exception as error:  # the library raises nothing more specific
+        raise ValueError(f"vocab.json and merges.txt do not make a byte-level BPE: {error}") from error
+
+
+def _pipeline(model: BPE) -> Tokenizer:
+    """Put RoBERTa's splitting and decoding around the model."""
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, trim_offsets=True)
+    tokenizer.decoder = ByteLevelDecoder()
+    return tokenizer
+
+
+RobertaTokenizerFast = RobertaTokenizer

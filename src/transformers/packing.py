@@ -1,0 +1,236 @@
+"""Padded batch to packed tokens and back, so that padding costs no computation.
+
+A padded batch of 16 texts is often more than half padding. The encoders therefore work on a *packed* layout: each row
+of the batch is cut to the window of columns that holds its valid tokens, rows are sorted by length, and rows of like
+length stand together in a group. Everything token-wise runs on one matrix ``(T, D)``; attention runs group by group,
+each group being a contiguous slice of that matrix. Nothing but the layout is computed per step, and it is computed
+once.
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``D`` width, ``G`` rows of a group,
+``n`` length of a group's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["PackedLayout", "PackedOutput", "RowGroup"]
+
+# How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
+# slow for its size; a sixteenth keeps the groups few and the wasted work small.
+GROUP_PADDING = 1 / 16
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows of like length: a contiguous slice of the packed tokens.
+
+    Attributes:
+        first_row: Place of the group's first row in the packed order of rows.
+        rows: Number of rows, ``G``.
+        start: Place of the group's first token among the packed tokens.
+        length: Tokens of each row, ``n``.
+        key_mask: True where a token may be attended to; None where all may. Shape: (G, n).
+    """
+
+    first_row: int
+    rows: int
+    start: int
+    length: int
+    key_mask: Tensor | None
+
+    def tokens(self, packed: Tensor) -> Tensor:
+        """Cut this group's tokens out. Shape: (T, …) to (G, n, …), a view."""
+        return packed[self.start : self.start + self.rows * self.length].unflatten(0, (self.rows, self.length))
+
+    def row_values(self, per_row: Tensor) -> Tensor:
+        """Cut this group's rows out of a tensor with one entry a row, in packed order. Shape: (B, …) to (G, …)."""
+        return per_row[self.first_row : self.first_row + self.rows]
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """Where each packed token stands in the padded batch.
+
+    Attributes:
+        batch_size: ``B``.
+        padded_length: ``L``.
+        groups: The row groups, longest rows first.
+        token_index: Place of each packed token in the flattened padded batch. Shape: (T,).
+        valid: False for a packed token that the mask excludes; None where there is none. Shape: (T,).
+        row_order: The row of the batch that stands at each place of the packed order. Shape: (B,).
+        first_token: Place of each row's first valid token, in packed order of rows. Shape: (B,).
+    """
+
+    batch_size: int
+    padded_length: int
+    groups: tuple[RowGroup, ...]
+    token_index: Tensor
+    valid: Tensor | None
+    row_order: Tensor
+    first_token: Tensor
+
+    @classmethod
+    def from_mask(cls, attention_mask: Tensor) -> PackedLayout:
+        """Plan the layout of a batch.
+
+        Any mask is honoured: padding on the right, on the left, or inside a row. A row without any valid token is
+        kept as its first token alone, so that it costs little and gives finite numbers. On an accelerator this waits
+        for the device once, to learn the lengths.
+
+        Args:
+            attention_mask: 1 (or True) where a token is valid. Shape: (B, L).
+
+        Returns:
+            The layout.
+
+        Raises:
+            ValueError: If the mask is not of two dimensions.
+        """
+        if attention_mask.dim() != 2:
+            raise ValueError(
+                f"attention_mask has the shape {tuple(attention_mask.shape)}; (batch, length) was expected."
+            )
+        mask = (attention_mask != 0).cpu()
+        batch_size, padded_length = mask.shape
+        counts = mask.sum(1)
+        first = mask.int().argmax(1)
+        length = padded_length - mask.flip(1).int().argmax(1) - first  # of the window from first to last valid token
+        length[counts == 0] = 1
+        order = torch.argsort(length, descending=True, stable=True)
+        lengths = length[order].tolist()
+
+        groups: list[RowGroup] = []
+        indices: list[Tensor] = []
+        firsts: list[Tensor] = []
+        start = 0
+        for begin, end in _group_rows(lengths):
+            rows, longest = order[begin:end], lengths[begin]
+            window = first[rows].clamp(max=padded_length - longest)
+            columns = window[:, None] + torch.arange(longest)
+            index = rows[:, None] * padded_length + columns  # (G, n)
+            firsts.append(start + torch.arange(end - begin) * longest + first[rows] - window)
+            allowed = mask.view(-1)[index] | (counts[rows] == 0)[:, None]
+            key_mask = None if bool(allowed.all()) else allowed.to(attention_mask.device)
+            groups.append(RowGroup(begin, end - begin, start, longest, key_mask))
+            indices.append(index.reshape(-1))
+            start += index.numel()
+        token_index = torch.cat(indices)
+        valid = mask.view(-1)[token_index]
+        device = attention_mask.device
+        return cls(
+            batch_size=batch_size,
+            padded_length=padded_length,
+            groups=tuple(groups),
+            token_index=token_index.to(device),
+            valid=None if bool(valid.all()) else valid.to(device),
+            row_order=order.to(device),
+            first_token=torch.cat(firsts).to(device),
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Number of packed tokens, ``T``."""
+        return self.token_index.numel()
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Take the packed tokens out of a padded batch. Shape: (B, L, …) to (T, …)."""
+        return padded.flatten(0, 1)[self.token_index]
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Put packed tokens back into a padded batch, zero where the mask is 0. Shape: (T, …) to (B, L, …)."""
+        padded = packed.new_zeros((self.batch_size * self.padded_length, *packed.shape[1:]))
+        if self.valid is None:
+            padded = padded.index_copy(0, self.token_index, packed)
+        else:
+            padded = padded.index_copy(0, self.token_index[self.valid], packed[self.valid])
+        return padded.unflatten(0, (self.batch_size, self.padded_length))
+
+    def first_tokens(self, packed: Tensor) -> Tensor:
+        """Take each row's first valid token, rows in packed order. Shape: (T, …) to (B, …)."""
+        return packed[self.first_token]
+
+    def restore_rows(self, per_row: Tensor) -> Tensor:
+        """Bring one entry a row from packed order back into the batch's. Shape: (B, …) to (B, …)."""
+        return per_row[torch.argsort(self.row_order)]
+
+    def unpack_attentions(self, group_probabilities: Sequence[Tensor]) -> Tensor:
+        """Put the attention probabilities of all groups into one padded tensor.
+
+        Args:
+            group_probabilities: One tensor a group. Shape of each: (G, H, n, n).
+
+        Returns:
+            Probabilities between the batch's columns, zero where either side is not valid. Shape: (B, H, L, L).
+        """
+        length = self.padded_length
+        heads = group_probabilities[0].shape[1]
+        result = group_probabilities[0].new_zeros((self.batch_size, heads, length, length))
+        for group, probabilities in zip(self.groups, group_probabilities, strict=True):
+            index = group.tokens(self.token_index)  # (G, n)
+            columns = index % length
+            row = torch.div(index[:, :1], length, rounding_mode="floor")
+            if group.key_mask is not None:
+                probabilities = probabilities * group.key_mask[:, None, :, None]
+            values = probabilities.permute(0, 2, 3, 1)  # (G, n, n, H)
+            result[row[:, :, None], :, columns[:, :, None], columns[:, None, :]] = values
+        return result
+
+
+@dataclass(frozen=True)
+class PackedOutput:
+    """What an encoder computed, still packed.
+
+    Attributes:
+        last_hidden_state: The last layer's output for all tokens, shape (T, D), or for each row's first alone,
+            shape (B, D).
+        layout: The batch's layout.
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (T, D).
+        attentions: Every layer's probabilities, padded, where asked for. Shape of each: (B, H, L, L).
+        first_token_only: Whether the last layer computed each row's first token alone.
+    """
+
+    last_hidden_state: Tensor
+    layout: PackedLayout
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    first_token_only: bool = False
+
+    def first_tokens(self) -> Tensor:
+        """Give the output of each row's first valid token, rows in the batch's order. Shape: (B, D)."""
+        state = self.last_hidden_state
+        if not self.first_token_only:
+            state = self.layout.first_tokens(state)
+        return self.layout.restore_rows(state)
+
+    def padded(self) -> Tensor:
+        """Give the last layer's output as a padded batch. Shape: (B, L, D)."""
+        return self.layout.unpack(self.last_hidden_state)
+
+    def padded_hidden_states(self) -> tuple[Tensor, ...] | None:
+        """Give all kept outputs as padded batches. Shape of each: (B, L, D)."""
+        return None if self.hidden_states is None else tuple(map(self.layout.unpack, self.hidden_states))
+
+
+def _group_rows(lengths: list[int]) -> list[tuple[int, int]]:
+    """Cut rows, sorted by falling length, into groups whose padding stays within `GROUP_PADDING`.
+
+    Args:
+        lengths: Length of each row, falling.
+
+    Returns:
+        The half-open range of rows of each group.
+    """
+    ranges = []
+    begin, padding = 0, 0
+    for row, length in enumerate(lengths):
+        padding += lengths[begin] - length
+        if padding > GROUP_PADDING * lengths[begin] * (row - begin + 1):
+            ranges.append((begin, row))
+            begin, padding = row, 0
+    ranges.append((begin, len(lengths)))
+    return ranges
