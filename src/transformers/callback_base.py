@@ -106,8 +106,9 @@ def _pass_on(event: str, clears: tuple[str, ...] = (), keyword: str | None = Non
     ) -> TrainerControl:
         for wish in clears:
             setattr(control, wish, False)
-        brought = {keyword: value for value in values} if keyword else {}
-        return self.call_event(event, args, state, control, **brought, **kwargs)
+        if keyword is not None and values:
+            kwargs[keyword] = values[0]
+        return self.call_event(event, args, state, control, **kwargs)
 
     method.__name__ = event
     method.__doc__ = f"Pass ``{event}`` on to every callback."

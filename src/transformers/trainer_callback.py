@@ -1,8 +1,8 @@
 """Callbacks: what happens around the training loop without being part of it.
 
 The loop tells every callback where it is (``on_step_end``, ``on_evaluate``, ...), with the arguments, the state of the
-run, and a ``TrainerControl`` by which a callback asks for a log, an evaluation, a checkpoint or the end. The base class
-stands in ``callback_base``, the state in ``trainer_state``; here are the callbacks that come with the package.
+run, and a ``TrainerControl`` by which a callback asks for a log, an evaluation, a checkpoint or the end. The base
+class stands in ``callback_base``, the state in ``trainer_state``; here are the callbacks that come with the package.
 """
 
 from __future__ import annotations

@@ -1,0 +1,238 @@
+"""Checkpoints that are whole or not there: commit, then name.
+
+A checkpoint is written to a hidden sibling folder, every file is flushed to the disk, a manifest with their sizes and
+sha256 sums is written last, and only then does the folder get its name, by one rename. Whatever kills the process or
+fills the disk, the folders called ``checkpoint-<step>`` that were there before stay as they were.
+
+Names in ``output_dir`` (hidden ones are left behind by a kill only, and cleared at the next start)::
+
+    checkpoint-20            sealed
+    .checkpoint-30.partial   being written
+    .checkpoint-20.replaced  an older checkpoint-20, until the new one has its name
+    .checkpoint-10.deleted   on its way out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from .utils import logging
+
+__all__ = [
+    "MANIFEST_NAME",
+    "TornCheckpointError",
+    "clear_leftovers",
+    "find_last_checkpoint",
+    "list_checkpoints",
+    "rotate_checkpoints",
+    "verify_checkpoint",
+    "writing_checkpoint",
+]
+
+MANIFEST_NAME = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+_LEFTOVER = re.compile(r"\.checkpoint-\d+\.(partial|replaced|deleted)")
+
+logger = logging.get_logger(__name__)
+
+
+class TornCheckpointError(OSError):
+    """A checkpoint folder is not whole: not sealed, or not what its manifest says."""
+
+
+@contextmanager
+def writing_checkpoint(folder: str | Path) -> Iterator[Path]:
+    """Write a checkpoint so that it appears as a whole or not at all.
+
+    Args:
+        folder: The checkpoint's final path; one of that name that is already there is replaced.
+
+    Yields:
+        An empty folder to write the files into. When the block ends it is sealed and gets its name.
+
+    Raises:
+        OSError: If something could not be written (a full disk); nothing that was there before is lost.
+    """
+    folder = Path(folder)
+    partial = folder.parent / f".{folder.name}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        _seal(partial)
+        _put_in_place(partial, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        code = error.errno if isinstance(error, OSError) else None
+        raise OSError(
+            code, f"The checkpoint '{folder}' could not be written ({error}). Earlier checkpoints are untouched."
+        ) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
+    """Check a checkpoint against its manifest.
+
+    Args:
+        folder: The checkpoint.
+        contents: Also compare every file's sha256, not only its size.
+
+    Raises:
+        TornCheckpointError: Naming the file that is missing or other than it was when the checkpoint was sealed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise TornCheckpointError(f"there is no folder '{folder}'")
+    try:
+        files = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError as error:
+        raise TornCheckpointError(f"'{folder}' has no {MANIFEST_NAME}: it was never finished") from error
+    except (ValueError, KeyError) as error:
+        raise TornCheckpointError(f"'{folder / MANIFEST_NAME}' cannot be read: {error}") from error
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise TornCheckpointError(f"'{path}' is missing")
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise TornCheckpointError(f"'{path}' has {size} bytes instead of {expected['bytes']}")
+        if contents and _sha256(path) != expected["sha256"]:
+            raise TornCheckpointError(f"the contents of '{path}' have changed since it was written")
+
+
+def list_checkpoints(output_dir: str | Path) -> list[Path]:
+    """Give the sealed checkpoints of a training, in the order of their steps; torn ones are named in the log."""
+    return [path for path in _named_folders(output_dir) if _is_whole(path, contents=False)]
+
+
+def find_last_checkpoint(output_dir: str | Path) -> Path | None:
+    """Give the checkpoint with the highest step whose every file is intact, or None; torn ones are named in the log.
+
+    Raises:
+        FileNotFoundError: If there is no folder ``output_dir``.
+    """
+    if not Path(output_dir).is_dir():
+        raise FileNotFoundError(f"There is no folder '{output_dir}' to look for checkpoints in.")
+    _restore_replaced(output_dir)
+    return next((path for path in reversed(_named_folders(output_dir)) if _is_whole(path)), None)
+
+
+def rotate_checkpoints(output_dir: str | Path, limit: int | None, best: str | Path | None = None) -> list[Path]:
+    """Delete the oldest checkpoints beyond ``limit``; never the newest, and never the best.
+
+    Args:
+        output_dir: Folder of the training.
+        limit: How many to keep; None or 0 keeps all.
+        best: The checkpoint with the best metric.
+
+    Returns:
+        The checkpoints that were deleted.
+    """
+    checkpoints = list_checkpoints(output_dir)
+    if not limit or len(checkpoints) <= limit:
+        return []
+    kept = {checkpoints[-1].name} | ({Path(best).name} if best is not None else set())
+    candidates = [path for path in checkpoints if path.name not in kept]
+    doomed = candidates[: max(0, len(checkpoints) - max(limit, len(kept)))]
+    for path in doomed:
+        logger.info("Deleting the older checkpoint %s (save_total_limit is %d).", path, limit)
+        gone = path.parent / f".{path.name}.deleted"
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)  # a kill while its files go leaves no torn folder under a checkpoint's name
+        shutil.rmtree(gone)
+    return doomed
+
+
+def clear_leftovers(output_dir: str | Path) -> None:
+    """Remove what a killed process left unfinished; an older checkpoint that was being replaced comes back."""
+    if not Path(output_dir).is_dir():
+        return
+    _restore_replaced(output_dir)
+    for path in Path(output_dir).iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            logger.warning("Removing %s, which an interrupted run left behind.", path)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def checkpoint_step(folder: str | Path) -> int:
+    """Give the step that a checkpoint's name says.
+
+    Raises:
+        ValueError: If it is not called ``checkpoint-<step>``.
+    """
+    match = _NAME.fullmatch(Path(folder).name)
+    if match is None:
+        raise ValueError(f"'{folder}' is not called checkpoint-<step>.")
+    return int(match.group(1))
+
+
+def _named_folders(output_dir: str | Path) -> list[Path]:
+    folders = [path for path in Path(output_dir).iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(folders, key=checkpoint_step)
+
+
+def _is_whole(folder: Path, *, contents: bool = True) -> bool:
+    try:
+        verify_checkpoint(folder, contents=contents)
+    except TornCheckpointError as error:
+        logger.warning("Passing over a checkpoint that is not whole: %s.", error)
+        return False
+    return True
+
+
+def _seal(folder: Path) -> None:
+    """Flush every file to the disk and write the manifest, last."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            _flush(path)
+            name = path.relative_to(folder).as_posix()
+            files[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    manifest = folder / MANIFEST_NAME
+    manifest.write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+    _flush(manifest)
+    for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+        _flush(path)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    replaced = folder.parent / f".{folder.name}.replaced"
+    if folder.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        folder.rename(replaced)
+    partial.rename(folder)
+    _flush(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _restore_replaced(output_dir: str | Path) -> None:
+    """Undo a replacement that was cut between its two renames."""
+    for replaced in Path(output_dir).glob(".checkpoint-*.replaced"):
+        folder = replaced.parent / replaced.name[1:].removesuffix(".replaced")
+        if not folder.exists():
+            with suppress(FileNotFoundError):  # another process of the same run was faster
+                replaced.rename(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

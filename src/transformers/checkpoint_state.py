@@ -1,0 +1,111 @@
+"""The state of optimizers, schedules and random generators as safetensors and JSON: nothing that can run code.
+
+A state is a tree of dicts, lists, tuples, numbers and text with tensors in it. The tensors go into
+``<name>.safetensors``, everything else into ``<name>.json``, where each tensor leaves the key under which it lies.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from .utils import logging
+
+__all__ = ["capture_rng_state", "load_tree", "restore_rng_state", "save_tree"]
+
+_TENSOR, _TUPLE, _PAIRS = "__tensor__", "__tuple__", "__pairs__"
+
+logger = logging.get_logger(__name__)
+
+
+def save_tree(tree: Any, folder: str | Path, name: str) -> None:
+    """Write a state as ``<name>.json`` and, if it holds tensors, ``<name>.safetensors``.
+
+    Args:
+        tree: Nested dicts (with keys that JSON takes as values), lists, tuples, None, bools, numbers, text, tensors
+            of any dtype and device, and NumPy arrays.
+        folder: An existing folder.
+        name: Stem of the files.
+
+    Raises:
+        TypeError: If the tree holds anything else.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    text = json.dumps(_encode(tree, tensors, ""), indent=1)
+    Path(folder, f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    if tensors:
+        save_file(tensors, Path(folder, f"{name}.safetensors"))
+
+
+def load_tree(folder: str | Path, name: str) -> Any:
+    """Read what ``save_tree`` wrote: the same tree, bit by bit, its tensors on the CPU.
+
+    Raises:
+        OSError: If a file is missing.
+    """
+    encoded = json.loads(Path(folder, f"{name}.json").read_text(encoding="utf-8"))
+    path = Path(folder, f"{name}.safetensors")
+    return _decode(encoded, load_file(path) if path.is_file() else {})
+
+
+def capture_rng_state(device: torch.device) -> dict[str, Any]:
+    """Give the states of Python's, NumPy's and PyTorch's generators in this process, as a tree for ``save_tree``."""
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    """Put the generators of this process back to where ``capture_rng_state`` found them."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif (device.type == "cuda") is not ("cuda" in state):
+        logger.warning("The checkpoint comes from another kind of device: dropout goes on with other random numbers.")
+
+
+def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return _encode(torch.from_numpy(value), tensors, path)
+    if isinstance(value, torch.Tensor):
+        tensors[path] = value.detach().cpu().contiguous()
+        return {_TENSOR: path}
+    if isinstance(value, list | tuple):
+        items = [_encode(item, tensors, f"{path}.{number}") for number, item in enumerate(value)]
+        return {_TUPLE: items} if isinstance(value, tuple) else items
+    if isinstance(value, dict):
+        encoded = {key: _encode(item, tensors, f"{path}.{key}") for key, item in value.items()}
+        plain = all(isinstance(key, str) and key not in (_TENSOR, _TUPLE, _PAIRS) for key in value)
+        return encoded if plain else {_PAIRS: [[key, item] for key, item in encoded.items()]}
+    raise TypeError(f"A {type(value).__name__} (at '{path.lstrip('.')}') cannot be part of a checkpoint.")
+
+
+def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if _TENSOR in value:
+        return tensors[value[_TENSOR]]
+    if _TUPLE in value:
+        return tuple(_decode(item, tensors) for item in value[_TUPLE])
+    if _PAIRS in value:
+        return {key: _decode(item, tensors) for key, item in value[_PAIRS]}
+    return {key: _decode(item, tensors) for key, item in value.items()}
