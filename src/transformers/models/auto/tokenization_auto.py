@@ -72,8 +72,8 @@ class AutoTokenizer:
             tokenizer_type: Decide by this model type alone.
             use_auth_token: ``token`` under 4.4.2's name.
             trust_remote_code: Accepted; code of a repository is never run.
-            **kwargs: ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``, ``subfolder``, and
-                settings of the tokenizer.
+            **kwargs: ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``,
+                ``subfolder``, and settings of the tokenizer.
 
         Returns:
             The tokenizer.
@@ -89,8 +89,8 @@ class AutoTokenizer:
         found = tokenizer_class_from_name(name)
         if found is None:
             raise ValueError(
-                f"'{os.fspath(pretrained_model_name_or_path)}' has a {name}, which is not here, and no tokenizer.json that "
-                f"would do without it. Here are {', '.join([*_MODULES, 'PreTrainedTokenizerFast'])}."
+                f"'{os.fspath(pretrained_model_name_or_path)}' has a {name}, which is not here, and no tokenizer.json "
+                f"that would do without it. Here are {', '.join([*_MODULES, 'PreTrainedTokenizerFast'])}."
             )
         return found.from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs)
 
@@ -114,7 +114,9 @@ def _class_name(name: str | os.PathLike[str], config: Any, tokenizer_type: str |
         if tokenizer_type not in _OF_MODEL_TYPE:
             raise ValueError(f"tokenizer_type is {tokenizer_type!r}; choose from {', '.join(_OF_MODEL_TYPE)}.")
         return _OF_MODEL_TYPE[tokenizer_type]
-    model = read("config.json") if config is None else vars(config) | {"model_type": getattr(config, "model_type", None)}
+    model = (
+        read("config.json") if config is None else vars(config) | {"model_type": getattr(config, "model_type", None)}
+    )
     complete = is_there("tokenizer.json")
     stated = read("tokenizer_config.json").get("tokenizer_class") or model.get("tokenizer_class")
     if stated:

@@ -14,7 +14,6 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import RobertaProcessing
 
 from ...tokenization_limits import warn_once
-from ...tokenization_special import as_added_token
 from ...tokenization_utils_base import EncodeStyle
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 
@@ -75,7 +74,9 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         self.errors = errors
         from_vocabulary = tokenizer_object is None and tokenizer_file is None
         if from_vocabulary:
-            model = _read_bpe(vocab if vocab_file is None else vocab_file, merges if merges_file is None else merges_file)
+            model = _read_bpe(
+                vocab if vocab_file is None else vocab_file, merges if merges_file is None else merges_file
+            )
             tokenizer_object = _pipeline(model)
         mask = kwargs.get("mask_token", self.default_roles["mask_token"])
         if from_vocabulary and isinstance(mask, str):
@@ -95,8 +96,8 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
             splitter.add_prefix_space, splitter.trim_offsets = self.add_prefix_space, self.trim_offsets
             self._tokenizer.pre_tokenizer = splitter
             self._tokenizer.post_processor = RobertaProcessing(
-                sep=(self.sep_token, self.sep_token_id),
-                cls=(self.cls_token, self.cls_token_id),
+                self.special_token("sep_token"),
+                self.special_token("cls_token"),
                 trim_offsets=self.trim_offsets,
                 add_prefix_space=self.add_prefix_space,
             )
@@ -117,7 +118,7 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """Give ``<s> A </s>``, or ``<s> A </s></s> B </s>``, as ids."""
-        cls, sep = self.cls_token_id, self.sep_token_id
+        cls, sep = self.special_token("cls_token")[1], self.special_token("sep_token")[1]
         first = [cls, *token_ids_0, sep]
         return first if token_ids_1 is None else [*first, sep, *token_ids_1, sep]
 

@@ -1,0 +1,1 @@
+"""BERT's tokenizer: RoBERTa-layout checkpoints with a WordPiece vocabulary exist."""

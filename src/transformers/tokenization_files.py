@@ -1,0 +1,198 @@
+"""A tokenizer as a folder: reading its settings and files, and writing them back.
+
+``tokenizer.json`` holds the whole pipeline and is the truth where it exists; ``tokenizer_config.json`` holds the
+settings, ``special_tokens_map.json`` the roles of special tokens, and the vocabulary has files in its own format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tokenizers import AddedToken
+
+from .hub import cached_file, load_json
+from .tokenization_special import ROLES, as_added_token
+
+if TYPE_CHECKING:
+    from .tokenization_utils_base import PreTrainedTokenizerBase
+
+    T = TypeVar("T", bound=PreTrainedTokenizerBase)
+
+__all__ = ["CONFIG_FILE", "SPECIAL_TOKENS_FILE", "load_tokenizer", "save_tokenizer"]
+
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+
+# What other writers put into tokenizer_config.json and what is a matter of the folder, not of the tokenizer.
+_NOT_SETTINGS = (
+    "added_tokens_decoder",
+    "auto_map",
+    "backend",
+    "is_local",
+    "local_files_only",
+    "merges_file",
+    "name_or_path",
+    "processor_class",
+    "special_tokens_map_file",
+    "tokenizer_class",
+    "tokenizer_file",
+    "use_fast",
+    "vocab_file",
+)
+
+
+def load_tokenizer(
+    cls: type[T], name: str | os.PathLike[str], hub: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> T:
+    """Make a tokenizer from a folder's or repository's files.
+
+    Args:
+        cls: The tokenizer's class.
+        name: Folder or hub id.
+        hub: Options for ``cached_file``.
+        overrides: Settings that count more than those of the files.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        OSError: If the place does not exist or holds none of the class's files.
+        ValueError: If a file is broken, or added tokens do not get the ids that the files state.
+    """
+
+    def find(filename: str) -> str | None:
+        path = cached_file(name, filename, **hub)
+        return None if path is None else str(path)
+
+    def read(filename: str) -> dict[str, Any]:
+        path = find(filename)
+        return {} if path is None else dict(load_json(path))
+
+    files = {argument: find(filename) for argument, filename in cls.vocab_files_names.items()}
+    if not any(files.values()):
+        raise OSError(_nothing_found(cls, name, find("adapter_config.json")))
+    config = read(CONFIG_FILE)
+    settings: dict[str, Any] = {**read(SPECIAL_TOKENS_FILE), **config}
+    settings = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+    complete = files.get("tokenizer_file") is not None
+    # Where tokenizer.json lists the tokens, its flags count; only the roles are needed.
+    settings = {key: _read_token(value, text_only=complete) for key, value in settings.items()}
+    given = {key: value for key, value in overrides.items() if key not in _NOT_SETTINGS}
+    tokenizer = cls(**{**files, "name_or_path": os.fspath(name), **settings, **given})
+    if not complete:
+        _restore_added_tokens(tokenizer, config.get("added_tokens_decoder") or {}, read(ADDED_TOKENS_FILE), name)
+    return tokenizer
+
+
+def _nothing_found(cls: type[Any], name: str | os.PathLike[str], adapter_config: str | None) -> str:
+    message = (
+        f"'{os.fspath(name)}' holds no files of a {cls.__name__}: none of {', '.join(cls.vocab_files_names.values())}."
+    )
+    if adapter_config is None:
+        return message
+    base = load_json(adapter_config).get("base_model_name_or_path")
+    return f"{message} It is an adapter; load the tokenizer of its base model, '{base}'."
+
+
+def _read_token(value: Any, text_only: bool) -> Any:
+    """Turn tokens written as mappings (4.x) into AddedToken or text, in lists too; leave everything else."""
+    if isinstance(value, list):
+        return [_read_token(item, text_only) for item in value]
+    if isinstance(value, Mapping) and isinstance(value.get("content"), str):
+        return value["content"] if text_only else as_added_token(value)
+    return value
+
+
+def _restore_added_tokens(
+    tokenizer: PreTrainedTokenizerBase, decoder: Mapping[str, Any], plain: Mapping[str, Any], name: object
+) -> None:
+    """Add the tokens that were added to a vocabulary in its own format, in the order of their ids."""
+    listed: dict[int, tuple[AddedToken, bool]] = {
+        int(token_id): (as_added_token(token), bool(token.get("special", False)))
+        for token_id, token in decoder.items()
+    }
+    known = {token.content for token, _ in listed.values()}
+    special = set(tokenizer.all_special_tokens)
+    for text, token_id in plain.items():
+        if text not in known:
+            listed[int(token_id)] = (AddedToken(text, normalized=text not in special), text in special)
+    for token_id, (token, is_special) in sorted(listed.items()):
+        tokenizer.add_tokens(token, special_tokens=is_special)
+        found = tokenizer.get_vocab().get(token.content)
+        if found != token_id:
+            raise ValueError(
+                f"'{name}' says that the added token {token.content!r} has id {token_id}, but in its vocabulary it "
+                f"gets {found}: vocabulary and added tokens do not belong together."
+            )
+
+
+def save_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, folder: str | os.PathLike[str], with_vocabulary: bool, prefix: str | None
+) -> tuple[str, ...]:
+    """Write a tokenizer's files.
+
+    Args:
+        tokenizer: The tokenizer.
+        folder: Where to; made if needed.
+        with_vocabulary: Write the vocabulary in its own format too.
+        prefix: Goes in front of the vocabulary files' names.
+
+    Returns:
+        The paths.
+
+    Raises:
+        OSError: If the folder is a file or cannot be written.
+    """
+    place = Path(folder)
+    if place.is_file():
+        raise OSError(f"'{place}' is a file; the tokenizer needs a folder to be saved in.")
+    place.mkdir(parents=True, exist_ok=True)
+    _write_json(place / CONFIG_FILE, _config_of(tokenizer))
+    _write_json(place / SPECIAL_TOKENS_FILE, {key: _as_json(value) for key, value in _tokens_with_flags(tokenizer)})
+    tokenizer._save_backend(str(place / "tokenizer.json"))
+    paths = [place / CONFIG_FILE, place / SPECIAL_TOKENS_FILE, place / "tokenizer.json"]
+    vocabulary = tokenizer.save_vocabulary(str(place), prefix) if with_vocabulary else ()
+    return (*map(str, paths), *vocabulary)
+
+
+def _config_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Collect the settings that bring the same tokenizer back, here and upstream."""
+    kept = {key: value for key, value in tokenizer.init_kwargs.items() if key not in (*ROLES, *_NOT_SETTINGS)}
+    tokens = {key: value for key, value in tokenizer.special_tokens_map.items() if key in ROLES}
+    config = {
+        **kept,
+        **tokenizer._own_settings(),
+        **tokens,
+        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
+        "model_input_names": list(tokenizer.model_input_names),
+        "model_max_length": tokenizer.model_max_length,
+        "padding_side": tokenizer.padding_side,
+        "tokenizer_class": type(tokenizer).__name__,
+        "truncation_side": tokenizer.truncation_side,
+    }
+    if tokenizer.additional_special_tokens:
+        config["additional_special_tokens"] = tokenizer.additional_special_tokens
+    if tokenizer.split_special_tokens:
+        config["split_special_tokens"] = True
+    return config
+
+
+def _tokens_with_flags(tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, Any]]:
+    return list(tokenizer.special_tokens_map_extended.items())
+
+
+def _as_json(value: Any) -> Any:
+    """Write a token as text, or as a mapping where a flag is set."""
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    flags = {flag: getattr(value, flag) for flag in ("lstrip", "normalized", "rstrip", "single_word")}
+    return {"content": value.content, **flags} if any(flags.values()) else value.content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,666 @@
+"""The tokenizers' common base: how a tokenizer is called, pads, decodes, is loaded and saved.
+
+What splits a text is left to a subclass, of which there is one kind here: `PreTrainedTokenizerFast`.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from tokenizers import AddedToken, Encoding
+
+from .tokenization_batch import BatchEncoding, CharSpan, TokenSpan
+from .tokenization_files import load_tokenizer, save_tokenizer
+from .tokenization_limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy, warn_once
+from .tokenization_padding import PaddingPlan, collate_rows, pad_columns
+from .tokenization_special import SpecialTokensMixin
+from .tokenization_texts import Texts, texts_and_pairs
+from .utils.generic import ExplicitEnum, PaddingStrategy, TensorType
+
+__all__ = [
+    "AddedToken",
+    "BatchEncoding",
+    "CharSpan",
+    "ExplicitEnum",
+    "PaddingStrategy",
+    "PreTrainedTokenizerBase",
+    "SpecialTokensMixin",
+    "TensorType",
+    "TokenSpan",
+    "TruncationStrategy",
+]
+
+# English contractions and punctuation that word-by-word decoding sets apart.
+_SPACES_TO_REMOVE = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+
+@dataclass(frozen=True)
+class EncodeStyle:
+    """The switches of one call, apart from lengths.
+
+    Attributes:
+        words: Texts are split into words already.
+        special: Put special tokens around the texts.
+        split_special: Take special tokens in the text for plain text.
+        overflow: Give what truncation cut off as rows of their own.
+        entries: The names of the entries to give.
+        tensors: The kind of tensors to give, None for lists.
+        verbose: Warn of texts that are too long.
+    """
+
+    words: bool
+    special: bool
+    split_special: bool
+    overflow: bool
+    entries: tuple[str, ...]
+    tensors: str | TensorType | None
+    verbose: bool
+
+
+class PreTrainedTokenizerBase(SpecialTokensMixin):
+    """Turns text into the numbers that a model takes.
+
+    Subclasses say which files they are made of (``vocab_files_names``), what the model takes (``model_input_names``,
+    the main input first) and implement the abstract methods. One object must not be called from several threads at
+    once.
+
+    Args:
+        roles: The special tokens by role.
+        additional: Special tokens without a role.
+        model_max_length: The longest input of the model in tokens; truncation without ``max_length`` cuts there.
+        padding_side: Where padding goes: ``"right"`` or ``"left"``.
+        truncation_side: Where a text that is too long is cut: ``"right"`` or ``"left"``.
+        model_input_names: Overrides the class's names.
+        clean_up_tokenization_spaces: Remove the space in front of punctuation when decoding.
+        split_special_tokens: Take special tokens in a text for plain text.
+        name_or_path: Where the tokenizer was loaded from.
+        **settings: Everything else that was given or loaded; saved again as it is.
+
+    Raises:
+        ValueError: If a side is neither ``"right"`` nor ``"left"``.
+    """
+
+    vocab_files_names: ClassVar[dict[str, str]] = {}
+    pretrained_vocab_files_map: ClassVar[dict[str, dict[str, str]]] = {}
+    max_model_input_sizes: ClassVar[dict[str, int | None]] = {}
+    slow_tokenizer_class: ClassVar[type | None] = None
+    # The following three are the defaults of attributes that each object may override.
+    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
+    padding_side: str = "right"
+    truncation_side: str = "right"
+
+    def __init__(
+        self,
+        *,
+        roles: Mapping[str, AddedToken | None],
+        additional: Sequence[AddedToken] = (),
+        model_max_length: int | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
+        model_input_names: Sequence[str] | None = None,
+        clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        name_or_path: str = "",
+        **settings: Any,
+    ) -> None:
+        super().__init__(roles, additional)
+        self.model_max_length = VERY_LARGE_INTEGER if model_max_length is None else int(model_max_length)
+        self.padding_side = padding_side or type(self).padding_side
+        self.truncation_side = truncation_side or type(self).truncation_side
+        for name in ("padding_side", "truncation_side"):
+            if getattr(self, name) not in ("right", "left"):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose 'right' or 'left'.")
+        self.model_input_names = list(model_input_names or type(self).model_input_names)
+        self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
+        self.split_special_tokens = bool(split_special_tokens)
+        self.name_or_path = str(name_or_path)
+        self.init_kwargs: dict[str, Any] = settings
+
+    # -- what a subclass provides
+
+    @property
+    @abstractmethod
+    def is_fast(self) -> bool:
+        """Whether encodings know positions in the text."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """The number of tokens without the added ones."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def get_vocab(self) -> dict[str, int]:
+        """Give token text to id, added tokens included."""
+
+    @abstractmethod
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Count the special tokens that are put around a text, or around a pair."""
+
+    @abstractmethod
+    def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Limits) -> list[Encoding]:
+        """Encode texts, or pairs as tuples; each encoding holds its ``overflowing`` parts."""
+
+    @abstractmethod
+    def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """Turn ids into text."""
+
+    @abstractmethod
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Join tokens to text."""
+
+    @abstractmethod
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write the vocabulary's own files into a folder that exists, and give their paths."""
+
+    @abstractmethod
+    def _save_backend(self, path: str) -> None:
+        """Write ``tokenizer.json``."""
+
+    def _own_settings(self) -> dict[str, Any]:
+        """Give the settings of this class that ``tokenizer_config.json`` must state."""
+        return {}
+
+    # -- encoding
+
+    def __call__(
+        self,
+        text: Texts | None = None,
+        text_pair: Texts | None = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | str | TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | TensorType | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        *,
+        padding_side: str | None = None,
+        split_special_tokens: bool | None = None,
+        text_target: Texts | None = None,
+        text_pair_target: Texts | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """Encode a text, a pair of texts, or a batch of either.
+
+        Args:
+            text: One text; or a list of texts (or of pairs of texts) for a batch. With ``is_split_into_words`` one
+                list of words, or a list of such lists.
+            text_pair: The second text, or the list of second texts.
+            add_special_tokens: Put the model's special tokens around the texts.
+            padding: True or ``"longest"``, ``"max_length"``, False or ``"do_not_pad"``.
+            truncation: True or ``"longest_first"``, ``"only_first"``, ``"only_second"``, False or
+                ``"do_not_truncate"``. By default a text is cut only if ``max_length`` is given and padding is not.
+            max_length: In tokens, special ones included; the model's longest input by default.
+            stride: How many tokens neighbouring parts share with ``return_overflowing_tokens``.
+            is_split_into_words: The texts are lists of words.
+            pad_to_multiple_of: Round the padded length up to a multiple of this.
+            return_tensors: ``"pt"`` or ``"np"``; lists by default.
+            return_token_type_ids: Whether to give ``token_type_ids``; as ``model_input_names`` says by default.
+            return_attention_mask: Whether to give ``attention_mask``; as ``model_input_names`` says by default.
+            return_overflowing_tokens: Give what truncation cut off as rows of their own, and
+                ``overflow_to_sample_mapping``: the text that each row comes from.
+            return_special_tokens_mask: Give 1 for special tokens and padding, 0 for the rest.
+            return_offsets_mapping: Give each token's first character and the one after its last.
+            return_length: Give each row's length in tokens.
+            verbose: Warn of texts that are longer than the model takes.
+            padding_side: Overrides the tokenizer's.
+            split_special_tokens: Take special tokens in a text for plain text; overrides the tokenizer's.
+            text_target: Texts to encode as ``labels`` (or alone, without ``text``).
+            text_pair_target: The second texts of the targets.
+            **kwargs: Ignored with a warning.
+
+        Returns:
+            Lists (one text: of numbers; a batch: of lists) or tensors, with the positions of tokens in the texts.
+
+        Raises:
+            TypeError: If a text is not a text; the message says which one and what it is.
+            ValueError: If a strategy is unknown, padding is asked of a tokenizer without padding token, ``max_length``
+                leaves no room for the special tokens, or tensors are asked for rows of different lengths.
+        """
+        if kwargs:
+            warn_once(f"arguments {sorted(kwargs)}", f"The tokenizer ignores the unknown arguments {sorted(kwargs)}.")
+        limits = self._limits(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side)
+        wanted = {
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+            "length": return_length,
+        }
+        style = EncodeStyle(
+            words=is_split_into_words,
+            special=add_special_tokens,
+            split_special=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
+            overflow=return_overflowing_tokens,
+            entries=self._entries(wanted),
+            tensors=return_tensors,
+            verbose=verbose and max_length is None,
+        )
+        if text is None and text_target is None:
+            raise ValueError("There is nothing to encode: give `text` (or `text_target`).")
+        if text is None:
+            return self._encode(text_target or "", text_pair_target, style, limits)
+        encoded = self._encode(text, text_pair, style, limits)
+        if text_target is not None:
+            encoded["labels"] = self._encode(text_target, text_pair_target, style, limits)["input_ids"]
+        return encoded
+
+    def _limits(
+        self,
+        padding: bool | str | PaddingStrategy,
+        truncation: bool | str | TruncationStrategy | None,
+        max_length: int | None,
+        stride: int,
+        pad_to_multiple_of: int | None,
+        padding_side: str | None,
+    ) -> Limits:
+        """Resolve lengths for one call.
+
+        Raises:
+            ValueError: If padding is asked for and there is no padding token, or an argument is unknown.
+        """
+        limits = Limits.resolve(
+            padding,
+            truncation,
+            max_length,
+            stride=stride,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side or self.padding_side,
+            model_max_length=self.model_max_length,
+        )
+        if limits.padding is not PaddingStrategy.DO_NOT_PAD and self.pad_token_id is None:
+            raise ValueError(
+                "This tokenizer has no padding token. Give it one that the vocabulary has "
+                "(tokenizer.pad_token = tokenizer.eos_token), or add one (tokenizer.add_special_tokens({'pad_token': "
+                "'<pad>'})) and resize the model's embeddings."
+            )
+        return limits
+
+    def _entries(self, wanted: Mapping[str, bool | None]) -> tuple[str, ...]:
+        """Choose the entries of the result; None means: if the model takes it."""
+        chosen = (
+            name for name, value in wanted.items() if (name in self.model_input_names if value is None else value)
+        )
+        return ("input_ids", *chosen)
+
+    def _encode(self, text: Texts, text_pair: Texts | None, style: EncodeStyle, limits: Limits) -> BatchEncoding:
+        """Encode one text or a batch."""
+        texts, is_batch = texts_and_pairs(text, text_pair, style.words)
+        encodings = self._encode_texts(texts, style, limits) if texts else []
+        origins = list(range(len(encodings)))
+        if style.overflow:
+            parts = [[encoding, *encoding.overflowing] for encoding in encodings]
+            origins = [index for index, rows in enumerate(parts) for _ in rows]
+            encodings = [encoding for rows in parts for encoding in rows]
+        data: dict[str, Any] = {name: _READERS[name](encodings) for name in style.entries}
+        if style.overflow:
+            data["overflow_to_sample_mapping"] = origins
+        if style.verbose:
+            self._warn_if_too_long(data["input_ids"])
+        if not is_batch and style.tensors is None and not style.overflow:
+            # Upstream leaves "length" a list of one.
+            data = {name: rows if name == "length" else rows[0] for name, rows in data.items()}
+        return BatchEncoding(data, encodings, tensor_type=style.tensors)
+
+    def _warn_if_too_long(self, rows: Sequence[Sequence[int]]) -> None:
+        longest = max(map(len, rows), default=0)
+        if longest > self.model_max_length:
+            warn_once(
+                "longer than the model's input",
+                f"A text has {longest} tokens but the model takes at most {self.model_max_length}: running the model "
+                "on it will fail. Cut it with truncation=True.",
+            )
+
+    def encode(
+        self,
+        text: Texts,
+        text_pair: Texts | None = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | str | TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        return_tensors: str | TensorType | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Give only the ids; the arguments are those of calling the tokenizer.
+
+        Returns:
+            A list of ids, or with ``return_tensors`` a tensor of shape (1, tokens).
+
+        Raises:
+            TypeError: As calling the tokenizer does.
+            ValueError: As calling the tokenizer does.
+        """
+        encoded = self(
+            text,
+            text_pair,
+            add_special_tokens,
+            padding,
+            truncation,
+            max_length,
+            stride,
+            return_tensors=return_tensors,
+            **kwargs,
+        )
+        return encoded["input_ids"]
+
+    def encode_plus(self, text: Texts, text_pair: Texts | None = None, *args: Any, **kwargs: Any) -> BatchEncoding:
+        """Encode one text or pair, as calling the tokenizer does (4.4.2's name)."""
+        return self(text, text_pair, *args, **kwargs)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], *args: Any, **kwargs: Any) -> BatchEncoding:
+        """Encode a list of texts or of pairs, as calling the tokenizer does (4.4.2's name)."""
+        if kwargs.get("is_split_into_words") and batch_text_or_text_pairs:
+            first = batch_text_or_text_pairs[0]
+            if isinstance(first, tuple) and len(first) == 2 and isinstance(first[0], list | tuple):
+                texts, pairs = map(list, zip(*batch_text_or_text_pairs, strict=True))
+                return self(texts, pairs, *args, **kwargs)
+        return self(batch_text_or_text_pairs, None, *args, **kwargs)
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Split a text, or a pair, into tokens as strings.
+
+        Raises:
+            TypeError: As calling the tokenizer does.
+            ValueError: As calling the tokenizer does.
+        """
+        return self(text, pair, add_special_tokens, verbose=False, **kwargs).tokens()
+
+    # -- padding
+
+    def pad(
+        self,
+        encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | str | PaddingStrategy = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+        verbose: bool = True,
+        *,
+        padding_side: str | None = None,
+    ) -> BatchEncoding:
+        """Fill up encoded texts to one length.
+
+        Args:
+            encoded_inputs: One encoded text, a list of them, or a dictionary of lists. Rows may be lists, arrays or
+                tensors; entries that are not the tokenizer's (such as labels) stay as they are.
+            padding: True or ``"longest"``, ``"max_length"``, False or ``"do_not_pad"``.
+            max_length: The length for ``"max_length"`` in tokens; longer rows stay as they are.
+            pad_to_multiple_of: Round the length up to a multiple of this.
+            return_attention_mask: Make an attention mask if there is none; as ``model_input_names`` says by default.
+            return_tensors: ``"pt"`` or ``"np"``; by default what the rows were.
+            verbose: Not used; kept for callers that give it.
+            padding_side: Overrides the tokenizer's.
+
+        Returns:
+            The batch.
+
+        Raises:
+            ValueError: If the main input is missing, rows disagree in length, examples in keys, there is nothing to
+                pad or no padding token, or tensors are asked for rows of different lengths.
+        """
+        main = self.model_input_names[0]
+        columns = _as_columns(encoded_inputs, main)
+        rows = columns[main]
+        if isinstance(rows, torch.Tensor | np.ndarray):
+            is_single = rows.ndim == 1
+        else:
+            is_single = len(rows) > 0 and not hasattr(rows[0], "__len__")
+        if is_single:
+            columns = {name: [value] for name, value in columns.items()}
+        limits = self._limits(padding, False, max_length, 0, pad_to_multiple_of, padding_side)
+        self._add_attention_mask(columns, main, return_attention_mask)
+        kind = return_tensors or _tensor_type_of(columns[main])
+        data = pad_columns(columns, main, self._padding_plan(limits, main), as_arrays=kind is not None)
+        if is_single and return_tensors is None:
+            data = {name: value[0] for name, value in data.items()}
+        return BatchEncoding(data, tensor_type=kind)
+
+    def _padding_plan(self, limits: Limits, main: str) -> PaddingPlan:
+        fill = {main: self.pad_token_id or 0, "attention_mask": 0, "special_tokens_mask": 1}
+        fill["token_type_ids"] = self.pad_token_type_id
+        return PaddingPlan(limits.padding, limits.max_length, limits.pad_to_multiple_of, limits.padding_side, fill)
+
+    def _add_attention_mask(self, columns: dict[str, Any], main: str, wanted: bool | None) -> None:
+        """Add a mask of ones where the batch has none and the model takes one."""
+        if "attention_mask" in columns:
+            return
+        if wanted or (wanted is None and "attention_mask" in self.model_input_names):
+            columns["attention_mask"] = [[1] * len(row) for row in columns[main]]
+
+    # -- ids, tokens and text
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The longest text in tokens, without special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The longest pair in tokens, without special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Turn ids into text.
+
+        Args:
+            token_ids: One id, or a list, array or tensor of ids; of two dimensions for a batch.
+            skip_special_tokens: Leave the special tokens out.
+            clean_up_tokenization_spaces: Remove the space in front of punctuation; the tokenizer's setting by default.
+            **kwargs: Ignored.
+
+        Returns:
+            The text; for a batch a list of texts.
+
+        Raises:
+            ValueError: If something is not an id.
+        """
+        ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        ids = [ids] if isinstance(ids, int) else list(ids)
+        if ids and hasattr(ids[0], "__len__"):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        text = self._decode_ids(ids, skip_special_tokens)
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        return self.clean_up_tokenization(text) if clean else text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Turn rows of ids into texts; the arguments are those of ``decode``.
+
+        Raises:
+            ValueError: If something is not an id.
+        """
+        rows = sequences.tolist() if hasattr(sequences, "tolist") else sequences
+        if len(rows) and not hasattr(rows[0], "__len__"):
+            rows = [rows]
+        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
+
+    @staticmethod
+    def clean_up_tokenization(out_string: str) -> str:
+        """Remove the space in front of punctuation and English contractions."""
+        for spaced in _SPACES_TO_REMOVE:
+            out_string = out_string.replace(spaced, spaced.strip())
+        return out_string
+
+    # -- special tokens around a text
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Put the model's special tokens around one or two lists of ids; none by default."""
+        return [*token_ids_0, *(token_ids_1 or [])]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Give the token types of one or two lists of ids with their special tokens; 0 by default."""
+        return [0] * len(self.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """Mark special tokens with 1.
+
+        Args:
+            token_ids_0: The ids of the (first) text.
+            token_ids_1: The ids of the second text.
+            already_has_special_tokens: ``token_ids_0`` is a whole row with its special tokens.
+
+        Returns:
+            One number per token of the whole row.
+
+        Raises:
+            ValueError: If a second text is given with ``already_has_special_tokens``.
+        """
+        if already_has_special_tokens:
+            if token_ids_1 is not None:
+                raise ValueError(
+                    "With already_has_special_tokens the whole row is token_ids_0; leave token_ids_1 out."
+                )
+            special = set(self.all_special_ids)
+            return [int(token in special) for token in token_ids_0]
+        # Ids that no vocabulary has stand for the text, so that only what is put around them counts.
+        first = [-1] * len(token_ids_0)
+        second = None if token_ids_1 is None else [-1] * len(token_ids_1)
+        return [int(token != -1) for token in self.build_inputs_with_special_tokens(first, second)]
+
+    # -- files
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *init_inputs: Any,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        use_auth_token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        **kwargs: Any,
+    ) -> Self:
+        """Load a tokenizer from a folder or the hub.
+
+        Args:
+            pretrained_model_name_or_path: A folder that holds the tokenizer's files, or a hub id.
+            *init_inputs: Not supported; name the arguments.
+            cache_dir: Where downloads are kept.
+            force_download: Fetch again what the cache already has.
+            local_files_only: Do not use the network.
+            token: An access token; True takes the stored one.
+            use_auth_token: ``token`` under 4.4.2's name.
+            revision: Branch, tag or commit on the hub.
+            subfolder: A folder inside the repository.
+            **kwargs: Settings that override those of the files, such as ``do_lower_case`` or ``model_max_length``.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            OSError: If the folder or repository does not exist, cannot be reached, or holds none of the files.
+            ValueError: If a file is broken; the message names it.
+            TypeError: If positional settings are given.
+        """
+        if init_inputs:
+            raise TypeError(f"from_pretrained takes one positional argument; name the others: {init_inputs!r}.")
+        hub = {
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+            "token": use_auth_token if token is None else token,
+            "revision": revision,
+            "subfolder": subfolder,
+        }
+        return load_tokenizer(cls, pretrained_model_name_or_path, hub, kwargs)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+        **kwargs: Any,
+    ) -> tuple[str, ...]:
+        """Write the tokenizer's files: ``tokenizer.json``, the settings, and the vocabulary in its own format.
+
+        Args:
+            save_directory: The folder, made if needed.
+            legacy_format: False leaves the vocabulary's own files out; ``tokenizer.json`` holds all of it.
+            filename_prefix: Put ``<prefix>-`` in front of the vocabulary files' names.
+            **kwargs: Ignored.
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            OSError: If ``save_directory`` is a file or cannot be written.
+        """
+        return save_tokenizer(self, save_directory, legacy_format is not False, filename_prefix)
+
+
+def _as_columns(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]], main: str) -> dict[str, Any]:
+    """Bring what ``pad`` was given into a dictionary of rows that holds the main input."""
+    if isinstance(encoded_inputs, Mapping):
+        columns = dict(encoded_inputs)
+    elif len(encoded_inputs) and isinstance(encoded_inputs[0], Mapping):
+        columns = collate_rows(encoded_inputs)
+    else:
+        raise ValueError("There is nothing to pad: give an encoded text, a list of them, or a dictionary of lists.")
+    if main not in columns:
+        raise ValueError(f"'{main}' is missing from what is to be padded; it holds {sorted(columns)}.")
+    return columns
+
+
+def _tensor_type_of(rows: Any) -> TensorType | None:
+    """Say which kind of tensors the rows are, None for lists."""
+    sample = rows[0] if isinstance(rows, list | tuple) and len(rows) else rows
+    if isinstance(sample, torch.Tensor):
+        return TensorType.PYTORCH
+    return TensorType.NUMPY if isinstance(sample, np.ndarray) else None
+
+
+_READERS = {
+    "input_ids": lambda encodings: [encoding.ids for encoding in encodings],
+    "token_type_ids": lambda encodings: [encoding.type_ids for encoding in encodings],
+    "attention_mask": lambda encodings: [encoding.attention_mask for encoding in encodings],
+    "special_tokens_mask": lambda encodings: [encoding.special_tokens_mask for encoding in encodings],
+    "offset_mapping": lambda encodings: [encoding.offsets for encoding in encodings],
+    "length": lambda encodings: [len(encoding) for encoding in encodings],
+}
