@@ -4,8 +4,8 @@ The encoder works on packed tokens (`transformers.packing`): padding is taken ou
 only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
-(``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``H`` attention heads, ``d`` size of a head,
-``G`` rows of a group, ``n`` their length, ``V`` vocabulary size, ``N`` labels.
+(``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``H`` attention heads, ``d`` size of
+a head, ``G`` rows of a group, ``n`` their length, ``V`` vocabulary size, ``N`` labels.
 """
 
 from __future__ import annotations
@@ -506,8 +506,8 @@ class RobertaLMHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Score. Shape: (T, D) to (T, V)."""
         features = functional.gelu(self.dense(features.to(self.dense.weight.dtype)))
-        features = self.layer_norm(features).to(self.decoder.weight.dtype)
-        return functional.linear(features, self.decoder.weight, self.bias.to(features.dtype))
+        features = self.layer_norm(features)
+        return self.decoder(features)
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):
@@ -525,10 +525,12 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
 
     def tied_weights(self) -> dict[str, str]:
         """Name the decoder's parameters, which are the word embeddings and the head's own bias."""
-        tied = {"lm_head.decoder.bias": "lm_head.bias"}
-        if self.config.tie_word_embeddings:
-            tied["lm_head.decoder.weight"] = "roberta.embeddings.word_embeddings.weight"
-        return tied
+        if not self.config.tie_word_embeddings:
+            return {}
+        return {
+            "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+            "lm_head.decoder.bias": "lm_head.bias",
+        }
 
     def get_output_embeddings(self) -> nn.Linear:
         """Give the layer that scores words."""
@@ -544,6 +546,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         weight[:kept] = head.decoder.weight.detach()[:kept]
         head.bias = nn.Parameter(bias, requires_grad=head.bias.requires_grad)
         head.decoder.weight = nn.Parameter(weight, requires_grad=head.decoder.weight.requires_grad)
+        head.decoder.bias = head.bias if self.config.tie_word_embeddings else nn.Parameter(bias.clone())
         head.decoder.out_features = new_num_tokens
 
     def forward(

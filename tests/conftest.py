@@ -1,0 +1,35 @@
+"""What all tests share: where the real data lies, and tiny configurations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with GLUE and the released adapter; the test skips where it is absent."""
+    folder = Path(os.environ.get("LORA_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared data ({folder} does not exist; LORA_SHARED_DATA names another place)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """MiniLM in RoBERTa layout, which scripts/quickstart.sh makes; the test skips where it is absent."""
+    folder = Path(os.environ.get("LORA_MINILM", ROOT / "models" / "minilm-roberta"))
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"needs the converted MiniLM ({folder}; scripts/minilm.sh makes it)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> None:
+    """Let every test start from the same random numbers."""
+    torch.manual_seed(0)

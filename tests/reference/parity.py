@@ -1,0 +1,140 @@
+"""Laying out parity cases for upstream and comparing what comes back; for every architecture.
+
+Letters in shapes: ``B`` batch, ``L`` padded length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from transformers import PreTrainedModel
+
+Upstream = Callable[..., None]  # runs a script of this folder in the reference environment
+
+EVAL_TOLERANCE = 1e-5  # absolute, on every valid element
+GRADIENT_TOLERANCE = 1e-5  # of the largest gradient of the same parameter
+
+
+def make_inputs(vocab_size: int, pad: int, rows: int = 5, length: int = 13, seed: int = 0) -> dict[str, Tensor]:
+    """Make a padded batch: a full row, rows padded on the right, and one with a hole. Shape of each: (B, L)."""
+    generator = torch.Generator().manual_seed(seed)
+    input_ids = torch.randint(5, vocab_size, (rows, length), generator=generator)
+    mask = torch.ones(rows, length, dtype=torch.long)
+    for row in range(1, rows):
+        mask[row, length - 2 * row :] = 0
+    mask[2, 3] = 0
+    input_ids[(mask == 0) & (torch.arange(length) > 3)] = pad
+    return {"input_ids": input_ids, "attention_mask": mask}
+
+
+def write_case(folder: Path, model: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    """Lay one case out for upstream_model.py."""
+    folder.mkdir(parents=True)
+    model.save_pretrained(folder / "model")
+    save_file(inputs, folder / "inputs.safetensors")
+    (folder / "case.json").write_text(json.dumps({"class": type(model).__name__}))
+
+
+def check_case(folder: Path, model: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+    """Compare outputs in evaluation, and loss and every gradient in training, with what upstream gave."""
+    theirs = load_file(folder / "outputs.safetensors")
+    valid = inputs["attention_mask"].bool()
+    model.eval()
+    with torch.no_grad():
+        ours = model(**inputs, output_hidden_states=True, output_attentions=True)
+        plain = model(**inputs)
+    compared = 0
+    for name in ("logits", "last_hidden_state", "pooler_output", "loss"):
+        if name in theirs:
+            padded = theirs[name].shape[:2] == valid.shape and name != "pooler_output"
+            for output in (ours, plain):
+                assert_close(output[name], theirs[name], valid if padded else None, name)
+            compared += 1
+    assert compared, "upstream returned nothing to compare"
+    for number, value in enumerate(ours.hidden_states):
+        assert_close(value, theirs[f"hidden_states.{number}"], valid, f"hidden_states.{number}")
+    both = valid[:, None, :, None] & valid[:, None, None, :]
+    for number, value in enumerate(ours.attentions):
+        assert_close(value, theirs[f"attentions.{number}"], both.expand(value.shape), f"attentions.{number}")
+    check_gradients(model, inputs, theirs)
+
+
+def check_gradients(model: PreTrainedModel, inputs: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Compare every gradient in training mode (dropout 0) with upstream's."""
+    model.train()
+    model.zero_grad()
+    result = model(**inputs)
+    if "labels" in inputs:
+        result["loss"].backward()
+    else:
+        waves = torch.arange(result.last_hidden_state.numel()).sin().view_as(result.last_hidden_state)
+        (result.last_hidden_state * inputs["attention_mask"][..., None] * waves).sum().backward()
+    names = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    expected = {name.removeprefix("grad.") for name in theirs if name.startswith("grad.")}
+    assert names == expected, f"gradients of different parameters: {sorted(names ^ expected)}"
+    largest = max(float(theirs[f"grad.{name}"].abs().max()) for name in names)
+    for name in sorted(names):
+        gradient, wanted = model.get_parameter(name).grad, theirs[f"grad.{name}"]
+        assert gradient is not None
+        # The key's bias shifts all scores of a row alike: its gradient is zero but for rounding.
+        scale = largest if name.endswith("key.bias") else float(wanted.abs().max())
+        difference = float((gradient - wanted).abs().max()) / scale
+        assert difference <= GRADIENT_TOLERANCE, f"gradient of {name}: {difference:.2e} relative"
+
+
+def assert_close(ours: Tensor, theirs: Tensor, valid: Tensor | None, name: str) -> None:
+    """Compare two tensors, on the valid positions where there are others."""
+    assert ours.shape == theirs.shape, f"{name}: {tuple(ours.shape)} here, {tuple(theirs.shape)} upstream"
+    difference = (ours - theirs).abs()
+    if valid is not None:
+        difference = difference[valid]
+    assert difference.max() <= EVAL_TOLERANCE, f"{name}: {difference.max():.2e}"
+
+
+def train_adapter(
+    model: PreTrainedModel, batches: list[dict[str, Tensor]], learning_rate: float
+) -> tuple[Tensor, Tensor]:
+    """Train an adapter here as upstream_peft.py does there.
+
+    Returns:
+        The loss of every step, and the first batch's logits at the end.
+    """
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
+    model.train()
+    losses = []
+    for batch in batches:
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+    model.eval()
+    with torch.no_grad():
+        logits = model(**{name: value for name, value in batches[0].items() if name != "labels"}).logits
+    return torch.stack(losses), logits
+
+
+def compare_training(
+    model: PreTrainedModel,
+    base: Path,
+    batches: list[dict[str, Tensor]],
+    folder: Path,
+    upstream: Upstream,
+    tolerance: float = 1e-4,
+) -> None:
+    """Train the same adapter from the same values here and with upstream + PEFT, and compare every loss."""
+    model.save_adapter(folder / "start")
+    flat = {f"{step}.{name}": value for step, batch in enumerate(batches) for name, value in batch.items()}
+    save_file(flat, folder / "batches.safetensors")
+    upstream("upstream_peft.py", base, folder / "start", folder / "batches.safetensors", "2e-3", folder / "results")
+    theirs = load_file(folder / "results")
+    losses, logits = train_adapter(model, batches, 2e-3)
+    assert losses[-10:].mean() < losses[:10].mean(), "nothing was learned, so equality would say little"
+    assert (losses - theirs["losses"]).abs().max() <= tolerance
+    assert (logits - theirs["logits"]).abs().max() <= 10 * tolerance
