@@ -42,7 +42,8 @@ def texts_and_pairs(text: Texts, text_pair: Texts | None, words: bool) -> tuple[
     if text_pair is None:
         return (list(text) if is_batch else [text]), is_batch
     if not is_batch:
-        return [(text, text_pair)], False
+        # In a single call upstream takes an empty second text for none (in a batch it does not); ids must be the same.
+        return [(text, text_pair) if text_pair else text], False
     if not isinstance(text_pair, list | tuple):
         raise TypeError(f"`text` is a batch, so `text_pair` must be one too; it is a {type(text_pair).__name__}.")
     if len(text) != len(text_pair):

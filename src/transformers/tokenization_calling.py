@@ -1,0 +1,284 @@
+"""How a tokenizer is called: from texts, as callers hand them over, to rows of numbers by name."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Encoding
+
+from .tokenization_batch import BatchEncoding
+from .tokenization_limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy, warn_once
+from .tokenization_special import SpecialTokensMixin
+from .tokenization_texts import Texts, texts_and_pairs
+from .utils.generic import PaddingStrategy, TensorType
+
+__all__ = ["EncodeStyle", "TextEncoder"]
+
+
+_READERS = {
+    "input_ids": lambda encodings: [encoding.ids for encoding in encodings],
+    "token_type_ids": lambda encodings: [encoding.type_ids for encoding in encodings],
+    "attention_mask": lambda encodings: [encoding.attention_mask for encoding in encodings],
+    "special_tokens_mask": lambda encodings: [encoding.special_tokens_mask for encoding in encodings],
+    "offset_mapping": lambda encodings: [encoding.offsets for encoding in encodings],
+    "length": lambda encodings: [len(encoding) for encoding in encodings],
+}
+
+
+@dataclass(frozen=True)
+class EncodeStyle:
+    """The switches of one call, apart from lengths.
+
+    Attributes:
+        words: Texts are split into words already.
+        special: Put special tokens around the texts.
+        split_special: Take special tokens in the text for plain text.
+        overflow: Give what truncation cut off as rows of their own.
+        entries: The names of the entries to give.
+        tensors: The kind of tensors to give, None for lists.
+        verbose: Warn of texts that are too long.
+    """
+
+    words: bool
+    special: bool
+    split_special: bool
+    overflow: bool
+    entries: tuple[str, ...]
+    tensors: str | TensorType | None
+    verbose: bool
+
+
+class TextEncoder(SpecialTokensMixin):
+    """The calling side of a tokenizer; a subclass encodes the texts.
+
+    One object must not be called from several threads at once.
+    """
+
+    # The defaults of attributes that each object may override.
+    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
+    model_max_length: int = VERY_LARGE_INTEGER
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    split_special_tokens: bool = False
+
+    @abstractmethod
+    def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Limits) -> list[Encoding]:
+        """Encode texts, or pairs as tuples; each encoding holds its ``overflowing`` parts."""
+
+    def __call__(
+        self,
+        text: Texts | None = None,
+        text_pair: Texts | None = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | str | TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | TensorType | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        *,
+        padding_side: str | None = None,
+        split_special_tokens: bool | None = None,
+        text_target: Texts | None = None,
+        text_pair_target: Texts | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """Encode a text, a pair of texts, or a batch of either.
+
+        Args:
+            text: One text; or a list of texts (or of pairs of texts) for a batch. With ``is_split_into_words`` one
+                list of words, or a list of such lists.
+            text_pair: The second text, or the list of second texts.
+            add_special_tokens: Put the model's special tokens around the texts.
+            padding: True or ``"longest"``, ``"max_length"``, False or ``"do_not_pad"``.
+            truncation: True or ``"longest_first"``, ``"only_first"``, ``"only_second"``, False or
+                ``"do_not_truncate"``. By default a text is cut only if ``max_length`` is given and padding is not.
+            max_length: In tokens, special ones included; the model's longest input by default.
+            stride: How many tokens neighbouring parts share with ``return_overflowing_tokens``.
+            is_split_into_words: The texts are lists of words.
+            pad_to_multiple_of: Round the padded length up to a multiple of this.
+            return_tensors: ``"pt"`` or ``"np"``; lists by default.
+            return_token_type_ids: Whether to give ``token_type_ids``; as ``model_input_names`` says by default.
+            return_attention_mask: Whether to give ``attention_mask``; as ``model_input_names`` says by default.
+            return_overflowing_tokens: Give what truncation cut off as rows of their own, and
+                ``overflow_to_sample_mapping``: the text that each row comes from.
+            return_special_tokens_mask: Give 1 for special tokens and padding, 0 for the rest.
+            return_offsets_mapping: Give each token's first character and the one after its last.
+            return_length: Give each row's length in tokens.
+            verbose: Warn of texts that are longer than the model takes.
+            padding_side: Overrides the tokenizer's.
+            split_special_tokens: Take special tokens in a text for plain text; overrides the tokenizer's.
+            text_target: Texts to encode as ``labels`` (or alone, without ``text``).
+            text_pair_target: The second texts of the targets.
+            **kwargs: Ignored with a warning.
+
+        Returns:
+            Lists (one text: of numbers; a batch: of lists) or tensors, with the positions of tokens in the texts.
+
+        Raises:
+            TypeError: If a text is not a text; the message says which one and what it is.
+            ValueError: If a strategy is unknown, padding is asked of a tokenizer without padding token, ``max_length``
+                leaves no room for the special tokens, or tensors are asked for rows of different lengths.
+        """
+        if kwargs:
+            warn_once(f"arguments {sorted(kwargs)}", f"The tokenizer ignores the unknown arguments {sorted(kwargs)}.")
+        limits = self._limits(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side)
+        wanted = {
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+            "length": return_length,
+        }
+        style = EncodeStyle(
+            words=is_split_into_words,
+            special=add_special_tokens,
+            split_special=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
+            overflow=return_overflowing_tokens,
+            entries=self._entries(wanted),
+            tensors=return_tensors,
+            verbose=verbose and max_length is None,
+        )
+        if text is None and text_target is None:
+            raise ValueError("There is nothing to encode: give `text` (or `text_target`).")
+        if text is None:
+            return self._encode(text_target or "", text_pair_target, style, limits)
+        encoded = self._encode(text, text_pair, style, limits)
+        if text_target is not None:
+            encoded["labels"] = self._encode(text_target, text_pair_target, style, limits)["input_ids"]
+        return encoded
+
+    def _limits(
+        self,
+        padding: bool | str | PaddingStrategy,
+        truncation: bool | str | TruncationStrategy | None,
+        max_length: int | None,
+        stride: int,
+        pad_to_multiple_of: int | None,
+        padding_side: str | None,
+    ) -> Limits:
+        """Resolve lengths for one call.
+
+        Raises:
+            ValueError: If padding is asked for and there is no padding token, or an argument is unknown.
+        """
+        limits = Limits.resolve(
+            padding,
+            truncation,
+            max_length,
+            stride=stride,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side or self.padding_side,
+            model_max_length=self.model_max_length,
+        )
+        if limits.padding is not PaddingStrategy.DO_NOT_PAD and self.pad_token_id is None:
+            raise ValueError(
+                "This tokenizer has no padding token. Give it one that the vocabulary has "
+                "(tokenizer.pad_token = tokenizer.eos_token), or add one (tokenizer.add_special_tokens({'pad_token': "
+                "'<pad>'})) and resize the model's embeddings."
+            )
+        return limits
+
+    def _entries(self, wanted: Mapping[str, bool | None]) -> tuple[str, ...]:
+        """Choose the entries of the result; None means: if the model takes it."""
+        chosen = (
+            name for name, value in wanted.items() if (name in self.model_input_names if value is None else value)
+        )
+        return ("input_ids", *chosen)
+
+    def _encode(self, text: Texts, text_pair: Texts | None, style: EncodeStyle, limits: Limits) -> BatchEncoding:
+        """Encode one text or a batch."""
+        texts, is_batch = texts_and_pairs(text, text_pair, style.words)
+        encodings = self._encode_texts(texts, style, limits) if texts else []
+        origins = list(range(len(encodings)))
+        if style.overflow:
+            parts = [[encoding, *encoding.overflowing] for encoding in encodings]
+            origins = [index for index, rows in enumerate(parts) for _ in rows]
+            encodings = [encoding for rows in parts for encoding in rows]
+        data: dict[str, Any] = {name: _READERS[name](encodings) for name in style.entries}
+        if style.overflow:
+            data["overflow_to_sample_mapping"] = origins
+        if style.verbose:
+            self._warn_if_too_long(data["input_ids"])
+        if not is_batch and style.tensors is None and not style.overflow:
+            # Upstream leaves "length" a list of one.
+            data = {name: rows if name == "length" else rows[0] for name, rows in data.items()}
+        return BatchEncoding(data, encodings, tensor_type=style.tensors)
+
+    def _warn_if_too_long(self, rows: Sequence[Sequence[int]]) -> None:
+        longest = max(map(len, rows), default=0)
+        if longest > self.model_max_length:
+            warn_once(
+                "longer than the model's input",
+                f"A text has {longest} tokens but the model takes at most {self.model_max_length}: running the model "
+                "on it will fail. Cut it with truncation=True.",
+            )
+
+    def encode(
+        self,
+        text: Texts,
+        text_pair: Texts | None = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | str | TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        return_tensors: str | TensorType | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Give only the ids; the arguments are those of calling the tokenizer.
+
+        Returns:
+            A list of ids, or with ``return_tensors`` a tensor of shape (1, tokens).
+
+        Raises:
+            TypeError: As calling the tokenizer does.
+            ValueError: As calling the tokenizer does.
+        """
+        encoded = self(
+            text,
+            text_pair,
+            add_special_tokens,
+            padding,
+            truncation,
+            max_length,
+            stride,
+            return_tensors=return_tensors,
+            **kwargs,
+        )
+        return encoded["input_ids"]
+
+    def encode_plus(self, text: Texts, text_pair: Texts | None = None, *args: Any, **kwargs: Any) -> BatchEncoding:
+        """Encode one text or pair, as calling the tokenizer does (4.4.2's name)."""
+        return self(text, text_pair, *args, **kwargs)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], *args: Any, **kwargs: Any) -> BatchEncoding:
+        """Encode a list of texts or of pairs, as calling the tokenizer does (4.4.2's name)."""
+        if kwargs.get("is_split_into_words") and batch_text_or_text_pairs:
+            first = batch_text_or_text_pairs[0]
+            if isinstance(first, tuple) and len(first) == 2 and isinstance(first[0], list | tuple):
+                texts, pairs = map(list, zip(*batch_text_or_text_pairs, strict=True))
+                return self(texts, pairs, *args, **kwargs)
+        return self(batch_text_or_text_pairs, None, *args, **kwargs)
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Split a text, or a pair, into tokens as strings.
+
+        Raises:
+            TypeError: As calling the tokenizer does.
+            ValueError: As calling the tokenizer does.
+        """
+        return self(text, pair, add_special_tokens, verbose=False, **kwargs).tokens()
