@@ -250,7 +250,7 @@ def _did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 def _add_field(group: _ArgumentGroup, field: dataclasses.Field[Any], hint: Any, aliases: list[str]) -> None:
     """Add the flag of one field to its class's group."""
-    options: dict[str, Any] = {"help": field.metadata.get("help", " ")}  # a blank help still shows the default
+    options: dict[str, Any] = {"help": field.metadata.get("help", field.name.replace("_", " "))}
     if field.metadata.get("choices") is not None:
         options["choices"] = list(field.metadata["choices"])
     options |= _value_options(hint, options.get("choices"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,8 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from .trainer_utils import SchedulerType
 
+if TYPE_CHECKING:
+    from .training_args import TrainingArguments
+
 __all__ = [
     "AdamW",
+    "create_optimizer",
     "get_constant_schedule",
     "get_constant_schedule_with_warmup",
     "get_cosine_schedule_with_warmup",
@@ -58,6 +62,28 @@ class AdamW(torch.optim.AdamW):
         if not correct_bias:
             raise ValueError("AdamW without bias correction is not offered; leave correct_bias at True.")
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
+    """Build the optimizer that ``args.optim`` names over the model's trainable parameters.
+
+    Raises:
+        ValueError: If the model has none.
+    """
+    groups = get_parameter_groups(model, args.weight_decay)
+    if not any(group["params"] for group in groups):
+        raise ValueError("No parameter of the model is trainable (requires_grad); there is nothing to train.")
+    if args.optim == "adafactor":
+        return torch.optim.Adafactor(groups, lr=args.learning_rate)
+    if args.optim == "sgd":
+        return torch.optim.SGD(groups, lr=args.learning_rate)
+    return torch.optim.AdamW(
+        groups,
+        lr=args.learning_rate,
+        betas=(args.adam_beta1, args.adam_beta2),
+        eps=args.adam_epsilon,
+        fused=True if args.optim == "adamw_torch_fused" else None,
+    )
 
 
 def get_parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def process_state(no_cuda: bool = False) -> PartialState:
     return state
 
 
-def build_accelerator(no_cuda: bool = False) -> Accelerator:
+def build_accelerator(no_cuda: bool = False, find_unused_parameters: bool | None = None) -> Accelerator:
     """Build the ``Accelerator`` of a Trainer: devices, wrapping of the model, gathering.
 
     It is told of no mixed precision: accelerate would patch the model's ``forward`` for good and keep one precision
@@ -48,14 +48,16 @@ def build_accelerator(no_cuda: bool = False) -> Accelerator:
 
     Args:
         no_cuda: Stay on the CPU.
+        find_unused_parameters: Passed to DistributedDataParallel.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     process_state(no_cuda)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != "no":
         AcceleratorState._reset_state()
-    return Accelerator(cpu=_on_cpu(no_cuda), mixed_precision="no")
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=bool(find_unused_parameters))
+    return Accelerator(cpu=_on_cpu(no_cuda), mixed_precision="no", kwargs_handlers=[ddp])
 
 
 def _on_cpu(no_cuda: bool) -> bool:

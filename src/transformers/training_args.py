@@ -140,7 +140,7 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
     )
     eval_accumulation_steps: int | None = field(
         default=None,
-        metadata=_help("Batches whose predictions stay on the GPU before they move to the CPU. Default: 1."),
+        metadata=_help("Batches whose predictions stay on the GPU before they move to the CPU. Default: all."),
     )
 
     per_device_train_batch_size: int = field(
@@ -194,7 +194,7 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
     lr_scheduler_type: SchedulerType | str = field(
         default="linear", metadata=_help("How the learning rate moves after the warm-up.")
     )
-    lr_scheduler_kwargs: dict[str, Any] | str | None = field(
+    lr_scheduler_kwargs: dict[str, Any] | None = field(
         default=None, metadata=_help("Further settings of the schedule as JSON, such as '{\"num_cycles\": 2}'.")
     )
     warmup_ratio: float = field(

@@ -1,0 +1,135 @@
+"""One pass over an evaluation set: every example exactly once, for any number of processes and any size.
+
+Each process evaluates its own batches and remembers which examples they were; at the end the processes exchange what
+they have, and the results are put in the data set's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from .data.samplers import EvalBatchSampler
+from .trainer_data import batch_size_of
+from .trainer_pt_utils import concatenate_padded, nested_numpify
+from .trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["CollectedBatches", "is_dealt_out", "owned_examples", "summarize"]
+
+
+@dataclass
+class CollectedBatches:
+    """What the batches of an evaluation gave, one entry for each batch that counts.
+
+    Attributes:
+        indices: The examples' positions in the data set.
+        losses: Mean loss of the batch; None without labels.
+        logits: The model's outputs, nested, first axis: the examples; None if only the loss is wanted.
+        labels: The labels, likewise.
+    """
+
+    indices: list[list[int]] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)
+    logits: list[Any] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    _on_cpu: int = 0
+
+    def add(self, indices: Sequence[int], loss: Any, logits: Any, labels: Any) -> None:
+        """Add a batch, as it comes from the model."""
+        self.indices.append(list(indices))
+        self.losses.append(loss)
+        self.logits.append(logits)
+        self.labels.append(labels)
+
+    def move_to_cpu(self) -> None:
+        """Turn the tensors that came since the last call into arrays."""
+        for number in range(self._on_cpu, len(self.indices)):
+            size = len(self.indices[number])
+            self.losses[number] = None if self.losses[number] is None else float(self.losses[number])
+            self.logits[number] = _per_example(nested_numpify(self.logits[number]), size)
+            self.labels[number] = _per_example(nested_numpify(self.labels[number]), size)
+        self._on_cpu = len(self.indices)
+
+    def gathered(self, accelerator: Accelerator) -> CollectedBatches:
+        """Give the batches of all processes; all of them must call this."""
+        from accelerate.utils import gather_object
+
+        if accelerator.num_processes == 1:
+            return self
+        parts = gather_object([(self.indices, self.losses, self.logits, self.labels)])
+        indices, losses, logits, labels = ([item for part in parts for item in part[place]] for place in range(4))
+        return CollectedBatches(indices, losses, logits, labels)
+
+
+def owned_examples(dataloader: DataLoader[Any], number: int, start: int, batch: Any) -> list[int]:
+    """Say which examples of the data set batch ``number`` of this process holds; none if it only stands in.
+
+    Args:
+        dataloader: The loader that it comes from.
+        number: Its number, from 0.
+        start: Examples of the batches before it, where the loader is not one of ours.
+        batch: The batch.
+    """
+    sampler = getattr(dataloader, "batch_sampler", None)
+    if isinstance(sampler, EvalBatchSampler):
+        return sampler.owned[number] if number < len(sampler.owned) else []
+    return list(range(start, start + batch_size_of(batch)))
+
+
+def is_dealt_out(dataloader: DataLoader[Any]) -> bool:
+    """Say whether a loader gives each process a share of its own, rather than everything to every process."""
+    return isinstance(getattr(dataloader, "batch_sampler", None), EvalBatchSampler)
+
+
+def summarize(
+    batches: CollectedBatches, prefix: str, compute_metrics: Callable[[EvalPrediction], Mapping[str, Any]] | None
+) -> EvalLoopOutput:
+    """Join the batches of all processes in the data set's order, and compute the metrics.
+
+    Args:
+        batches: The batches of all processes.
+        prefix: Prefix of the metrics' names, such as ``eval``.
+        compute_metrics: The metrics; needs predictions and labels.
+    """
+    positions = np.array([index for indices in batches.indices for index in indices], dtype=np.int64)
+    order = np.argsort(positions, kind="stable")
+    logits = _joined(batches.logits, order)
+    labels = _joined(batches.labels, order)
+    metrics: dict[str, Any] = {}
+    if compute_metrics is not None and logits is not None and labels is not None:
+        metrics = dict(compute_metrics(EvalPrediction(predictions=logits, label_ids=labels)))
+    sizes = [len(indices) for indices in batches.indices]
+    if batches.losses and all(loss is not None for loss in batches.losses):
+        metrics["loss"] = float(np.average(batches.losses, weights=sizes))
+    metrics = {name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": value for name, value in metrics.items()}
+    return EvalLoopOutput(logits, labels, denumpify_detensorize(metrics), len(positions))
+
+
+def _joined(parts: list[Any], order: np.ndarray) -> Any:
+    if not parts or any(part is None for part in parts):
+        return None
+    return _reordered(concatenate_padded(parts), order)
+
+
+def _reordered(arrays: Any, order: np.ndarray) -> Any:
+    if isinstance(arrays, list | tuple):
+        return type(arrays)(_reordered(item, order) for item in arrays)
+    if isinstance(arrays, dict):
+        return {name: _reordered(item, order) for name, item in arrays.items()}
+    return arrays[order]
+
+
+def _per_example(arrays: Any, size: int) -> Any:
+    """Repeat an output that is one number for the whole batch, so that every array has an axis of examples."""
+    if isinstance(arrays, list | tuple):
+        return type(arrays)(_per_example(item, size) for item in arrays)
+    if isinstance(arrays, dict):
+        return {name: _per_example(item, size) for name, item in arrays.items()}
+    return np.repeat(arrays, size) if isinstance(arrays, np.ndarray) and arrays.ndim == 0 else arrays

@@ -1,0 +1,466 @@
+"""``Trainer``: train -> epoch -> step -> log, evaluate, save.
+
+The loop is plain PyTorch; devices, processes and gathering are ``accelerate``'s. What a step sees is decided by
+``data.samplers``, what a checkpoint holds by ``trainer_saving``, in which precision it computes by
+``trainer_precision``, and what happens beside the training by callbacks.
+
+A step of several forward passes (accumulation, processes) gives the gradient of the mean loss over all its examples:
+each pass is weighted by its share of them, so that a short last batch or padding labels change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from . import trainer_data as data
+from .checkpoint import (
+    clear_leftovers,
+    find_last_checkpoint,
+    rotate_checkpoints,
+    verify_checkpoint,
+    writing_checkpoint,
+)
+from .checkpoint_state import capture_rng_state, restore_rng_state
+from .data.samplers import GlobalBatchSampler
+from .trainer_callback import is_better, metric_key
+from .trainer_evaluation import EvaluatingTrainer
+from .trainer_saving import (
+    TRAINER_STATE_NAME,
+    is_training_checkpoint,
+    load_training_state,
+    read_model,
+    save_training_state,
+    write_model,
+)
+from .trainer_state import TrainerState
+from .trainer_utils import TrainOutput, set_seed, speed_metrics
+from .utils import logging
+
+__all__ = ["Trainer"]
+
+logger = logging.get_logger(__name__)
+
+ForwardPass = tuple[Any, bool]  # a batch, and whether its loss counts
+
+
+@dataclass
+class _Run:
+    """The plan of one call of ``train``.
+
+    Attributes:
+        loader: Gives this process's batches.
+        steps_per_epoch: Optimizer steps in an epoch; None if the data has no length.
+        max_steps: Optimizer steps of the whole run.
+        epochs: Epochs that the run touches.
+    """
+
+    loader: DataLoader[Any]
+    steps_per_epoch: int | None
+    max_steps: int
+    epochs: int
+
+
+class Trainer(EvaluatingTrainer):
+    """Trains, evaluates, predicts, saves and resumes.
+
+    Args:
+        model: Any module whose ``forward`` takes a batch as keywords and gives an object or dict with ``loss`` and
+            ``logits``, or a tuple that starts with them.
+        args: The arguments; ``TrainingArguments("tmp_trainer")`` by default.
+        data_collator: Makes a batch of a list of examples. By default it pads with the tokenizer, or only stacks.
+        train_dataset: What to train on.
+        eval_dataset: What to evaluate on; a dict of several is evaluated one by one.
+        tokenizer: Saved with the model. ``processing_class`` is another name of it.
+        model_init: Makes the model anew at the start of every training; takes the place of ``model``.
+        compute_metrics: Turns predictions and labels into a dict of figures.
+        callbacks: Further callbacks, or classes of them.
+        optimizers: An optimizer and its schedule, in place of those that the arguments name.
+        processing_class: See ``tokenizer``.
+        compute_loss_func: Called with the outputs and the labels (and ``num_items_in_batch``), in place of the
+            model's own loss.
+        preprocess_logits_for_metrics: Called with the logits and labels of every evaluated batch; what it gives is
+            kept in place of the logits.
+
+    Raises:
+        ValueError: If there is no model, or two.
+    """
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+        *,
+        model_path: str | None = None,
+    ) -> TrainOutput:
+        """Train to the end, from the start or exactly from where a checkpoint stands.
+
+        Args:
+            resume_from_checkpoint: A checkpoint's folder, or True for the newest whole one in ``output_dir``. A
+                folder that holds only a model gives its weights to a training from the start.
+            trial: Kept for older scripts; there is no search here.
+            ignore_keys_for_eval: Outputs that evaluations during training leave out.
+            model_path: The old name of ``resume_from_checkpoint``.
+
+        Returns:
+            Steps, mean loss and speed figures.
+
+        Raises:
+            ValueError: If there is no training data, or the checkpoint cannot be resumed from.
+            FloatingPointError: If a step's loss or gradient is not finite; the weights are as before that step.
+        """
+        self._memory.start()
+        self._ignore_keys_for_eval = ignore_keys_for_eval
+        checkpoint = self._find_checkpoint(resume_from_checkpoint or model_path)
+        if self.model_init is not None:
+            set_seed(self.args.seed)
+            self._place_model(self.call_model_init())
+            self.optimizer = self.lr_scheduler = None
+        run = self._prepare_run()
+        set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
+        rng_state = None if checkpoint is None else self._resume(checkpoint)
+        self._announce(run)
+        start_time, first_step, self._examples_seen = time.time(), self.state.global_step, 0
+        self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
+        if self.args.eval_on_start and first_step == 0:
+            self.evaluate(ignore_keys=ignore_keys_for_eval)
+        if rng_state is not None:
+            restore_rng_state(rng_state, self.args.device)
+        for epoch in range(self.state.current_epoch, run.epochs):
+            self._train_epoch(run, epoch)
+            if self.control.should_training_stop:
+                break
+        return self._finish(start_time, self.state.global_step - first_step)
+
+    def _train_epoch(self, run: _Run, epoch: int) -> None:
+        """Go through one epoch, from the step at which the state stands."""
+        self.control = self.callback_handler.on_epoch_begin(self.args, self.state, self.control)
+        exhausted = True
+        for passes in self._steps(run, epoch):
+            self.control = self.callback_handler.on_step_begin(self.args, self.state, self.control)
+            loss = self._train_step(passes)
+            self._count_step(run, epoch, loss)
+            self.control = self.callback_handler.on_step_end(self.args, self.state, self.control, loss=loss)
+            self._log_evaluate_save()
+            if self.control.should_epoch_stop or self.control.should_training_stop:
+                exhausted = self.control.should_epoch_stop or self.state.epoch_steps_done == run.steps_per_epoch
+                break
+        if exhausted:
+            self.state.current_epoch, self.state.epoch_steps_done = epoch + 1, 0
+        self.control = self.callback_handler.on_epoch_end(self.args, self.state, self.control)
+        self._log_evaluate_save()
+
+    def _steps(self, run: _Run, epoch: int) -> Iterator[list[ForwardPass]]:
+        """Give the forward passes of every step that is left of an epoch."""
+        first, sampler = self.state.epoch_steps_done, run.loader.batch_sampler
+        if self.state.global_step >= run.max_steps:
+            return
+        if isinstance(sampler, GlobalBatchSampler):
+            sampler.set_epoch(epoch, first)
+            if isinstance(run.loader.dataset, data.SeededExamples):
+                run.loader.dataset.epoch = epoch
+            batches = iter(run.loader)
+            for step in range(first, sampler.steps_per_epoch):
+                yield [(next(batches), counts) for counts in sampler.passes_of_step(step)]
+            return
+        accumulation = self.args.gradient_accumulation_steps
+        rest = islice(run.loader, first * accumulation, None)  # not our loader: go past what is done
+        while group := list(islice(rest, accumulation)):
+            yield [(batch, True) for batch in group]
+
+    def _train_step(self, passes: list[ForwardPass]) -> float:
+        """Make one optimizer step and give the mean loss of its examples, over all processes."""
+        loss = torch.zeros((), device=self.args.device)
+        weights = self._weights(passes)
+        self._examples_seen += (
+            sum(data.batch_size_of(batch) for batch, counts in passes if counts) * self.args.world_size
+        )
+        for number, (batch, _) in enumerate(passes):
+            self._pass_weight = weights[number]
+            last = number == len(passes) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.model_wrapped):
+                loss = loss + self.training_step(self.model_wrapped, batch)
+        self._pass_weight = 1.0
+        if self.args.world_size > 1:
+            loss = self.accelerator.reduce(loss, "mean")
+        return self._update(loss)
+
+    def _weights(self, passes: list[ForwardPass]) -> list[float]:
+        """Give each forward pass its share of the step's loss, times the processes (whose gradients are averaged)."""
+        items = [data.count_items(batch, self.label_names) if counts else 0 for batch, counts in passes]
+        total, processes = sum(items), self.args.world_size
+        if processes > 1:
+            total = int(self.accelerator.reduce(torch.tensor(total, device=self.args.device), "sum"))
+        return [count * processes / total if total else 1 / len(passes) for count in items]
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: int | None = None) -> Tensor:
+        """Run one forward and backward pass.
+
+        Args:
+            model: The model, as it is wrapped for several processes.
+            inputs: A batch.
+            num_items_in_batch: Of no use here: the loop weights the passes itself.
+
+        Returns:
+            The pass's share of the step's loss, detached.
+        """
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        with self.precision.context(training=True):
+            loss = self.compute_loss(model, inputs)
+        if self._pass_weight != 1.0:
+            loss = loss * self._pass_weight
+        self.accelerator.backward(self.precision.scaler.scale(loss))
+        return loss.detach()
+
+    def _update(self, loss: Tensor) -> float:
+        """Clip the gradients and update the weights, unless something is not finite; give the loss as a number."""
+        scaler, optimizer = self.precision.scaler, self.optimizer
+        scaler.unscale_(optimizer)
+        norm = self._clip_gradients()
+        value, self._gradient_norm = torch.stack([loss.float(), norm.float()]).tolist()
+        if not (math.isfinite(value) and math.isfinite(self._gradient_norm)):
+            self._handle_overflow(value)
+        self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
+        scale = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        if scaler.get_scale() >= scale:  # else the step was skipped, and the schedule waits for it
+            self.lr_scheduler.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(value)
+
+    def _clip_gradients(self) -> Tensor:
+        trained = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        if self.args.max_grad_norm > 0:
+            norm = self.accelerator.clip_grad_norm_(trained, self.args.max_grad_norm)
+        else:
+            norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        return norm.to(self.args.device)
+
+    def _handle_overflow(self, loss: float) -> None:
+        """Stop before values that are not finite reach the weights; fp16 may first try a smaller scale."""
+        scaler, step = self.precision.scaler, self.state.global_step + 1
+        if scaler.is_enabled() and scaler.get_scale() > 1:
+            logger.warning("Step %d overflowed in fp16; it is skipped and the loss scaled less.", step)
+            return
+        what = "loss" if not math.isfinite(loss) else "gradient norm"
+        value = loss if what == "loss" else self._gradient_norm
+        raise FloatingPointError(
+            f"The {what} of step {step} (epoch {self.state.epoch or 0:.2f}) is {value}, at a learning rate of "
+            f"{self._learning_rate():.2e}. The weights were not updated. Likely: a learning rate that is too high, no "
+            "clipping (max_grad_norm), fp16 (bf16 is safer), or examples whose labels or inputs are broken."
+        )
+
+    def _count_step(self, run: _Run, epoch: int, loss: float) -> None:
+        state = self.state
+        state.global_step += 1
+        state.epoch_steps_done += 1
+        state.loss_sum += loss
+        state.unlogged_loss_sum += loss
+        state.unlogged_steps += 1
+        state.current_epoch = epoch
+        state.epoch = epoch + state.epoch_steps_done / (run.steps_per_epoch or run.max_steps)
+
+    # -- log, evaluate, save -------------------------------------------------------------------------------------
+
+    def _log_evaluate_save(self) -> None:
+        """Do what the callbacks asked for."""
+        if self.control.should_log and self.state.unlogged_steps:
+            self._log_training()
+        is_best = False
+        if self.control.should_evaluate:
+            metrics = self.evaluate(ignore_keys=self._ignore_keys_for_eval)
+            is_best = self._note_best(metrics)
+        if self.control.should_save:
+            self._save_checkpoint(is_best)
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+
+    def _log_training(self) -> None:
+        state = self.state
+        logs = {
+            "loss": state.unlogged_loss_sum / state.unlogged_steps,
+            "grad_norm": self._gradient_norm,
+            "learning_rate": self._learning_rate(),
+        }
+        state.unlogged_loss_sum, state.unlogged_steps = 0.0, 0
+        self.log(logs)
+
+    def _note_best(self, metrics: dict[str, float]) -> bool:
+        """Remember the best evaluation; say whether this is it."""
+        if self.args.metric_for_best_model is None:
+            return False
+        name = metric_key(self.args)
+        if name not in metrics:
+            raise ValueError(
+                f"metric_for_best_model is '{self.args.metric_for_best_model}', but the evaluation gave "
+                f"{', '.join(sorted(metrics))}."
+            )
+        if not is_better(metrics[name], self.state.best_metric, self.args):
+            return False
+        self.state.best_metric = metrics[name]
+        return True
+
+    def _save_checkpoint(self, is_best: bool) -> None:
+        """Write ``checkpoint-<step>``; nothing that was there before is lost, whatever happens meanwhile."""
+        from accelerate.utils import gather_object
+
+        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        if is_best:
+            self.state.best_model_checkpoint = str(folder)
+        rng_states = gather_object([capture_rng_state(self.args.device)])
+        if self.is_world_process_zero():
+            self.state.callback_states = self.callback_handler.state_dict()
+            with writing_checkpoint(folder) as partial:
+                write_model(self.model, partial, self.tokenizer, self.args)
+                self.state.save_to_json(partial / TRAINER_STATE_NAME)
+                if not self.args.save_only_model:
+                    save_training_state(
+                        partial,
+                        optimizer=self.optimizer,
+                        scheduler=self.lr_scheduler,
+                        scaler=self.precision.scaler,
+                        rng_states=rng_states,
+                    )
+            rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def _learning_rate(self) -> float:
+        return float(self.lr_scheduler.get_last_lr()[0])
+
+    # -- start and end of a training -----------------------------------------------------------------------------
+
+    def _prepare_run(self) -> _Run:
+        """Build loader, optimizer and schedule, and start a new state."""
+        if self.is_world_process_zero():
+            clear_leftovers(self.args.output_dir)
+        loader = self.get_train_dataloader()
+        steps = self._steps_per_epoch(loader)
+        if self.args.max_steps > 0:
+            max_steps = self.args.max_steps
+        elif steps is not None:
+            max_steps = math.ceil(self.args.num_train_epochs * steps)
+        else:
+            raise ValueError("The training set has no length; say with max_steps how long to train.")
+        epochs = max_steps if steps is None else math.ceil(max_steps / steps)
+        if self.args.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()  # type: ignore[operator]
+        self.create_optimizer_and_scheduler(max_steps)
+        if self.accelerator.num_processes > 1:
+            self.model_wrapped = self.accelerator.prepare_model(self.model)
+        self.state = TrainerState(
+            max_steps=max_steps,
+            num_train_epochs=epochs,
+            global_batch_size=self.args.global_batch_size,
+            is_local_process_zero=self.is_local_process_zero(),
+            is_world_process_zero=self.is_world_process_zero(),
+        )
+        handler = self.callback_handler
+        handler.model, handler.optimizer, handler.lr_scheduler = self.model, self.optimizer, self.lr_scheduler
+        handler.train_dataloader = loader
+        return _Run(loader, steps, max_steps, epochs)
+
+    def _steps_per_epoch(self, loader: DataLoader[Any]) -> int | None:
+        if isinstance(loader.batch_sampler, GlobalBatchSampler):
+            return loader.batch_sampler.steps_per_epoch
+        try:
+            return math.ceil(len(loader) / self.args.gradient_accumulation_steps)
+        except TypeError:  # a stream
+            return None
+
+    def _find_checkpoint(self, wanted: str | bool | None) -> Path | None:
+        """Give the training to go on with; None for a training from the start."""
+        if not wanted:
+            return None
+        if wanted is True:
+            found = find_last_checkpoint(self.args.output_dir) if Path(self.args.output_dir).is_dir() else None
+            if found is None:
+                raise ValueError(f"There is no whole checkpoint in '{self.args.output_dir}' to go on from.")
+            return found
+        if is_training_checkpoint(wanted):
+            return Path(wanted)
+        logger.warning("'%s' holds a model, not a training: its weights are taken, the training starts anew.", wanted)
+        read_model(self.model, wanted, only_fitting=True)
+        return None
+
+    def _resume(self, checkpoint: Path) -> dict[str, Any] | None:
+        """Put everything back as it was when the checkpoint was written; give the state of the random generators."""
+        read_model(self.model, checkpoint)
+        rng_states = load_training_state(
+            checkpoint, optimizer=self.optimizer, scheduler=self.lr_scheduler, scaler=self.precision.scaler
+        )
+        saved = TrainerState.load_from_json(checkpoint / TRAINER_STATE_NAME)
+        self._adapt_state(saved, checkpoint)
+        self.state = saved
+        self.callback_handler.load_state_dict(saved.callback_states)
+        if len(rng_states) != self.args.world_size:
+            logger.warning("The checkpoint has %d processes: dropout goes on with other numbers.", len(rng_states))
+            return None
+        return rng_states[self.args.process_index]
+
+    def _adapt_state(self, saved: TrainerState, checkpoint: Path) -> None:
+        """Bring a saved state to this run's settings, and say aloud where they make it another run."""
+        new = self.state
+        if saved.max_steps != new.max_steps:
+            logger.warning("The checkpoint was one of %d steps, this run has %d.", saved.max_steps, new.max_steps)
+        if saved.global_batch_size != new.global_batch_size:
+            logger.warning(
+                "The global batch was %d and is %d: this is not the same run. It goes on at the same example.",
+                saved.global_batch_size,
+                new.global_batch_size,
+            )
+            saved.epoch_steps_done = saved.epoch_steps_done * saved.global_batch_size // new.global_batch_size
+        if self.args.ignore_data_skip:
+            saved.epoch_steps_done = 0
+        if saved.best_model_checkpoint is not None and not Path(saved.best_model_checkpoint).is_dir():
+            saved.best_model_checkpoint = str(checkpoint.parent / Path(saved.best_model_checkpoint).name)
+        saved.max_steps, saved.num_train_epochs = new.max_steps, new.num_train_epochs
+        saved.global_batch_size = new.global_batch_size
+        saved.is_local_process_zero, saved.is_world_process_zero = new.is_local_process_zero, new.is_world_process_zero
+
+    def _announce(self, run: _Run) -> None:
+        args = self.args
+        counts = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
+        trained = sum(count for count, trainable in counts if trainable)
+        logger.info(
+            "Training on %s examples for %s epochs, %s steps%s. A step sees %d examples: %d per device x %d processes "
+            "x %d forward passes. %s of %s values are trained.",
+            f"{len(self.train_dataset):,}" if hasattr(self.train_dataset, "__len__") else "unknown",
+            f"{run.max_steps / run.steps_per_epoch:g}" if run.steps_per_epoch else "unknown",
+            f"{run.max_steps:,}",
+            f", going on after step {self.state.global_step:,}" if self.state.global_step else "",
+            args.global_batch_size,
+            args.train_batch_size,
+            args.world_size,
+            args.gradient_accumulation_steps,
+            f"{trained:,}",
+            f"{sum(count for count, _ in counts):,}",
+        )
+
+    def _finish(self, start_time: float, steps: int) -> TrainOutput:
+        """Load the best weights if they are wanted, and report."""
+        state = self.state
+        self.model_wrapped = self.model
+        if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            logger.info("Loading the best model, %s (%s).", state.best_model_checkpoint, state.best_metric)
+            verify_checkpoint(state.best_model_checkpoint)
+            read_model(self.model, state.best_model_checkpoint)
+        metrics = speed_metrics("train", start_time, self._examples_seen, steps)
+        metrics["train_loss"] = state.loss_sum / max(1, state.global_step)
+        self.log(metrics)
+        self._memory.stop_and_update_metrics("train", metrics)
+        self.control = self.callback_handler.on_train_end(self.args, state, self.control)
+        return TrainOutput(state.global_step, metrics["train_loss"], metrics)

@@ -1,0 +1,301 @@
+"""What every Trainer has before it trains: model, device, data loaders, optimizer, loss, log, callbacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from . import trainer_data as data
+from . import trainer_pt_utils
+from .callback_base import CallbackHandler, TrainerCallback
+from .integrations import get_reporting_integration_callbacks
+from .optimization import create_optimizer, get_scheduler
+from .trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
+from .trainer_devices import build_accelerator
+from .trainer_precision import choose_precision
+from .trainer_pt_utils import LabelSmoother
+from .trainer_saving import write_model
+from .trainer_state import TrainerControl, TrainerState
+from .trainer_utils import EvalPrediction, TrainerMemoryTracker, set_seed
+from .training_args import TrainingArguments
+from .utils import logging
+
+__all__ = ["TrainerBase"]
+
+logger = logging.get_logger(__name__)
+
+
+class TrainerBase:
+    """The parts of a ``Trainer``; see there for the arguments."""
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], Any] | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        tokenizer: Any = None,
+        model_init: Callable[[], nn.Module] | None = None,
+        compute_metrics: Callable[[EvalPrediction], Mapping[str, Any]] | None = None,
+        callbacks: Sequence[TrainerCallback | type[TrainerCallback]] | None = None,
+        optimizers: tuple[torch.optim.Optimizer | None, Any] = (None, None),
+        *,
+        processing_class: Any = None,
+        compute_loss_func: Callable[..., Tensor] | None = None,
+        preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
+        if (model is None) is (model_init is None):
+            raise ValueError("Trainer needs either a model or model_init, and not both.")
+        self.args = args = args if args is not None else TrainingArguments("tmp_trainer")
+        set_seed(args.seed, bool(args.use_deterministic_algorithms))
+        self.accelerator = build_accelerator(args.no_cuda, args.ddp_find_unused_parameters)
+        self.tokenizer = tokenizer if tokenizer is not None else processing_class
+        self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
+        self.data_collator = data_collator if data_collator is not None else _default_collator(self.tokenizer)
+        self.compute_metrics, self.compute_loss_func = compute_metrics, compute_loss_func
+        self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
+        self.model_init = model_init
+        self.optimizer: Any = optimizers[0]
+        self.lr_scheduler: Any = optimizers[1]
+        self._place_model(model if model is not None else self.call_model_init())
+        self.state = TrainerState(
+            is_local_process_zero=self.is_local_process_zero(), is_world_process_zero=self.is_world_process_zero()
+        )
+        self.control = TrainerControl()
+        self._memory = TrainerMemoryTracker(args.skip_memory_metrics)
+        self._pass_weight = 1.0
+        self._examples_seen = 0
+        self._gradient_norm = math.nan
+        self._ignore_keys_for_eval: list[str] | None = None
+        progress = PrinterCallback if args.disable_tqdm else ProgressCallback
+        reports = get_reporting_integration_callbacks(args.report_to or [])
+        self.callback_handler = CallbackHandler(
+            [DefaultFlowCallback, *reports, *(callbacks or []), progress],
+            self.model,
+            self.tokenizer,
+            self.optimizer,
+            self.lr_scheduler,
+        )
+        self.control = self.callback_handler.on_init_end(args, self.state, self.control)
+
+    # -- model ---------------------------------------------------------------------------------------------------
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Make a model by ``model_init``.
+
+        Raises:
+            ValueError: If there is no ``model_init``, or it gives nothing.
+        """
+        model = None if self.model_init is None else self.model_init()
+        if model is None:
+            raise ValueError("model_init must give a model; it gave None.")
+        return model
+
+    def _place_model(self, model: nn.Module) -> None:
+        """Take a model: move it to the device and into the run's precision, and read what its batches hold."""
+        self.model = self.model_wrapped = model.to(self.args.device)
+        self.precision = choose_precision(self.args, model, self.args.device)
+        self.label_names = self.args.label_names or data.find_label_names(model)
+        takes = data.forward_arguments(model) if self.args.remove_unused_columns else None
+        self._known_columns = None if takes is None else {*takes, *self.label_names, "label", "label_ids"}
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the model, its tokenizer and the arguments; of a LoRA model the adapter and the head only.
+
+        Args:
+            output_dir: The folder; ``args.output_dir`` by default.
+        """
+        if self.is_world_process_zero():
+            write_model(self.model, output_dir or self.args.output_dir, self.tokenizer, self.args)
+        self.accelerator.wait_for_everyone()
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Build the loader of the training set.
+
+        Raises:
+            ValueError: If there is no training set, or nothing in it.
+        """
+        if self.train_dataset is None:
+            raise ValueError("Training needs a train_dataset.")
+        lengths = None
+        if self.args.group_by_length:
+            names = getattr(self.tokenizer, "model_input_names", None) or ["input_ids"]
+            lengths = data.example_lengths(self.train_dataset, self.args.length_column_name, names[0])
+        dataset, collator = self._without_unused_columns(self.train_dataset, "training")
+        return data.train_loader(dataset, collator, self.args, lengths)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Build the loader of the evaluation set, or of another one.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
+        if dataset is None:
+            raise ValueError("Evaluation needs an eval_dataset.")
+        return data.eval_loader(*self._without_unused_columns(dataset, "evaluation"), self.args)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """Build the loader of a test set."""
+        return data.eval_loader(*self._without_unused_columns(test_dataset, "test"), self.args)
+
+    def _without_unused_columns(self, dataset: Any, description: str) -> tuple[Any, Callable[[list[Any]], Any]]:
+        """Give a data set and its collator, which together leave out what the model does not take."""
+        kept = data.without_unused_columns(dataset, self._known_columns, description)
+        if self._known_columns is None or kept is not dataset:
+            return kept, self.data_collator
+        return dataset, data.KnownColumns(self.data_collator, self._known_columns)
+
+    def num_examples(self, dataloader: DataLoader[Any]) -> int:
+        """Count the examples of a loader's data set."""
+        return len(dataloader.dataset)  # type: ignore[arg-type]
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        """Move a batch to the device."""
+        return data.to_device(inputs, self.args.device)
+
+    # -- optimizer and loss --------------------------------------------------------------------------------------
+
+    def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
+        """Build the optimizer and the schedule, unless they were given."""
+        self.create_optimizer()
+        self.create_scheduler(self.optimizer, num_training_steps)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Build the optimizer, unless it was given."""
+        if self.optimizer is None:
+            self.optimizer = create_optimizer(self.args, model if model is not None else self.model)
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
+
+    def create_scheduler(self, optimizer: Any = None, num_training_steps: Any = None) -> Any:
+        """Build the schedule, unless it was given.
+
+        Args:
+            optimizer: The optimizer. It and the next argument may change places: 4.4.2 and 5.x differ in the order.
+            num_training_steps: Steps of the whole run.
+        """
+        if isinstance(optimizer, int):
+            optimizer, num_training_steps = num_training_steps, optimizer
+        if self.lr_scheduler is None:
+            self.lr_scheduler = get_scheduler(
+                self.args.lr_scheduler_type,
+                optimizer if optimizer is not None else self.create_optimizer(),
+                num_warmup_steps=self.args.get_warmup_steps(num_training_steps),
+                num_training_steps=num_training_steps,
+                scheduler_specific_kwargs=self.args.lr_scheduler_kwargs,
+            )
+        return self.lr_scheduler
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
+    ) -> Any:
+        """Give the mean loss of a batch; override it for a loss of your own.
+
+        Args:
+            model: The model.
+            inputs: A batch on the device.
+            return_outputs: Give the pair (loss, outputs).
+            num_items_in_batch: Of no use here: the loop weights the passes itself.
+
+        Raises:
+            ValueError: If the model gives no loss.
+        """
+        loss: Tensor | None
+        if self._computes_loss_outside(inputs):
+            labels = inputs["labels"]
+            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+            if self.compute_loss_func is not None:
+                loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
+            else:
+                loss = LabelSmoother(self.args.label_smoothing_factor)(outputs, labels)
+        else:
+            outputs = model(**inputs)
+            loss = _loss_of(outputs)
+        if loss is None:
+            raise ValueError(
+                f"The model gave no loss for a batch of {sorted(inputs)}. Its labels are called {self.label_names}: "
+                "is that column in the data set, or was it left out as unused?"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def _computes_loss_outside(self, inputs: Any) -> bool:
+        """Say whether the loss comes from smoothing or the caller's function, not from the model itself."""
+        outside = self.compute_loss_func is not None or self.args.label_smoothing_factor > 0
+        return outside and "labels" in inputs
+
+    # -- log and callbacks ---------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the epoch to some figures, remember them with the step, and show them to the callbacks.
+
+        Args:
+            logs: The figures.
+            start_time: Of no use here.
+        """
+        if self.state.epoch is not None:
+            logs["epoch"] = round(self.state.epoch, 4)
+        self.state.log_history.append({**logs, "step": self.state.global_step})
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+    def add_callback(self, callback: TrainerCallback | type[TrainerCallback]) -> None:
+        """Add a callback, or one built from a class."""
+        self.callback_handler.add_callback(callback)
+
+    def pop_callback(self, callback: TrainerCallback | type[TrainerCallback]) -> TrainerCallback | None:
+        """Take out a callback, or the first one of a class, and give it back; None if there is none."""
+        return self.callback_handler.pop_callback(callback)
+
+    def remove_callback(self, callback: TrainerCallback | type[TrainerCallback]) -> None:
+        """Take out a callback, or the first one of a class."""
+        self.callback_handler.remove_callback(callback)
+
+    log_metrics = trainer_pt_utils.log_metrics
+    save_metrics = trainer_pt_utils.save_metrics
+    save_state = trainer_pt_utils.save_state
+
+    def is_local_process_zero(self) -> bool:
+        """Say whether this is the main process of its machine."""
+        return self.args.local_process_index == 0
+
+    def is_world_process_zero(self) -> bool:
+        """Say whether this is the main process of all."""
+        return self.args.process_index == 0
+
+    @property
+    def processing_class(self) -> Any:
+        """Another name of ``tokenizer``."""
+        return self.tokenizer
+
+    @processing_class.setter
+    def processing_class(self, value: Any) -> None:
+        self.tokenizer = value
+
+
+def _default_collator(tokenizer: Any) -> Callable[[list[Any]], Any]:
+    from .data.data_collator import DataCollatorWithPadding, default_data_collator
+
+    return default_data_collator if tokenizer is None else DataCollatorWithPadding(tokenizer)
+
+
+def _loss_of(outputs: Any) -> Tensor | None:
+    """Read the loss of a model's outputs: the entry or attribute of that name, or the first of a tuple."""
+    if isinstance(outputs, Mapping):
+        return outputs.get("loss")
+    if hasattr(outputs, "loss"):
+        loss: Tensor | None = outputs.loss
+        return loss
+    first: Tensor | None = outputs[0] if isinstance(outputs, list | tuple) else outputs
+    return first

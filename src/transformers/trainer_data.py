@@ -1,0 +1,239 @@
+"""From a data set to the batches of a run: which columns, in which order, on which process."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from .data.samplers import EvalBatchSampler, GlobalBatchSampler
+from .trainer_utils import set_seed
+from .utils import logging
+
+if TYPE_CHECKING:
+    from .training_args import TrainingArguments
+
+__all__ = [
+    "KnownColumns",
+    "count_items",
+    "eval_loader",
+    "example_lengths",
+    "find_label_names",
+    "forward_arguments",
+    "to_device",
+    "train_loader",
+    "without_unused_columns",
+]
+
+logger = logging.get_logger(__name__)
+
+Collator = Callable[[list[Any]], Any]
+
+
+def forward_arguments(model: nn.Module) -> list[str] | None:
+    """Name the arguments of a model's ``forward``; None if it takes any (``**kwargs`` and nothing by name)."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return None if takes_any and not named else named
+
+
+def find_label_names(model: nn.Module) -> list[str]:
+    """Name the arguments of ``forward`` that are labels: ``labels``, and for question answering the two positions."""
+    names = forward_arguments(model) or ["labels"]
+    positions = ("start_positions", "end_positions") if "QuestionAnswering" in type(model).__name__ else ()
+    return [name for name in names if "label" in name or name in positions]
+
+
+def without_unused_columns(dataset: Any, known: Collection[str] | None, description: str) -> Any:
+    """Give a ``datasets.Dataset`` without the columns that neither the model nor the collator knows.
+
+    Any other kind of data set is given back as it is; ``KnownColumns`` does the same for its batches.
+
+    Args:
+        dataset: The data set.
+        known: The names to keep; None keeps all.
+        description: What the data set is, for the log.
+
+    Raises:
+        ValueError: If no column would be left.
+    """
+    columns = getattr(dataset, "column_names", None)
+    if known is None or not isinstance(columns, list) or not hasattr(dataset, "remove_columns"):
+        return dataset
+    unused = [name for name in columns if name not in known]
+    if len(unused) == len(columns):
+        raise ValueError(
+            f"The {description} set has the columns {columns}, and the model's forward takes none of them: it takes "
+            f"{sorted(known)}. Tokenize the data set first, or set remove_unused_columns=False."
+        )
+    if unused:
+        logger.info("Columns of the %s set that the model does not take are left out: %s.", description, unused)
+    return dataset.remove_columns(unused)
+
+
+class KnownColumns:
+    """A collator that leaves out what the model does not take before it calls another collator.
+
+    Args:
+        collator: The other collator.
+        known: The names to keep.
+    """
+
+    def __init__(self, collator: Collator, known: Collection[str]) -> None:
+        self.collator = collator
+        self.known = frozenset(known)
+
+    def __call__(self, features: list[Any]) -> Any:
+        """Collate the examples."""
+        kept = [
+            {name: value for name, value in example.items() if name in self.known}
+            if isinstance(example, dict)
+            else example
+            for example in features
+        ]
+        return self.collator(kept)
+
+
+class SeededExamples(Dataset[Any]):
+    """A data set whose random parts depend on (seed, epoch, first example of the batch) alone.
+
+    Used with loader processes only: what such a process draws (in the data set, or in the collator, which runs after
+    it) must not depend on the batches that it happened to prepare before, or a resumed run would see others.
+
+    Args:
+        dataset: The data set.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed, self.epoch = dataset, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        set_seed((self.seed * 1_000_003 + self.epoch * 7_919 + indices[0] * 104_729) % 2**63)
+        if hasattr(self.dataset, "__getitems__"):
+            fetched: list[Any] = self.dataset.__getitems__(indices)
+            return fetched
+        return [self.dataset[index] for index in indices]
+
+
+def example_lengths(dataset: Any, length_column: str, input_name: str) -> list[int]:
+    """Give the length of every example, for ``group_by_length``.
+
+    Args:
+        dataset: The data set.
+        length_column: A column that holds the lengths, if there is one.
+        input_name: The column whose rows are counted otherwise.
+
+    Raises:
+        ValueError: If neither is there.
+    """
+    columns = getattr(dataset, "column_names", None)
+    names = columns if isinstance(columns, list) else list(dataset[0]) if isinstance(dataset[0], Mapping) else []
+    if length_column in names:
+        return [int(length) for length in _column(dataset, length_column, columns)]
+    if input_name in names:
+        return [len(row) for row in _column(dataset, input_name, columns)]
+    raise ValueError(
+        f"group_by_length needs a column '{length_column}' or '{input_name}' in the training set; it has {names}."
+    )
+
+
+def _column(dataset: Any, name: str, columns: Any) -> Sequence[Any]:
+    values: Sequence[Any] = dataset[name] if isinstance(columns, list) else [example[name] for example in dataset]
+    return values
+
+
+def train_loader(
+    dataset: Any, collator: Collator, args: TrainingArguments, lengths: Sequence[int] | None = None
+) -> DataLoader[Any]:
+    """Build the loader of this process's forward passes.
+
+    Args:
+        dataset: With a length, in the order that ``GlobalBatchSampler`` gives; or an ``IterableDataset``, in its own.
+        collator: Makes a batch of a list of examples.
+        args: Batch size, accumulation, seeds, loader processes.
+        lengths: Length of every example, to batch those of like length together.
+    """
+    seed = args.seed if args.data_seed is None else args.data_seed
+    if isinstance(dataset, IterableDataset):
+        return DataLoader(
+            _shard(dataset, args), args.train_batch_size, collate_fn=collator, **_loader_options(args, seed)
+        )
+    sampler = GlobalBatchSampler(
+        len(dataset),
+        batch_size=args.train_batch_size,
+        accumulation=args.gradient_accumulation_steps,
+        processes=args.world_size,
+        process=args.process_index,
+        seed=seed,
+        drop_last=args.dataloader_drop_last,
+        lengths=lengths,
+    )
+    if args.dataloader_num_workers > 0:
+        dataset = SeededExamples(dataset, seed)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collator, **_loader_options(args, seed))
+
+
+def eval_loader(dataset: Any, collator: Collator, args: TrainingArguments) -> DataLoader[Any]:
+    """Build the loader of this process's share of an evaluation, in the data set's order."""
+    options = _loader_options(args, args.seed)
+    if isinstance(dataset, IterableDataset):  # every process evaluates all of it
+        return DataLoader(dataset, args.eval_batch_size, collate_fn=collator, **options)
+    sampler = EvalBatchSampler(
+        len(dataset), batch_size=args.eval_batch_size, processes=args.world_size, process=args.process_index
+    )
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collator, **options)
+
+
+def _loader_options(args: TrainingArguments, seed: int) -> dict[str, Any]:
+    return {
+        "num_workers": args.dataloader_num_workers,
+        "pin_memory": args.dataloader_pin_memory and args.device.type == "cuda",
+        # A generator of its own: a loader would draw a number from the global one, and so move dropout.
+        "generator": torch.Generator().manual_seed(seed % 2**63),
+    }
+
+
+def _shard(dataset: Any, args: TrainingArguments) -> Any:
+    if args.world_size == 1:
+        return dataset
+    from accelerate.data_loader import IterableDatasetShard
+
+    return IterableDatasetShard(
+        dataset, batch_size=args.train_batch_size, num_processes=args.world_size, process_index=args.process_index
+    )
+
+
+def count_items(batch: Any, label_names: Sequence[str]) -> int:
+    """Count what a batch's mean loss is a mean over: labels other than -100, or else examples."""
+    named = batch if isinstance(batch, Mapping) else {}
+    labels = next((named[name] for name in label_names if isinstance(named.get(name), Tensor)), None)
+    if labels is not None and not labels.is_floating_point():
+        return int((labels != -100).sum())
+    return batch_size_of(batch)
+
+
+def batch_size_of(batch: Any) -> int:
+    """Count the examples of a batch: the first axis of its first tensor."""
+    values = batch.values() if isinstance(batch, Mapping) else batch
+    return next((len(value) for value in values if isinstance(value, Tensor) and value.dim() > 0), 1)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move every tensor of a nested batch to a device."""
+    if isinstance(batch, Mapping):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch.to(device, non_blocking=True) if isinstance(batch, Tensor) else batch

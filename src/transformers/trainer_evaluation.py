@@ -1,0 +1,183 @@
+"""Evaluation and prediction with a model as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from .evaluation_batches import CollectedBatches, is_dealt_out, owned_examples, summarize
+from .trainer_base import TrainerBase
+from .trainer_pt_utils import nested_detach
+from .trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
+
+__all__ = ["EvaluatingTrainer"]
+
+
+class EvaluatingTrainer(TrainerBase):
+    """The part of a ``Trainer`` that evaluates and predicts; see ``Trainer`` for the arguments."""
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Evaluate, and log the figures.
+
+        Args:
+            eval_dataset: What to evaluate on, in place of the Trainer's own; a dict of several sets is evaluated one
+                by one, each with its name in the metrics' names.
+            ignore_keys: Outputs of the model to leave out of the predictions.
+            metric_key_prefix: Prefix of the metrics' names.
+
+        Returns:
+            ``<prefix>_loss``, what ``compute_metrics`` gives, speed figures and the epoch.
+        """
+        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
+        if isinstance(dataset, dict):
+            metrics: dict[str, float] = {}
+            for name, part in dataset.items():
+                metrics.update(self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}"))
+            return metrics
+        self._memory.start()
+        only_loss = True if self.compute_metrics is None else None
+        loader = self.get_eval_dataloader(dataset)
+        metrics = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix).metrics
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._memory.stop_and_update_metrics(metric_key_prefix, metrics)
+        return metrics
+
+    def predict(
+        self, test_dataset: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> PredictionOutput:
+        """Predict, in the data set's order; with labels there are metrics too.
+
+        Args:
+            test_dataset: What to predict for.
+            ignore_keys: Outputs of the model to leave out of the predictions.
+            metric_key_prefix: Prefix of the metrics' names.
+        """
+        self._memory.start()
+        loader = self.get_test_dataloader(test_dataset)
+        output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
+        self._memory.stop_and_update_metrics(metric_key_prefix, output.metrics)
+        return PredictionOutput(output.predictions, output.label_ids, output.metrics)
+
+    def _timed_loop(
+        self,
+        loader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None,
+        ignore_keys: list[str] | None,
+        prefix: str,
+    ) -> EvalLoopOutput:
+        start = time.time()
+        output = self.evaluation_loop(loader, description, prediction_loss_only, ignore_keys, prefix)
+        steps = -(-output.num_samples // (self.args.eval_batch_size * self.args.world_size))
+        output.metrics.update(speed_metrics(prefix, start, output.num_samples, steps))
+        return output
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Go through a loader once and join what all processes found, every example once.
+
+        Args:
+            dataloader: One of the Trainer's loaders deals the data out to the processes; any other is gone through
+                as a whole by every process.
+            description: What this is.
+            prediction_loss_only: Keep no predictions; ``args.prediction_loss_only`` by default.
+            ignore_keys: Outputs of the model to leave out of the predictions.
+            metric_key_prefix: Prefix of the metrics' names.
+        """
+        only_loss = self.args.prediction_loss_only if prediction_loss_only is None else prediction_loss_only
+        self.callback_handler.eval_dataloader = dataloader
+        self.model.eval()
+        batches = CollectedBatches()
+        seen = 0
+        for number, inputs in enumerate(dataloader):
+            examples = owned_examples(dataloader, number, seen, inputs)
+            loss, logits, labels = self.prediction_step(self.model, inputs, only_loss, ignore_keys)
+            if logits is not None and self.preprocess_logits_for_metrics is not None:
+                logits = self.preprocess_logits_for_metrics(logits, labels)
+            if examples:
+                batches.add(examples, loss, logits, labels)
+                seen += len(examples)
+            if self.args.eval_accumulation_steps and (number + 1) % self.args.eval_accumulation_steps == 0:
+                batches.move_to_cpu()
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        batches.move_to_cpu()
+        if is_dealt_out(dataloader):
+            batches = batches.gathered(self.accelerator)
+        return summarize(batches, metric_key_prefix, self.compute_metrics)
+
+    prediction_loop = evaluation_loop
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Evaluate one batch.
+
+        Args:
+            model: The model.
+            inputs: The batch.
+            prediction_loss_only: Give the loss only.
+            ignore_keys: Outputs of the model to leave out.
+
+        Returns:
+            Loss, logits and labels, detached; a single output or label stands by itself, several as a tuple; None
+            where there are none.
+        """
+        inputs = self._prepare_inputs(inputs)
+        has_labels = bool(self.label_names) and all(inputs.get(name) is not None for name in self.label_names)
+        labels = tuple(nested_detach(inputs[name]) for name in self.label_names) if has_labels else None
+        with torch.no_grad(), self.precision.context(training=False):
+            if has_labels:
+                loss, outputs = self.compute_loss(model, dict(inputs), return_outputs=True)
+                loss = loss.mean().detach()
+            else:
+                loss, outputs = None, model(**inputs)
+        if prediction_loss_only:
+            return loss, None, None
+        own_loss = has_labels and not self._computes_loss_outside(inputs)
+        logits = nested_detach(_logits_of(outputs, self._ignored_outputs(ignore_keys), own_loss))
+        return loss, _alone_if_single(logits), None if labels is None else _alone_if_single(labels)
+
+    def _ignored_outputs(self, ignore_keys: list[str] | None) -> list[str]:
+        if ignore_keys is not None:
+            return ignore_keys
+        return list(getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", []))
+
+
+def _logits_of(outputs: Any, ignored: list[str], own_loss: bool) -> tuple[Any, ...]:
+    """Give a model's outputs without its loss.
+
+    Args:
+        outputs: A mapping, an object with ``logits``, or a tuple.
+        ignored: Names to leave out.
+        own_loss: Whether a tuple starts with the loss.
+    """
+    if isinstance(outputs, Mapping):
+        return tuple(value for name, value in outputs.items() if name not in (*ignored, "loss") and value is not None)
+    if hasattr(outputs, "logits"):
+        return (outputs.logits,)
+    items = tuple(outputs) if isinstance(outputs, list | tuple) else (outputs,)
+    return tuple(item for item in (items[1:] if own_loss else items) if item is not None)
+
+
+def _alone_if_single(values: tuple[Any, ...]) -> Any:
+    """Give the only value, several as they are, and None for none."""
+    return values[0] if len(values) == 1 else values or None

@@ -1,0 +1,70 @@
+"""In which precision a run computes.
+
+- fp32: everything in fp32.
+- A LoRA run in bf16 or fp16: the frozen base is stored once in that dtype, the trained parameters stay fp32 and their
+  layers cast what they need. No autocast, which would cast the frozen weights anew in every forward pass.
+- Any other run in bf16 or fp16: the parameters stay fp32 under PyTorch's autocast.
+
+fp16 also scales the loss, so that small gradients do not vanish.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from .training_args import TrainingArguments
+
+__all__ = ["Precision", "choose_precision"]
+
+
+@dataclass
+class Precision:
+    """The precision of a run.
+
+    Attributes:
+        device_type: ``cpu``, ``cuda``, ...
+        autocast_dtype: Dtype of the autocast; None for none.
+        eval_dtype: The same for evaluations.
+        scaler: Scales the loss and skips steps whose gradients overflowed; passes everything through unless fp16.
+    """
+
+    device_type: str
+    autocast_dtype: torch.dtype | None
+    eval_dtype: torch.dtype | None
+    scaler: torch.amp.GradScaler
+
+    def context(self, *, training: bool) -> AbstractContextManager[object]:
+        """Give the context that a forward pass runs in."""
+        dtype = self.autocast_dtype if training else self.eval_dtype
+        return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype)
+
+
+def choose_precision(args: TrainingArguments, model: nn.Module, device: torch.device) -> Precision:
+    """Choose the precision of a run, and store the frozen base of a LoRA model in it, in place.
+
+    Args:
+        args: ``bf16``, ``fp16`` and the two for evaluation only.
+        model: The model, on the device.
+        device: The device.
+    """
+    dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
+    autocast = dtype
+    if dtype is not None and _has_frozen_base(model):
+        model.cast_frozen_parameters(dtype)  # type: ignore[operator]
+        autocast = None
+    evaluation = autocast
+    if dtype is None:
+        evaluation = torch.bfloat16 if args.bf16_full_eval else torch.float16 if args.fp16_full_eval else None
+    return Precision(device.type, autocast, evaluation, torch.amp.GradScaler(device.type, enabled=args.fp16))
+
+
+def _has_frozen_base(model: nn.Module) -> bool:
+    frozen = any(not parameter.requires_grad for parameter in model.parameters())
+    lora = getattr(getattr(model, "config", None), "apply_lora", False)
+    return bool(frozen and lora and hasattr(model, "cast_frozen_parameters"))

@@ -1,0 +1,165 @@
+"""What a checkpoint holds, and how it comes back: the model in place, and the state of the training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import MANIFEST_NAME, TornCheckpointError, verify_checkpoint
+from .checkpoint_state import load_tree, save_tree
+from .utils import logging
+
+if TYPE_CHECKING:
+    from .training_args import TrainingArguments
+
+__all__ = ["holds_adapter", "is_training_checkpoint", "load_training_state", "read_model", "save_training_state"]
+
+TRAINER_STATE_NAME = "trainer_state.json"
+TRAINING_ARGS_NAME = "training_args.json"
+
+logger = logging.get_logger(__name__)
+
+
+def holds_adapter(model: nn.Module) -> bool:
+    """Say whether a model is saved as its adapter and head, without the frozen base."""
+    return bool(getattr(getattr(model, "config", None), "apply_lora", False))
+
+
+def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: TrainingArguments) -> None:
+    """Write a model, its tokenizer and the arguments of its training into a folder.
+
+    A LoRA model gives its adapter folder, another ``PreTrainedModel`` what ``save_pretrained`` writes, and any other
+    module ``model.safetensors``.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if holds_adapter(model):
+        from .lora.adapter import save_adapter
+
+        save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
+    elif hasattr(model, "save_pretrained"):
+        model.save_pretrained(folder)  # type: ignore[operator]
+    else:
+        from safetensors.torch import save_model
+
+        save_model(model, str(folder / "model.safetensors"))
+    if hasattr(tokenizer, "save_pretrained"):
+        tokenizer.save_pretrained(folder)
+    (folder / TRAINING_ARGS_NAME).write_text(args.to_json_string() + "\n", encoding="utf-8")
+
+
+def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = False) -> None:
+    """Put saved values into a model, in place and exactly.
+
+    Args:
+        model: The model that wrote them, or one just like it.
+        folder: What ``write_model`` wrote.
+        only_fitting: Take the tensors whose name and shape fit, and leave the rest of the model as it is.
+
+    Raises:
+        OSError: If the folder holds no weights.
+        ValueError: If a tensor is missing, unknown, or of another shape.
+    """
+    folder = Path(folder)
+    if holds_adapter(model) and (folder / "adapter_config.json").is_file():
+        from .lora.adapter import load_adapter_weights
+
+        load_adapter_weights(model, folder)  # type: ignore[arg-type]
+        return
+    from .weights import load_weights
+
+    tensors = load_weights(folder)
+    own: dict[str, Tensor] = model.state_dict()
+    if not only_fitting:
+        _check_fit(own, tensors, folder)
+    fitting = [name for name, value in tensors.items() if name in own and own[name].shape == value.shape]
+    with torch.no_grad():
+        for name in fitting:
+            own[name].copy_(tensors[name])
+    if only_fitting:
+        logger.info("Took %d of %d tensors from '%s'.", len(fitting), len(own), folder)
+
+
+def _check_fit(own: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
+    present = {own[name].data_ptr() for name in tensors if name in own}  # a tied tensor is saved under one name
+    missing = [name for name, value in own.items() if name not in tensors and value.data_ptr() not in present]
+    unknown = [name for name in tensors if name not in own]
+    other = [name for name, value in tensors.items() if name in own and own[name].shape != value.shape]
+    for names, what in ((missing, "lacks"), (unknown, "has, unlike the model,"), (other, "has in another shape")):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(
+                f"'{folder}' is not of this model: it {what} {', '.join(names[:3])}{more}. Build the model as in the "
+                "run that wrote it."
+            )
+
+
+def save_training_state(
+    folder: Path, *, optimizer: torch.optim.Optimizer, scheduler: Any, scaler: Any, rng_states: list[dict[str, Any]]
+) -> None:
+    """Write what a run needs, beside the model and ``trainer_state.json``, to go on exactly where it stands.
+
+    Args:
+        folder: The checkpoint that is being written.
+        optimizer: The optimizer.
+        scheduler: The schedule.
+        scaler: The scaler of the loss.
+        rng_states: The random generators of every process.
+    """
+    save_tree(optimizer.state_dict(), folder, "optimizer")
+    save_tree({"scheduler": scheduler.state_dict(), "scaler": scaler.state_dict()}, folder, "scheduler")
+    save_tree(rng_states, folder, "rng_state")
+
+
+def load_training_state(
+    folder: Path, *, optimizer: torch.optim.Optimizer, scheduler: Any, scaler: Any
+) -> list[dict[str, Any]]:
+    """Put the optimizer, the schedule and the scaler back, and give the random generators of every process.
+
+    Raises:
+        ValueError: If the checkpoint was written without them (``save_only_model``), or for other parameters.
+    """
+    if not (folder / "optimizer.json").is_file():
+        raise ValueError(
+            f"'{folder}' holds a model only (save_only_model): training cannot go on from it, only start with it."
+        )
+    saved = load_tree(folder, "optimizer")
+    before, now = _parameter_names(saved["param_groups"]), _parameter_names(optimizer.param_groups)
+    if before and now and before != now:
+        different = sorted(set(before) ^ set(now))
+        raise ValueError(
+            f"'{folder}' trained other parameters than this run does ({len(before)} there, {len(now)} here); they "
+            f"differ in {', '.join(different[:3]) or 'their order'}."
+        )
+    optimizer.load_state_dict(saved)
+    rest = load_tree(folder, "scheduler")
+    scheduler.load_state_dict(rest["scheduler"])
+    if rest["scaler"]:
+        scaler.load_state_dict(rest["scaler"])
+    states: list[dict[str, Any]] = load_tree(folder, "rng_state")
+    return states
+
+
+def is_training_checkpoint(folder: str | Path) -> bool:
+    """Say whether a folder holds a training to go on with, rather than only a model to start from.
+
+    Raises:
+        ValueError: If it is a checkpoint that is not whole, or there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"There is no checkpoint to go on from at '{folder}': no such folder.")
+    if not (folder / MANIFEST_NAME).is_file() and not (folder / TRAINER_STATE_NAME).is_file():
+        return False
+    try:
+        verify_checkpoint(folder)
+    except TornCheckpointError as error:
+        raise ValueError(f"The checkpoint '{folder}' is not whole: {error}. Take an earlier one.") from error
+    return True
+
+
+def _parameter_names(groups: list[dict[str, Any]]) -> list[str]:
+    return [name for group in groups for name in group.get("param_names", [])]

@@ -1,0 +1,154 @@
+"""``TrainingArguments``: defaults as in 4.4.2, both names of everything, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import json
+import os
+import pickle
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from transformers.training_args import ParallelMode, TrainingArguments
+
+API = Path(os.environ.get("LORA_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+OUT_OF_SCOPE = {"tpu_num_cores", "tpu_metrics_debug", "debug", "sharded_ddp", "_n_gpu"}
+
+
+def test_fields_and_defaults_are_those_of_4_4_2(tmp_path: Path) -> None:
+    path = API / "microsoft-lora" / "api-4.4.2.json"
+    if not path.is_file():
+        pytest.skip(f"the list of 4.4.2's names is not at {path}; set LORA_SHARED_DATA to its folder")
+    listed = json.loads(path.read_text())["training_args"]["TrainingArguments"]["fields"]
+    ours = {item.name: item.default for item in fields(TrainingArguments)}
+    for name, text in listed.items():
+        if name in OUT_OF_SCOPE:
+            continue
+        expected = text.split(" = ")[1] if " = " in text else "<required>"
+        if expected == "<required>":
+            assert ours[name] is dataclasses.MISSING
+        elif expected == "default_logdir":
+            assert os.path.basename(os.path.dirname(TrainingArguments(str(tmp_path)).logging_dir or "")) == "runs"
+        else:
+            assert ours[name] == eval(expected), name  # literals of our own list
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "value"),
+    [
+        ("evaluation_strategy", "eval_strategy", "epoch"),
+        ("no_cuda", "use_cpu", True),
+        ("use_deterministic_algorithms", "full_determinism", True),
+    ],
+)
+def test_both_names_are_arguments_and_attributes(older: str, newer: str, value: object) -> None:
+    for name in (older, newer):
+        args = TrainingArguments("out", **{name: value})
+        assert getattr(args, older) == getattr(args, newer) == value
+        assert name in inspect.signature(TrainingArguments).parameters
+    with pytest.raises(TypeError, match="two names of one argument"):
+        TrainingArguments("out", **{older: value, newer: value})
+    setattr(args, newer, getattr(TrainingArguments("out"), older))
+    assert getattr(args, older) == getattr(TrainingArguments("out"), older)
+
+
+def test_copies_are_equal_and_changes_stick() -> None:
+    args = TrainingArguments("out", eval_strategy="steps", logging_dir="logs")
+    assert copy.deepcopy(args) == pickle.loads(pickle.dumps(args)) == dataclasses.replace(args) == args
+    assert dataclasses.replace(args, evaluation_strategy="no").eval_strategy == "no"
+    assert TrainingArguments(**args.to_dict()) == args
+
+
+def test_derived_classes_keep_the_other_names() -> None:
+    @dataclass
+    class Mine(TrainingArguments):
+        own: int = 1
+
+    args = Mine("out", eval_strategy="epoch", own=2)
+    assert (args.evaluation_strategy, args.own) == ("epoch", 2)
+
+
+def test_what_follows_from_other_values() -> None:
+    args = TrainingArguments("out", eval_strategy="steps", logging_steps=7, load_best_model_at_end=True)
+    assert (args.eval_steps, args.do_eval, args.metric_for_best_model, args.greater_is_better) == (7, True, "loss", False)
+    assert TrainingArguments("out", metric_for_best_model="f1").greater_is_better is True
+    assert TrainingArguments("out").do_eval is False
+    assert TrainingArguments("out", adafactor=True).optim == "adafactor"
+    assert TrainingArguments("out", per_gpu_train_batch_size=3).train_batch_size == 3
+    assert TrainingArguments("out", lr_scheduler_kwargs='{"power": 2}').lr_scheduler_kwargs == {"power": 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [({}, 0), ({"warmup_ratio": 0.06}, 7), ({"warmup_steps": 5, "warmup_ratio": 0.5}, 5), ({"warmup_steps": 0.1}, 11)],
+)
+def test_warmup_steps(given: dict[str, float], steps: int) -> None:
+    assert TrainingArguments("out", **given).get_warmup_steps(101) == steps
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0; it must be at least 1"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5"),
+        ({"warmup_steps": 2.5}, "whole number"),
+        ({"label_smoothing_factor": 1.0}, "label_smoothing_factor"),
+        ({"num_train_epochs": -1}, "num_train_epochs"),
+        ({"evaluation_strategy": "sometimes"}, "'sometimes' is not a valid IntervalStrategy"),
+        ({"lr_scheduler_type": "linaer"}, "linear"),
+        ({"load_best_model_at_end": True}, "evaluation_strategy"),
+        ({"fp16": True, "bf16": True}, "choose one"),
+        ({"fp16": True, "no_cuda": True}, "--bf16"),
+        ({"fp16_backend": "apex"}, "apex"),
+        ({"report_to": ["tensorbored"]}, "choose none, all, or some of tensorboard, wandb"),
+        ({"deepspeed": "nowhere.json"}, "nowhere.json"),
+        ({"past_index": 2}, "past_index"),
+        ({"save_safetensors": False}, "pickles"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_words(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingArguments("out", **given)
+
+
+def test_fp16_without_a_gpu_suggests_bf16() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ValueError, match=r"fp16 needs a GPU.*--bf16"):
+        TrainingArguments("out", fp16=True)
+
+
+def test_reports() -> None:
+    assert TrainingArguments("out").report_to == ["tensorboard"]  # tensorboardX is one of the package's requirements
+    assert TrainingArguments("out", report_to="none").report_to == []
+    assert TrainingArguments("out", report_to=["none"]).report_to == []
+    assert TrainingArguments("out", report_to=[]).report_to == []
+    assert "tensorboard" in TrainingArguments("out", report_to="all").report_to
+
+
+def test_dicts_for_json_and_for_reports() -> None:
+    args = TrainingArguments("out", eval_strategy="epoch", label_names=["labels"])
+    assert json.loads(args.to_json_string())["evaluation_strategy"] == "epoch"
+    sanitized = args.to_sanitized_dict()
+    assert all(type(value) in (bool, int, float, str) for value in sanitized.values())
+    assert (sanitized["train_batch_size"], sanitized["label_names"]) == (8, "['labels']")
+
+
+def test_the_device_of_one_process() -> None:
+    args = TrainingArguments("out", no_cuda=True, per_device_train_batch_size=4, gradient_accumulation_steps=3)
+    assert args.device == torch.device("cpu")
+    assert (args.n_gpu, args.world_size, args.process_index, args.local_rank) == (0, 1, 0, -1)
+    assert args.parallel_mode is ParallelMode.NOT_PARALLEL
+    assert args.global_batch_size == 12
+
+
+def test_the_launcher_s_local_rank_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert TrainingArguments("out").local_rank == 3
