@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "adapter_config_overrides",
+    "adapter_settings",
     "adapter_tensors",
     "hash_base",
     "is_adapter",
@@ -259,6 +260,33 @@ def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathL
     _copy(model, tensors)
 
 
+def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
+    """Give an adapter's r and alpha; alpha is None for an original file that was not published.
+
+    Args:
+        path: An adapter's folder, or an original ``.bin`` file.
+
+    Raises:
+        OSError: If there is no such adapter.
+        ValueError: If it is damaged.
+    """
+    _, r, alpha, _ = _read_any(path)
+    return r, alpha
+
+
+def _read_any(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Tensor], int, float | None, dict[int, str] | None]:
+    """Read an adapter's folder or an original file: tensors, r, alpha where known, labels where known."""
+    if Path(path).is_dir():
+        fields, metadata, weights = _read_folder(path)
+        labels = {int(index): name for index, name in metadata["id2label"].items()} if metadata else None
+        return from_peft_names(read_tensors(weights)), fields["r"], fields["lora_alpha"], labels
+    legacy = read_legacy_adapter(path)
+    labels = dict(enumerate(legacy.labels)) if legacy.labels else None
+    return legacy.tensors, legacy.r, legacy.lora_alpha, labels
+
+
 def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> str:
     """Let a run start from another task's adapter: the LoRA part always, the head where its shape is the same.
 
@@ -275,19 +303,14 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
             model is then unchanged.
     """
     source = os.fspath(path)
-    if Path(path).is_dir():
-        fields, _, weights = _read_folder(path)
-        tensors, r, alpha = from_peft_names(read_tensors(weights)), fields["r"], fields["lora_alpha"]
-    else:
-        legacy = read_legacy_adapter(path)
-        tensors, r, alpha = legacy.tensors, legacy.r, legacy.lora_alpha
-        if alpha is None:
-            logger.warning(
-                "'%s' does not say its alpha; it is used with --lora_alpha %s. Another alpha than it was trained with "
-                "gives wrong results without an error.",
-                source,
-                model.config.lora_alpha,
-            )
+    tensors, r, alpha, labels = _read_any(path)
+    if alpha is None:
+        logger.warning(
+            "'%s' does not say its alpha; it is used with lora_alpha %s. Another alpha than it was trained with gives "
+            "wrong results without an error.",
+            source,
+            model.config.lora_alpha,
+        )
     _check_settings(model.config, source, r, alpha)
     expected = adapter_tensors(model)
     lora_names = lora_parameter_names(model)
@@ -301,13 +324,14 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
         )
     _check_shapes(lora, expected, source)
     head = {name: tensor for name, tensor in tensors.items() if name in expected and name not in lora_names}
-    same_head = bool(head) and all(tensor.shape == expected[name].shape for name, tensor in head.items())
+    same_shape = bool(head) and all(tensor.shape == expected[name].shape for name, tensor in head.items())
+    same_head = same_shape and labels in (None, model.config.id2label)
     taken = {**lora, **head} if same_head else lora
     _check_finite(taken, f"'{source}'")
     _copy(model, taken)
     if same_head:
         return f"Started from '{source}': its {len(lora)} LoRA matrices and its head."
-    reason = "its head has another shape" if head else "it has no head"
+    reason = "it has no head" if not head else "its labels are others" if same_shape else "its head has another shape"
     return f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
 
 
