@@ -176,7 +176,7 @@ class PreTrainedTokenizerBase(TextEncoder):
         if isinstance(rows, torch.Tensor | np.ndarray):
             is_single = rows.ndim == 1
         else:
-            is_single = len(rows) > 0 and not hasattr(rows[0], "__len__")
+            is_single = len(rows) > 0 and not _is_row(rows[0])
         if is_single:
             columns = {name: [value] for name, value in columns.items()}
         limits = self._limits(padding, False, max_length, 0, pad_to_multiple_of, padding_side)
@@ -234,7 +234,7 @@ class PreTrainedTokenizerBase(TextEncoder):
         """
         ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
         ids = [ids] if isinstance(ids, int) else list(ids)
-        if ids and hasattr(ids[0], "__len__"):
+        if ids and _is_row(ids[0]):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
         text = self._decode_ids(ids, skip_special_tokens)
         clean = (
@@ -255,7 +255,7 @@ class PreTrainedTokenizerBase(TextEncoder):
             ValueError: If something is not an id.
         """
         rows = sequences.tolist() if hasattr(sequences, "tolist") else sequences
-        if len(rows) and not hasattr(rows[0], "__len__"):
+        if len(rows) and not _is_row(rows[0]):
             rows = [rows]
         return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
 
@@ -396,6 +396,13 @@ def _as_columns(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     if main not in columns:
         raise ValueError(f"'{main}' is missing from what is to be padded; it holds {sorted(columns)}.")
     return columns
+
+
+def _is_row(value: Any) -> bool:
+    """Tell a row of numbers from a number."""
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _tensor_type_of(rows: Any) -> TensorType | None:
