@@ -88,12 +88,15 @@ def _check_fit(own: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path)
     missing = [name for name, value in own.items() if name not in tensors and value.data_ptr() not in present]
     unknown = [name for name in tensors if name not in own]
     other = [name for name, value in tensors.items() if name in own and own[name].shape != value.shape]
-    for names, what in ((missing, "lacks"), (unknown, "has, unlike the model,"), (other, "has in another shape")):
+    for names, what in (
+        (missing, "lacks {}"),
+        (unknown, "has {}, unlike the model"),
+        (other, "has {} in another shape"),
+    ):
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise ValueError(
-                f"'{folder}' is not of this model: it {what} {', '.join(names[:3])}{more}. Build the model as in the "
-                "run that wrote it."
+                f"'{folder}' is not of this model: it {what.format(shown)}. Build the model as in the run that wrote it."
             )
 
 

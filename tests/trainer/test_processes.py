@@ -1,0 +1,66 @@
+"""Several processes train like one with the same global batch, and evaluate every example exactly once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_case import build, examples, outcome, read_outcome, run_in_process
+
+pytestmark = pytest.mark.slow
+
+SETTINGS: dict[str, Any] = {"dropout": 0.0, "save_strategy": "no"}
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        {"processes": 2, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 1},
+        {"processes": 2, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 3, "group_by_length": True},
+        {"processes": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1},
+    ],
+    ids=["two", "two-accumulating-and-grouped", "three"],
+)
+def test_processes_do_not_change_the_training(several: dict[str, Any], tmp_path: Path) -> None:
+    grouped = {"group_by_length": True} if "group_by_length" in several else {}
+    alone = build(str(tmp_path / "alone"), **SETTINGS, **grouped)  # 6 examples a step, and 1 in an epoch's last
+    alone.train()
+    expected = outcome(alone)
+    ran = run_in_process(tmp_path / "result", output_dir=str(tmp_path / "several"), **SETTINGS, **several)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    found = read_outcome(tmp_path / "result")
+    torch.testing.assert_close(found["history"], expected["history"], atol=1e-5, rtol=1e-5)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    prediction = alone.predict(alone.eval_dataset)
+    torch.testing.assert_close(found["predictions"], torch.from_numpy(prediction.predictions), atol=1e-5, rtol=1e-5)
+    assert found["labels"].tolist() == [example["labels"] for example in examples(17, seed=2)]
+    metrics = json.loads((tmp_path / "result" / "metrics.json").read_text())
+    assert metrics["eval_loss"] == pytest.approx(alone.evaluate()["eval_loss"], abs=1e-5)
+
+
+def test_two_processes_resume_exactly(tmp_path: Path) -> None:
+    several: dict[str, Any] = {"processes": 2, "gradient_accumulation_steps": 1, "save_steps": 8}
+    for name, stop in (("straight", {}), ("killed", {"kill_at": 12})):
+        ran = run_in_process(tmp_path / name, output_dir=str(tmp_path / f"{name}-out"), **several, **stop)
+        assert (ran.returncode == 0) is (name == "straight"), ran.stderr[-3000:]
+    resumed = run_in_process(tmp_path / "resumed", output_dir=str(tmp_path / "killed-out"), resume=True, **several)
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    first, second = read_outcome(tmp_path / "straight"), read_outcome(tmp_path / "resumed")
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_one_process_goes_on_with_what_two_began(tmp_path: Path) -> None:
+    two: dict[str, Any] = {"processes": 2, "gradient_accumulation_steps": 1, "dropout": 0.0, "max_steps": 20}
+    killed = run_in_process(tmp_path / "never", output_dir=str(tmp_path / "out"), kill_at=14, **two)
+    assert killed.returncode != 0
+    resumed = build(str(tmp_path / "out"), dropout=0.0)
+    resumed.train(resume_from_checkpoint=True)
+    straight = build(str(tmp_path / "straight"), dropout=0.0)
+    straight.train()
+    torch.testing.assert_close(outcome(resumed)["history"], outcome(straight)["history"], atol=1e-5, rtol=1e-5)
