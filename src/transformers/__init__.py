@@ -36,6 +36,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "models.auto.tokenization_auto": ("AutoTokenizer",),
     "models.bert.tokenization_bert": ("BertTokenizer", "BertTokenizerFast"),
+    "models.deberta_v2.configuration_deberta_v2": ("DebertaV2Config",),
+    "models.deberta_v2.modeling_deberta_v2": (
+        "DebertaV2ForMaskedLM",
+        "DebertaV2ForSequenceClassification",
+        "DebertaV2Model",
+        "DebertaV2PreTrainedModel",
+    ),
     "models.roberta.configuration_roberta": ("RobertaConfig",),
     "models.roberta.modeling_roberta": (
         "RobertaForMaskedLM",

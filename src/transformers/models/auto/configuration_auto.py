@@ -18,6 +18,12 @@ MODEL_CLASSES: dict[str, dict[str, str]] = {
         "masked-lm": "models.roberta.modeling_roberta:RobertaForMaskedLM",
         "sequence-classification": "models.roberta.modeling_roberta:RobertaForSequenceClassification",
     },
+    "deberta-v2": {
+        "config": "models.deberta_v2.configuration_deberta_v2:DebertaV2Config",
+        "base": "models.deberta_v2.modeling_deberta_v2:DebertaV2Model",
+        "masked-lm": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForMaskedLM",
+        "sequence-classification": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForSequenceClassification",
+    },
 }
 
 

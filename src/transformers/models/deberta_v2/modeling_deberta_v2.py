@@ -1,0 +1,816 @@
+"""DeBERTa-V2 and V3 (He et al., 2021a, 2021b), read from top to bottom in the order of use.
+
+The encoder works on packed tokens (`transformers.packing`): padding is taken out before the embeddings and put back
+only for a caller who wants the padded output. Positions are in the attention itself (`disentangled_attention`). LoRA
+goes in where `DisentangledSelfAttention` builds its linear layers.
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
+(``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``E`` width of the embedding tables,
+``H`` attention heads, ``d`` size of a head, ``G`` rows of a group, ``n`` their length, ``N`` the longest row, ``R``
+rows of the table of relative embeddings that occur, ``V`` vocabulary size, ``C`` labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from ...activations import get_activation
+from ...attention import grouped_attention
+from ...configuration_utils import PretrainedConfig
+from ...dropout import Dropout
+from ...load_report import LoadReport
+from ...lora.layers import LoraLinear, lora_linear
+from ...losses import sequence_classification_loss
+from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
+from ...modeling_utils import PreTrainedModel
+from ...packing import PackedLayout, PackedOutput
+from .configuration_deberta_v2 import DebertaV2Config
+from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
+
+__all__ = [
+    "DebertaV2ForMaskedLM",
+    "DebertaV2ForSequenceClassification",
+    "DebertaV2Model",
+    "DebertaV2PreTrainedModel",
+]
+
+
+class DebertaV2Embeddings(nn.Module):
+    """Word embeddings, and position and token-type embeddings where the configuration has them, normalised.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        width = config.word_embedding_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        if config.position_biased_input:
+            self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        if config.type_vocab_size > 0:
+            self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        if width != config.hidden_size:
+            self.embed_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self, words: Tensor, position_ids: Tensor | None, token_type_ids: Tensor | None, layout: PackedLayout
+    ) -> Tensor:
+        """Embed the packed tokens; those that the mask excludes are zero.
+
+        Args:
+            words: Token ids, shape (B, L), or ready-made word embeddings, shape (B, L, E).
+            position_ids: Shape: (B, L); None counts the columns.
+            token_type_ids: Shape: (B, L); None means type 0 everywhere.
+            layout: The batch's layout.
+
+        Returns:
+            Shape: (T, D).
+
+        Raises:
+            ValueError: If a text is longer than the position table.
+        """
+        packed = layout.pack(words)
+        embeddings = self.word_embeddings(packed) if words.dim() == 2 else packed  # (T, E)
+        if hasattr(self, "position_embeddings"):
+            embeddings = embeddings + self.position_embeddings(self._positions(position_ids, layout))
+        if hasattr(self, "token_type_embeddings"):
+            types = torch.zeros_like(layout.token_index) if token_type_ids is None else layout.pack(token_type_ids)
+            embeddings = embeddings + self.token_type_embeddings(types)
+        if hasattr(self, "embed_proj"):
+            embeddings = self.embed_proj(embeddings)  # (T, D)
+        embeddings = self.LayerNorm(embeddings)
+        if layout.valid is not None:
+            embeddings = embeddings * layout.valid[:, None].to(embeddings.dtype)
+        return self.dropout(embeddings)
+
+    def _positions(self, position_ids: Tensor | None, layout: PackedLayout) -> Tensor:
+        """Give the packed tokens' absolute positions: their columns where none are given. Shape: (T,)."""
+        longest = self.position_embeddings.num_embeddings
+        if position_ids is not None:
+            return layout.pack(position_ids.expand(layout.batch_size, -1))
+        if layout.padded_length > longest:
+            raise ValueError(
+                f"The batch is {layout.padded_length} tokens long, but this model has {longest} absolute positions "
+                "(max_position_embeddings); truncate it (tokenizer(..., truncation=True, max_length=...), or "
+                "--max_seq_length)."
+            )
+        return layout.token_index % layout.padded_length
+
+
+class DisentangledSelfAttention(nn.Module):
+    """Multi-head attention that sees content and distance. LoRA layers for query and value are built here.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.num_attention_heads = config.num_attention_heads
+        self.query_proj = lora_linear(config, "query_proj", size, size)
+        self.key_proj = lora_linear(config, "key_proj", size, size)
+        self.value_proj = lora_linear(config, "value_proj", size, size)
+        terms = (config.pos_att_type or []) if config.relative_attention else []
+        self.has_c2p, self.has_p2c = "c2p" in terms, "p2c" in terms
+        self.share_att_key = config.share_att_key
+        self.lora_position_query = config.lora_position_query
+        if self.has_c2p and not self.share_att_key:
+            self.pos_key_proj = nn.Linear(size, size)
+        if self.has_p2c and not self.share_att_key:
+            self.pos_query_proj = nn.Linear(size, size)
+        self.pos_dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout_prob = config.attention_probs_dropout_prob
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        queries: Tensor,
+        layout: PackedLayout,
+        positions: RelativePositions | None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let the queries attend to all valid tokens of their rows.
+
+        Args:
+            hidden_states: What keys and values are made of. Shape: (T, D).
+            queries: What queries are made of: all tokens, or each row's first. Shape: (Q, D).
+            layout: The batch's layout.
+            positions: The relative embeddings; None without relative attention.
+            output_attentions: Return the probabilities too.
+
+        Returns:
+            The context, shape (Q, D), and the probabilities, shape (B, H, L, L), or None.
+        """
+        heads = (self.num_attention_heads, -1)
+        query = self.query_proj(queries).unflatten(-1, heads)  # (Q, H, d)
+        key = self.key_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
+        value = self.value_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
+        dropout_prob = self.dropout_prob if self.training else 0.0
+        if positions is None or not (self.has_c2p or self.has_p2c):
+            return grouped_attention(
+                query, key, value, layout, dropout_prob=dropout_prob, output_attentions=output_attentions
+            )
+        embeddings = self.pos_dropout(positions.embeddings)  # (R, D)
+        position_key = self._position_key(embeddings).unflatten(-1, heads) if self.has_c2p else None  # (R, H, d)
+        position_query = self._position_query(embeddings).unflatten(-1, heads) if self.has_p2c else None
+        return disentangled_attention(
+            query,
+            key,
+            value,
+            None if position_key is None else positions.by_distance(position_key),  # (2N - 1, H, d)
+            None if position_query is None else positions.by_distance(position_query),
+            layout,
+            dropout_prob=dropout_prob,
+            output_attentions=output_attentions,
+        )
+
+    def _position_key(self, embeddings: Tensor) -> Tensor:
+        """Project relative embeddings as keys. Shape: (R, D) to (R, D)."""
+        return self.key_proj(embeddings) if self.share_att_key else self.pos_key_proj(embeddings)
+
+    def _position_query(self, embeddings: Tensor) -> Tensor:
+        """Project relative embeddings as queries; see ``lora_position_query``. Shape: (R, D) to (R, D)."""
+        if not self.share_att_key:
+            return self.pos_query_proj(embeddings)
+        if isinstance(self.query_proj, LoraLinear) and not self.lora_position_query:
+            return self.query_proj.base_forward(embeddings)
+        return self.query_proj(embeddings)
+
+
+class DebertaV2SelfOutput(nn.Module):
+    """Projection of the context, residual and normalisation.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """Add the projected context to the block's input. Shape: (Q, D) and (Q, D) to (Q, D)."""
+        hidden_states = self.dropout(self.dense(hidden_states))
+        return self.LayerNorm(hidden_states + input_tensor)
+
+
+class DebertaV2Attention(nn.Module):
+    """The attention sub-layer.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.self = DisentangledSelfAttention(config)
+        self.output = DebertaV2SelfOutput(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        queries: Tensor,
+        layout: PackedLayout,
+        positions: RelativePositions | None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend, project, add and normalise; arguments and result as of `DisentangledSelfAttention`."""
+        context, probabilities = self.self(hidden_states, queries, layout, positions, output_attentions)
+        return self.output(context, queries), probabilities
+
+
+class DebertaV2Intermediate(nn.Module):
+    """The first half of the feed-forward network.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = get_activation(config.hidden_act)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Widen and activate. Shape: (Q, D) to (Q, intermediate_size)."""
+        return self.intermediate_act_fn(self.dense(hidden_states))
+
+
+class DebertaV2Output(nn.Module):
+    """The second half of the feed-forward network, residual and normalisation.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """Narrow and add. Shape: (Q, intermediate_size) and (Q, D) to (Q, D)."""
+        hidden_states = self.dropout(self.dense(hidden_states))
+        return self.LayerNorm(hidden_states + input_tensor)
+
+
+class DebertaV2Layer(nn.Module):
+    """One layer: attention, then feed-forward.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.attention = DebertaV2Attention(config)
+        self.intermediate = DebertaV2Intermediate(config)
+        self.output = DebertaV2Output(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        layout: PackedLayout,
+        positions: RelativePositions | None,
+        output_attentions: bool = False,
+        first_token_only: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the layer.
+
+        Args:
+            hidden_states: Shape: (T, D).
+            layout: The batch's layout.
+            positions: The relative embeddings; None without relative attention.
+            output_attentions: Return the probabilities too.
+            first_token_only: Compute the output of each row's first token alone.
+
+        Returns:
+            The output, shape (T, D) or (B, D) in packed order of rows, and the probabilities or None.
+        """
+        queries = layout.first_tokens(hidden_states) if first_token_only else hidden_states
+        attended, probabilities = self.attention(hidden_states, queries, layout, positions, output_attentions)
+        return self.output(self.intermediate(attended), attended), probabilities
+
+
+class ConvLayer(nn.Module):
+    """A convolution along each row of embeddings, added to the first layer's output (He et al., 2021a, section 5.3).
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        size = config.hidden_size
+        kernel, groups = config.conv_kernel_size, config.conv_groups
+        self.conv = nn.Conv1d(size, size, kernel, padding=(kernel - 1) // 2, groups=groups)
+        self.conv_act = get_activation(config.conv_act)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, embeddings: Tensor, residual_states: Tensor, layout: PackedLayout) -> Tensor:
+        """Convolve each row, add and normalise.
+
+        Args:
+            embeddings: Zero where the mask is 0, as are the neighbours beyond a row's ends. Shape: (T, D).
+            residual_states: The first layer's output. Shape: (T, D).
+            layout: The batch's layout.
+
+        Returns:
+            Shape: (T, D).
+        """
+        rows = [group.tokens(embeddings).transpose(1, 2) for group in layout.groups]  # (G, D, n)
+        convolved = torch.cat([self.conv(row).transpose(1, 2).flatten(0, 1) for row in rows])  # (T, D)
+        return self.LayerNorm(residual_states + self.conv_act(self.dropout(convolved)))
+
+
+class DebertaV2Encoder(nn.Module):
+    """The stack of layers, with the relative embeddings that all of them share.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(DebertaV2Layer(config) for _ in range(config.num_hidden_layers))
+        self.relative_attention = config.relative_attention
+        if config.relative_attention:
+            self.rel_embeddings = nn.Embedding(2 * config.position_span, config.hidden_size)
+            self.row_settings = (config.position_span, config.position_buckets, config.max_distance)
+        self.norm_rel_ebd = config.norm_rel_ebd
+        if config.norm_rel_ebd == "layer_norm":
+            self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.conv = ConvLayer(config) if config.conv_kernel_size > 0 else None
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        layout: PackedLayout,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        first_token_only: bool = False,
+    ) -> PackedOutput:
+        """Run all layers.
+
+        Args:
+            hidden_states: The embeddings. Shape: (T, D).
+            layout: The batch's layout.
+            output_hidden_states: Keep every layer's output.
+            output_attentions: Keep every layer's probabilities.
+            first_token_only: Let the last layer compute each row's first token alone.
+
+        Returns:
+            The packed output.
+        """
+        embeddings = hidden_states
+        positions = self._relative_positions(layout)
+        if self.conv is not None and len(self.layer) == 1:
+            first_token_only = False  # the convolution is added to all of the only layer's output
+        states, attentions = [hidden_states], []
+        for number, layer in enumerate(self.layer, start=1):
+            last = number == len(self.layer)
+            arguments = (hidden_states, layout, positions, output_attentions, first_token_only and last)
+            if self.gradient_checkpointing and self.training:
+                hidden_states, probabilities = checkpoint(layer, *arguments, use_reentrant=False)
+            else:
+                hidden_states, probabilities = layer(*arguments)
+            if number == 1 and self.conv is not None:
+                hidden_states = self.conv(embeddings, hidden_states, layout)
+            states.append(hidden_states)
+            attentions.append(probabilities)
+        return PackedOutput(
+            hidden_states,
+            layout,
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+            first_token_only=first_token_only,
+        )
+
+    def _relative_positions(self, layout: PackedLayout) -> RelativePositions | None:
+        """Take the relative embeddings of the distances that occur, normalised where the configuration says so."""
+        if not self.relative_attention:
+            return None
+        longest = max(group.length for group in layout.groups)
+        positions = RelativePositions.from_table(self.rel_embeddings.weight, table_rows(longest, *self.row_settings))
+        if self.norm_rel_ebd == "none":
+            return positions
+        return RelativePositions(self.LayerNorm(positions.embeddings), positions.rows)
+
+
+class DebertaV2PreTrainedModel(PreTrainedModel):
+    """What all DeBERTa-V2 models share."""
+
+    config: DebertaV2Config
+    config_class: ClassVar[type[PretrainedConfig]] = DebertaV2Config
+    base_model_prefix: ClassVar[str] = "deberta"
+
+
+class DebertaV2Model(DebertaV2PreTrainedModel):
+    """The bare encoder.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        self.embeddings = DebertaV2Embeddings(config)
+        self.encoder = DebertaV2Encoder(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutput | tuple[Any, ...]:
+        """Encode a padded batch.
+
+        Args:
+            input_ids: Token ids. Shape: (B, L).
+            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
+            position_ids: Absolute position of each token; its column where None. Shape: (B, L) or (1, L).
+            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, E).
+            output_attentions: Return every layer's probabilities; the configuration's choice where None.
+            output_hidden_states: Return every layer's output; the configuration's choice where None.
+            return_dict: Return a `ModelOutput`; the configuration's choice where None.
+
+        Returns:
+            The output; a tuple without ``return_dict``.
+
+        Raises:
+            ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
+                described, or a text is longer than the position table.
+        """
+        encoded = self.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        output = BaseModelOutput(
+            last_hidden_state=encoded.padded(),
+            hidden_states=encoded.padded_hidden_states(),
+            attentions=encoded.attentions,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+
+    def encode(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        first_token_only: bool = False,
+    ) -> PackedOutput:
+        """Encode a padded batch and leave the result packed, as the heads want it.
+
+        Arguments and errors are those of `forward`; under ``first_token_only`` the last layer computes each row's
+        first token alone, unless hidden states or attentions are asked for.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
+        words = input_ids if input_ids is not None else inputs_embeds
+        assert words is not None
+        if attention_mask is None:
+            attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
+        if attention_mask.shape != words.shape[:2]:
+            raise ValueError(
+                f"attention_mask has the shape {tuple(attention_mask.shape)}, but the input's rows and columns are "
+                f"{tuple(words.shape[:2])}; the same were expected."
+            )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        layout = PackedLayout.from_mask(attention_mask)
+        hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
+        return self.encoder(
+            hidden_states,
+            layout,
+            output_hidden_states,
+            output_attentions,
+            first_token_only=first_token_only and not (output_hidden_states or output_attentions),
+        )
+
+
+def _wants_dict(return_dict: bool | None, config: PretrainedConfig) -> bool:
+    return config.return_dict if return_dict is None else return_dict
+
+
+class DebertaV2PredictionTransform(nn.Module):
+    """Dense layer, activation and normalisation in front of the scores.
+
+    Args:
+        config: The model's configuration.
+        width: Width of the result: that of the table of word embeddings.
+    """
+
+    def __init__(self, config: DebertaV2Config, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, width)
+        self.transform_act_fn = get_activation(config.hidden_act)
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shape: (T, D) to (T, width)."""
+        features = self.dense(features.to(self.dense.weight.dtype))
+        return self.LayerNorm(self.transform_act_fn(features))
+
+
+class DebertaV2LMPredictionHead(DebertaV2PredictionTransform):
+    """The masked-LM head as the authors' own checkpoints name it (``lm_predictions.lm_head``).
+
+    It has no scoring matrix of its own: words are scored with their embeddings.
+
+    Args:
+        config: The model's configuration.
+
+    Raises:
+        ValueError: If the embeddings are not as wide as the hidden states.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        if config.word_embedding_size != config.hidden_size:
+            raise ValueError(
+                "legacy is False, which scores words with embeddings as wide as the hidden states, but embedding_size "
+                f"is {config.embedding_size} and hidden_size {config.hidden_size}. Set legacy to True."
+            )
+        super().__init__(config, config.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def score(self, features: Tensor, word_embeddings: Tensor) -> Tensor:
+        """Score all words. Shape: (T, D) and (V, D) to (T, V)."""
+        return functional.linear(self(features).to(word_embeddings.dtype), word_embeddings) + self.bias
+
+
+class LegacyDebertaV2LMPredictionHead(nn.Module):
+    """The masked-LM head as Transformers 4 names it (``cls.predictions``).
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.transform = DebertaV2PredictionTransform(config, config.word_embedding_size)
+        self.decoder = nn.Linear(config.word_embedding_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score all words. Shape: (T, D) to (T, V)."""
+        weight = self.decoder.weight  # tied to embeddings that may be frozen in half precision
+        return functional.linear(self.transform(features).to(weight.dtype), weight) + self.decoder.bias
+
+
+class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
+    """DeBERTa with a masked language-model head, in either of the two layouts that checkpoints carry.
+
+    ``config.legacy`` chooses the layout; in loading, the checkpoint does.
+
+    Args:
+        config: The model's configuration.
+
+    Raises:
+        ValueError: If ``legacy`` is False and the embeddings are not as wide as the hidden states.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        self.deberta = DebertaV2Model(config)
+        self._build_head()
+        self.post_init()
+
+    def _build_head(self) -> None:
+        """Make the head that ``config.legacy`` names, in place of another; ModuleDicts spell the checkpoints' keys."""
+        self.cls: nn.ModuleDict | None = None
+        self.lm_predictions: nn.ModuleDict | None = None
+        if self.config.legacy:
+            self.cls = nn.ModuleDict({"predictions": LegacyDebertaV2LMPredictionHead(self.config)})
+        else:
+            self.lm_predictions = nn.ModuleDict({"lm_head": DebertaV2LMPredictionHead(self.config)})
+
+    def _head(self) -> Any:
+        """Give whichever head there is."""
+        return self.cls["predictions"] if self.cls is not None else self.lm_predictions["lm_head"]  # type: ignore[index]
+
+    def _fill(
+        self,
+        state_dict: dict[str, Tensor],
+        source: str,
+        dtype: torch.dtype | str | None,
+        ignore_mismatched_sizes: bool,
+    ) -> LoadReport:
+        """Build the head that the checkpoint has, then load as every model does."""
+        found = [any(name.startswith(prefix) for name in state_dict) for prefix in ("cls.", "lm_predictions.")]
+        if found[0] != found[1] and self.config.legacy != found[0]:
+            self.config.legacy = found[0]
+            with torch.device("meta"):
+                self._build_head()
+            self.tie_weights()
+        return super()._fill(state_dict, source, dtype, ignore_mismatched_sizes)
+
+    def tied_weights(self) -> dict[str, str]:
+        """Name the decoder's parameters, which are the word embeddings and the head's own bias."""
+        if self.cls is None or not self.config.tie_word_embeddings:
+            return {}
+        return {
+            "cls.predictions.decoder.weight": "deberta.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.bias": "cls.predictions.bias",
+        }
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Give the layer that scores words: the legacy layout's decoder, the other's word embeddings."""
+        return self.get_input_embeddings() if self.cls is None else self._head().decoder
+
+    def _resize_output(self, new_num_tokens: int) -> None:
+        """Bring bias and decoder to a new vocabulary; new words start at zero."""
+        head = self._head()
+        head.bias = _resized(head.bias, new_num_tokens)
+        if self.cls is not None:
+            head.decoder.weight = _resized(head.decoder.weight, new_num_tokens)
+            tied = self.config.tie_word_embeddings
+            head.decoder.bias = head.bias if tied else _resized(head.decoder.bias, new_num_tokens)
+            head.decoder.out_features = new_num_tokens
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MaskedLMOutput | tuple[Any, ...]:
+        """Score all words at every valid position.
+
+        Args:
+            input_ids: Token ids. Shape: (B, L).
+            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
+            position_ids: Absolute position of each token; its column where None. Shape: (B, L) or (1, L).
+            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, E).
+            labels: The true ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
+            output_attentions: Return every layer's probabilities; the configuration's choice where None.
+            output_hidden_states: Return every layer's output; the configuration's choice where None.
+            return_dict: Return a `ModelOutput`; the configuration's choice where None.
+
+        Returns:
+            The output; a tuple without ``return_dict``.
+
+        Raises:
+            ValueError: As of `DebertaV2Model.forward`.
+        """
+        encoded = self.deberta.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        scores = self._score(encoded.last_hidden_state)  # (T, V)
+        loss = None
+        if labels is not None:
+            packed_labels = encoded.layout.pack(labels)
+            if encoded.layout.valid is not None:
+                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, -100)
+            loss = functional.cross_entropy(scores.float(), packed_labels)
+        output = MaskedLMOutput(
+            loss=loss,
+            logits=encoded.layout.unpack(scores),
+            hidden_states=encoded.padded_hidden_states(),
+            attentions=encoded.attentions,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+
+    def _score(self, features: Tensor) -> Tensor:
+        """Apply whichever head there is. Shape: (T, D) to (T, V)."""
+        head = self._head()
+        return head(features) if self.config.legacy else head.score(features, self.get_input_embeddings().weight)
+
+
+def _resized(parameter: nn.Parameter, size: int) -> nn.Parameter:
+    """Make a parameter longer or shorter along its first dimension, with zeros where it is new."""
+    result = parameter.new_zeros((size, *parameter.shape[1:]))
+    kept = min(size, parameter.shape[0])
+    result[:kept] = parameter.detach()[:kept]
+    return nn.Parameter(result, requires_grad=parameter.requires_grad)
+
+
+class ContextPooler(nn.Module):
+    """Dropout, dense layer and activation on each row's first token.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = Dropout(config.pooler_dropout)
+        self.activation = get_activation(config.pooler_hidden_act)
+
+    def forward(self, first_token: Tensor) -> Tensor:
+        """Pool. Shape: (B, D) to (B, D)."""
+        return self.activation(self.dense(self.dropout(first_token.to(self.dense.weight.dtype))))
+
+
+class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
+    """DeBERTa with a pooler and a classifier or regressor on each row's first token.
+
+    Pooler and classifier are the head: with LoRA both are trained, and saved with the adapter.
+
+    Args:
+        config: The model's configuration; ``num_labels`` is the classifier's width, ``cls_dropout`` (else
+            ``hidden_dropout_prob``) the dropout in front of it.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.deberta = DebertaV2Model(config)
+        self.pooler = ContextPooler(config)
+        self.dropout = Dropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
+        """Classify each row.
+
+        Args:
+            input_ids: Token ids. Shape: (B, L).
+            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
+            position_ids: Absolute position of each token; its column where None. Shape: (B, L) or (1, L).
+            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, E).
+            labels: See `transformers.losses`. Shape: (B,) or (B, C).
+            output_attentions: Return every layer's probabilities; the configuration's choice where None.
+            output_hidden_states: Return every layer's output; the configuration's choice where None.
+            return_dict: Return a `ModelOutput`; the configuration's choice where None.
+
+        Returns:
+            The output; a tuple without ``return_dict``.
+
+        Raises:
+            ValueError: As of `DebertaV2Model.forward`, or if ``config.problem_type`` is unknown.
+        """
+        encoded = self.deberta.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            first_token_only=True,
+        )
+        logits = self.classifier(self.dropout(self.pooler(encoded.first_tokens())))
+        output = SequenceClassifierOutput(
+            loss=None if labels is None else sequence_classification_loss(logits, labels, self.config),
+            logits=logits,
+            hidden_states=encoded.padded_hidden_states(),
+            attentions=encoded.attentions,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
