@@ -57,7 +57,8 @@ def test_defaults_are_the_dataclass_s() -> None:
 
 
 def test_every_kind_of_field_is_read() -> None:
-    words = "--name x --count 4 --rate 1e-3 --names b c --numbers 1 2 --colour blue --mode fast --level 2".split()
+    words = ["--name", "x", "--count", "4", "--rate", "1e-3", "--names", "b", "c", "--numbers", "1", "2"]
+    words += ["--colour", "blue", "--mode", "fast", "--level", "2"]
     plain, _ = parse(*words, "--extra", '{"k": [1, 2]}')
     expected = Plain("x", 4, 1e-3, ["b", "c"], [1, 2], "blue", "fast", 2, {"k": [1, 2]})  # type: ignore[arg-type]
     assert plain == expected

@@ -75,7 +75,12 @@ def test_derived_classes_keep_the_other_names() -> None:
 
 def test_what_follows_from_other_values() -> None:
     args = TrainingArguments("out", eval_strategy="steps", logging_steps=7, load_best_model_at_end=True)
-    assert (args.eval_steps, args.do_eval, args.metric_for_best_model, args.greater_is_better) == (7, True, "loss", False)
+    assert (args.eval_steps, args.do_eval, args.metric_for_best_model, args.greater_is_better) == (
+        7,
+        True,
+        "loss",
+        False,
+    )
     assert TrainingArguments("out", metric_for_best_model="f1").greater_is_better is True
     assert TrainingArguments("out").do_eval is False
     assert TrainingArguments("out", adafactor=True).optim == "adafactor"

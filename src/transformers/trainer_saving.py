@@ -96,7 +96,7 @@ def _check_fit(own: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path)
         if names:
             shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise ValueError(
-                f"'{folder}' is not of this model: it {what.format(shown)}. Build the model as in the run that wrote it."
+                f"'{folder}' is not of this model: it {what.format(shown)}. Build the model as that run did."
             )
 
 

@@ -1,0 +1,150 @@
+"""Schedules as the formulas say, parameter groups, and the optimizers that the arguments name."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from transformers.optimization import (
+    AdamW,
+    create_optimizer,
+    get_constant_schedule,
+    get_linear_schedule_with_warmup,
+    get_parameter_groups,
+    get_polynomial_decay_schedule_with_warmup,
+    get_scheduler,
+)
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import TrainingArguments
+
+
+def rates(name: str, warmup: int, total: int, lr: float = 0.5, **extra: object) -> list[float]:
+    """Give the learning rates of steps 0 to total + 1."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+    schedule = get_scheduler(name, optimizer, warmup, total, extra or None)
+    seen = []
+    for _ in range(total + 2):
+        seen.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+@given(st.sampled_from(list(SchedulerType)), st.integers(0, 30), st.integers(1, 40), st.floats(1e-5, 1.0))
+@settings(max_examples=60, deadline=None)
+def test_every_schedule_rises_then_stays_within_its_bounds(
+    kind: SchedulerType, warmup: int, rest: int, lr: float
+) -> None:
+    total = warmup + rest
+    seen = rates(kind.value, warmup, total, lr)
+    if kind is not SchedulerType.CONSTANT:
+        for step in range(warmup):
+            assert seen[step] == pytest.approx(lr * step / warmup)
+    assert seen[warmup] == pytest.approx(lr)
+    assert all(0 <= rate <= lr * (1 + 1e-9) for rate in seen)
+    end = {SchedulerType.POLYNOMIAL: 1e-7, SchedulerType.CONSTANT: lr, SchedulerType.CONSTANT_WITH_WARMUP: lr}
+    assert seen[total] == pytest.approx(end.get(kind, 0.0), abs=1e-12)
+
+
+def test_the_shapes() -> None:
+    assert rates("linear", 2, 6) == pytest.approx([0, 0.25, 0.5, 0.375, 0.25, 0.125, 0, 0])
+    halfway = 0.5 * (1 + math.cos(math.pi / 2))
+    assert rates("cosine", 0, 4)[2] == pytest.approx(0.5 * halfway)
+    assert rates("cosine_with_restarts", 0, 8, num_cycles=2)[4] == pytest.approx(0.5)  # back at the top
+    assert rates("polynomial", 0, 4, power=2.0)[2] == pytest.approx((0.5 - 1e-7) * 0.25 + 1e-7)
+    assert rates("constant_with_warmup", 2, 4) == pytest.approx([0, 0.25, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_a_schedule_goes_on_from_its_saved_state() -> None:
+    def build() -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        return optimizer, get_linear_schedule_with_warmup(optimizer, 3, 10)
+
+    optimizer, schedule = build()
+    for _ in range(5):
+        optimizer.step()
+        schedule.step()
+    again_optimizer, again = build()
+    again_optimizer.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(schedule.state_dict())
+    optimizer.step()
+    schedule.step()
+    again_optimizer.step()
+    again.step()
+    assert again.get_last_lr() == schedule.get_last_lr()
+    assert again_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
+def test_what_a_schedule_needs_is_asked_for() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-8)
+    assert get_scheduler("constant", optimizer).get_last_lr() == get_constant_schedule(optimizer).get_last_lr()
+    with pytest.raises(ValueError, match="num_warmup_steps"):
+        get_scheduler("linear", optimizer)
+    with pytest.raises(ValueError, match="num_training_steps"):
+        get_scheduler("linear", optimizer, 1)
+    with pytest.raises(ValueError, match="'triangle' is not a valid SchedulerType"):
+        get_scheduler("triangle", optimizer, 1, 2)
+    with pytest.raises(ValueError, match=r"lr_end \(1e-07\) must be below"):
+        get_polynomial_decay_schedule_with_warmup(optimizer, 1, 2)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+        self.LayerNorm = nn.LayerNorm(4)
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        self.scale = nn.Parameter(torch.ones(4))
+
+
+def test_biases_and_normalisation_do_not_decay() -> None:
+    decaying, rest = get_parameter_groups(nn.Sequential(Block(), nn.LayerNorm(4)), 0.1)
+    assert (decaying["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
+    assert decaying["param_names"] == ["0.scale", "0.dense.weight"]
+    assert rest["param_names"] == ["0.dense.bias", "0.LayerNorm.weight", "0.LayerNorm.bias", "1.weight", "1.bias"]
+    for group in (decaying, rest):
+        assert len(group["params"]) == len(group["param_names"])
+
+
+@pytest.mark.parametrize(
+    ("optim", "kind"),
+    [
+        ("adamw_torch", torch.optim.AdamW),
+        ("adamw_torch_fused", torch.optim.AdamW),
+        ("adafactor", torch.optim.Adafactor),
+        ("sgd", torch.optim.SGD),
+    ],
+)
+def test_the_named_optimizer_is_built_and_lowers_a_loss(optim: str, kind: type) -> None:
+    model = Block()
+    args = TrainingArguments("out", optim=optim, learning_rate=0.01, weight_decay=0.1)
+    optimizer = create_optimizer(args, model)
+    assert isinstance(optimizer, kind)
+    inputs = torch.randn(8, 4)
+    losses = []
+    for _ in range(10):
+        loss = (model.dense(inputs) * model.scale).square().mean()
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < losses[0]
+
+
+def test_nothing_to_train_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing to train"):
+        create_optimizer(TrainingArguments("out"), Block().requires_grad_(False))
+
+
+def test_adamw_keeps_the_defaults_of_4_4_2() -> None:
+    optimizer = AdamW([nn.Parameter(torch.zeros(1))])
+    defaults = optimizer.defaults
+    assert (defaults["lr"], defaults["betas"], defaults["eps"]) == (1e-3, (0.9, 0.999), 1e-6)
+    assert defaults["weight_decay"] == 0.0
+    with pytest.raises(ValueError, match="bias correction"):
+        AdamW([nn.Parameter(torch.zeros(1))], correct_bias=False)
