@@ -118,11 +118,12 @@ def _load_glue(data_args: DataTrainingArguments, args: TrainingArguments, cache_
 
 def _load_dataset(path: str, name: str | None = None, **options: Any) -> dict[str, Dataset]:
     """Call `datasets.load_dataset`, and turn its many errors into one sentence."""
-    from datasets import load_dataset
+    from datasets import disable_progress_bars, enable_progress_bars, load_dataset
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     files = options.get("data_files")
     described = f"'{path}'" if files is None else ", ".join(f"'{file}'" for file in files.values())
+    disable_progress_bars()  # reading files is quick; the bar that matters is the tokenizer's
     try:
         return dict(load_dataset(path, name, **options))
     except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as error:
@@ -133,7 +134,11 @@ def _load_dataset(path: str, name: str | None = None, **options: Any) -> dict[st
     except DatasetGenerationError as error:
         raise ValueError(f"{described} cannot be read: {_one_line(error.__cause__ or error)}") from error
     except ValueError as error:
+        if "corresponds to no data" in str(error):
+            raise ValueError(f"{described} holds no examples.") from error
         raise ValueError(f"The data set {described} cannot be loaded: {_one_line(error)}") from error
+    finally:
+        enable_progress_bars()
 
 
 def _one_line(error: BaseException) -> str:

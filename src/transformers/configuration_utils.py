@@ -142,7 +142,8 @@ class PretrainedConfig:
         self.sep_token_id = sep_token_id
         self.apply_lora = bool(apply_lora)
         self.lora_r = lora_r
-        self.lora_alpha = lora_alpha
+        whole = isinstance(lora_alpha, float) and lora_alpha.is_integer()  # 16.0 from a command line is 16
+        self.lora_alpha = int(lora_alpha) if whole and lora_alpha is not None else lora_alpha
         self.lora_dropout = lora_dropout
         self.cls_dropout = cls_dropout
         self.dtype = dtype if dtype is not None else kwargs.pop("torch_dtype", None)

@@ -207,6 +207,8 @@ def load_with_adapter(
     base, overrides = adapter_config_overrides(path_or_repo_id)
     base = kwargs.pop("base_model_name_or_path", base)
     _, metadata, _ = _read_folder(path_or_repo_id)
+    if "config" in kwargs:
+        overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
     try:
         model = model_class.from_pretrained(base, **{**overrides, **kwargs})
     except OSError as error:

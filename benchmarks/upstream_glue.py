@@ -1,0 +1,97 @@
+"""The other side of glue_parity.py: upstream's Trainer and PEFT; runs in the reference environment."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from datasets import load_dataset
+from peft import PeftModel
+
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+COLUMNS = {"sst2": ("sentence",)}
+
+
+class OrderedTrainer(Trainer):
+    """A Trainer that goes through the data in a given order, epoch by epoch."""
+
+    def __init__(self, *args: object, order: list[list[int]], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.order = order
+
+    def _get_train_sampler(self, *args: object, **kwargs: object) -> "EpochSampler":
+        return EpochSampler(self.order)
+
+
+class EpochSampler(torch.utils.data.Sampler):
+    """Gives one epoch's order after the other."""
+
+    def __init__(self, order: list[list[int]]) -> None:
+        self.order, self.epoch = order, 0
+
+    def __iter__(self):
+        self.epoch += 1
+        return iter(self.order[self.epoch - 1])
+
+    def __len__(self) -> int:
+        return len(self.order[0])
+
+
+def main(path: str) -> None:
+    """Train and evaluate one job."""
+    job = json.loads(Path(path).read_text())
+    set_seed(job["seed"])
+    tokenizer = AutoTokenizer.from_pretrained(job["model"])
+    model = AutoModelForSequenceClassification.from_pretrained(job["model"], num_labels=2, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, job["start"], is_trainable=True)
+    splits = load_dataset(job["data"], job["task"])
+    columns = COLUMNS.get(job["task"], ("sentence1", "sentence2"))
+
+    def encode(batch):
+        encoded = tokenizer(*(batch[name] for name in columns), truncation=True, max_length=job["max_seq_length"])
+        return {**encoded, "labels": batch["label"]}
+
+    train, validation = splits["train"], splits["validation"]
+    if job["limit"]:
+        train = train.select(range(job["limit"]))
+    train, validation = (
+        split.map(encode, batched=True, remove_columns=split.column_names) for split in (train, validation)
+    )
+    arguments = TrainingArguments(
+        job["output"],
+        per_device_train_batch_size=job["batch_size"],
+        per_device_eval_batch_size=64,
+        learning_rate=job["learning_rate"],
+        warmup_ratio=job["warmup_ratio"],
+        num_train_epochs=job["epochs"],
+        seed=job["seed"],
+        bf16=job["bf16"],
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = OrderedTrainer(
+        model,
+        arguments,
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda p: {"accuracy": float((p.predictions.argmax(-1) == p.label_ids).mean())},
+        order=job["order"],
+    )
+    trainer.train()
+    metrics = trainer.evaluate()
+    Path(job["output"]).mkdir(parents=True, exist_ok=True)
+    (Path(job["output"]) / "result.json").write_text(json.dumps({"accuracy": metrics["eval_accuracy"]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
