@@ -137,7 +137,9 @@ class TensorBoardCallback(TrainerCallback):
         if self.tb_writer is None:
             return
         values = {name: value for name, value in args.to_sanitized_dict().items() if name not in _NOT_COMPARED}
-        self.tb_writer.add_hparams(values, self._final_metrics or {"train/step": state.global_step}, name=".")
+        # A folder of its own: add_hparams opens a second file, which beside the first could get the same name.
+        metrics = self._final_metrics or {"train/global_step": state.global_step}
+        self.tb_writer.add_hparams(values, metrics, name="hparams")
         self.tb_writer.close()
         self.tb_writer = None
 

@@ -1,0 +1,184 @@
+"""Callbacks: their order and wishes, TensorBoard's files, the printed lines, and what a state remembers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+from training_case import build
+
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.integrations import (
+    TensorBoardCallback,
+    get_available_reporting_integrations,
+    get_reporting_integration_callbacks,
+    rewrite_logs,
+)
+
+
+class Recorder(TrainerCallback):
+    """Writes down every event with its step."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int]] = []
+        self.keywords: set[str] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+
+        def record(args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+            self.events.append((name, state.global_step))
+            self.keywords |= set(kwargs)
+
+        return record
+
+
+def test_events_come_in_order(tmp_path: Path) -> None:
+    recorder = Recorder()
+    trainer = build(str(tmp_path), max_steps=2, logging_steps=1, eval_steps=2, save_steps=2)
+    trainer.add_callback(recorder)
+    trainer.train()
+    trainer.predict(trainer.eval_dataset)
+    evaluation = [("on_prediction_step", 2)] * 3
+    assert recorder.events == [
+        ("on_train_begin", 0),
+        ("on_epoch_begin", 0),
+        ("on_step_begin", 0),
+        ("on_pre_optimizer_step", 0),
+        ("on_step_end", 1),
+        ("on_log", 1),
+        ("on_step_begin", 1),
+        ("on_pre_optimizer_step", 1),
+        ("on_step_end", 2),
+        ("on_log", 2),
+        *evaluation,
+        ("on_log", 2),
+        ("on_evaluate", 2),
+        ("on_save", 2),
+        ("on_epoch_end", 2),
+        ("on_log", 2),
+        ("on_train_end", 2),
+        *evaluation,
+        ("on_predict", 2),
+    ]
+    assert {
+        "model",
+        "tokenizer",
+        "processing_class",
+        "optimizer",
+        "lr_scheduler",
+        "train_dataloader",
+    } <= recorder.keywords
+    assert {"eval_dataloader", "metrics", "logs", "loss"} <= recorder.keywords
+
+
+def test_a_callback_s_wishes_are_fulfilled(tmp_path: Path) -> None:
+    class Wishes(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+            control.should_log = state.global_step == 2
+            control.should_save = state.global_step == 3
+            control.should_epoch_stop = state.global_step == 4
+            control.should_training_stop = state.global_step == 6
+            return control
+
+    trainer = build(str(tmp_path), evaluation_strategy="no", logging_strategy="no")
+    trainer.add_callback(Wishes)
+    assert trainer.train().global_step == 6
+    assert [entry["step"] for entry in trainer.state.log_history if "loss" in entry] == [2]
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+    assert trainer.state.epoch == pytest.approx(1 + 2 / 11)  # the first epoch ended after four steps
+
+
+def test_callbacks_can_be_added_and_taken_out(tmp_path: Path) -> None:
+    trainer = build(str(tmp_path))
+    assert PrinterCallback.__name__ in trainer.callback_handler.callback_list
+    printer = trainer.pop_callback(PrinterCallback)
+    assert isinstance(printer, PrinterCallback)
+    assert trainer.pop_callback(PrinterCallback) is None
+    trainer.add_callback(printer)
+    trainer.remove_callback(printer)
+    assert PrinterCallback.__name__ not in trainer.callback_handler.callback_list
+    shown = Trainer(trainer.model, TrainingArguments(str(tmp_path), report_to="none", no_cuda=True))
+    assert ProgressCallback.__name__ in shown.callback_handler.callback_list
+
+
+def test_the_progress_bar_shows_loss_and_learning_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(str(tmp_path), disable_tqdm=False, max_steps=4, logging_steps=2).train()
+    captured = capsys.readouterr()
+    assert "4/4" in captured.err
+    assert "loss=" in captured.err
+    assert "lr=" in captured.err
+    assert "eval" not in captured.err.split("train")[0]
+    assert "loss 1." in captured.out
+
+
+def read_events(folder: Path) -> list[Event]:
+    """Read TensorBoard's records: length, checksum, message, checksum."""
+    events = []
+    for path in sorted(folder.rglob("events.out.tfevents.*")):
+        data, position = path.read_bytes(), 0
+        while position < len(data):
+            length = int.from_bytes(data[position : position + 8], "little")
+            events.append(Event.FromString(data[position + 12 : position + 12 + length]))
+            position += 16 + length
+    return events
+
+
+def test_tensorboard_s_files_hold_scalars_arguments_and_hyper_parameters(tmp_path: Path) -> None:
+    trainer = build(str(tmp_path), report_to=["tensorboard"], max_steps=10, logging_dir=str(tmp_path / "logs"))
+    trainer.train()
+    values = [(event.step, value) for event in read_events(tmp_path / "logs") for value in event.summary.value]
+    assert (tmp_path / "logs" / "hparams").is_dir()
+    scalars: dict[str, dict[int, float]] = {}
+    for step, value in values:
+        if value.WhichOneof("value") == "simple_value":
+            scalars.setdefault(value.tag, {})[step] = value.simple_value
+    history = trainer.state.log_history
+    expected = {entry["step"]: entry["loss"] for entry in history if "loss" in entry}
+    assert scalars["train/loss"] == pytest.approx(expected)
+    evaluated = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
+    assert {step: scalars["eval/loss"][step] for step in evaluated} == pytest.approx(evaluated)
+    assert set(scalars["train/learning_rate"]) == set(expected)
+    texts = [value.tensor.string_val[0].decode() for _, value in values if value.tag.startswith("args")]
+    assert len(texts) == 1
+    assert json.loads(texts[0])["learning_rate"] == 1e-2
+    assert any("hparams" in value.tag for _, value in values)
+
+
+def test_without_reports_nothing_is_written(tmp_path: Path) -> None:
+    build(str(tmp_path), max_steps=1, logging_dir=str(tmp_path / "logs")).train()
+    assert not (tmp_path / "logs").exists()
+
+
+def test_reports_are_chosen_by_name() -> None:
+    assert get_reporting_integration_callbacks([]) == []
+    assert get_reporting_integration_callbacks(["tensorboard"]) == [TensorBoardCallback]
+    with pytest.raises(ValueError, match="'tensorbored' is unknown"):
+        get_reporting_integration_callbacks(["tensorbored"])
+    if "wandb" not in get_available_reporting_integrations():
+        with pytest.raises(ValueError, match="pip install wandb"):
+            get_reporting_integration_callbacks(["wandb"])
+
+
+def test_sections_of_tensorboard() -> None:
+    renamed = rewrite_logs({"loss": 1, "eval_loss": 2, "eval_mnli-mm_accuracy": 3, "test_f1": 4, "epoch": 5})
+    assert renamed == {
+        "train/loss": 1,
+        "eval/loss": 2,
+        "eval/mnli-mm_accuracy": 3,
+        "test/f1": 4,
+        "train/epoch": 5,
+    }
+
+
+def test_a_state_survives_its_file(tmp_path: Path) -> None:
+    state = TrainerState(epoch=1 / 3, global_step=7, loss_sum=0.1 + 0.2, log_history=[{"loss": 2 / 3, "step": 1}])
+    state.save_to_json(tmp_path / "trainer_state.json")
+    assert TrainerState.load_from_json(tmp_path / "trainer_state.json") == state
+    (tmp_path / "other.json").write_text('{"global_step": 1, "something": 2}')
+    with pytest.raises(ValueError, match="holds 'something'"):
+        TrainerState.load_from_json(tmp_path / "other.json")

@@ -1,0 +1,138 @@
+"""The Trainer with this package's own models: a LoRA run saves, resumes and computes as such."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_case import examples, pad
+
+from transformers import RobertaConfig, RobertaForSequenceClassification, Trainer, TrainingArguments
+from transformers.lora.adapter import load_adapter_weights
+
+TINY: dict[str, Any] = {
+    "vocab_size": 43,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 20,
+    "pad_token_id": 0,
+    "num_labels": 3,
+    "hidden_dropout_prob": 0.1,
+}
+
+
+def base(folder: Path) -> Path:
+    """Write a base checkpoint without a head, once."""
+    if not (folder / "base").exists():
+        torch.manual_seed(3)
+        model = RobertaForSequenceClassification(RobertaConfig(**TINY))
+        model.roberta.save_pretrained(folder / "base")
+    return folder / "base"
+
+
+def build(folder: Path, output: str, *, lora: bool = True, **changes: Any) -> Trainer:
+    torch.manual_seed(4)
+    settings = {"lora_r": 2, "lora_alpha": 4, "apply_lora": True} if lora else {}
+    model = RobertaForSequenceClassification.from_pretrained(base(folder), num_labels=3, **settings)
+    args = TrainingArguments(
+        str(folder / output),
+        **{
+            "report_to": "none",
+            "disable_tqdm": True,
+            "no_cuda": True,
+            "max_steps": 8,
+            "save_steps": 4,
+            "learning_rate": 1e-2,
+            "per_device_train_batch_size": 5,
+            "logging_steps": 1,
+            **changes,
+        },
+    )
+    assert isinstance(model, RobertaForSequenceClassification)
+    return Trainer(model, args, pad, examples(30), examples(7))
+
+
+@pytest.mark.parametrize(
+    "precision", [{}, {"bf16": True}, {"gradient_checkpointing": True}], ids=["fp32", "bf16", "recompute"]
+)
+def test_a_lora_run_checkpoints_the_adapter_only_and_resumes_exactly(
+    precision: dict[str, bool], tmp_path: Path
+) -> None:
+    straight = build(tmp_path, "straight", **precision)
+    frozen = {n: p.clone() for n, p in straight.model.named_parameters() if not p.requires_grad}
+    straight.train()
+    files = {path.name for path in (tmp_path / "straight" / "checkpoint-4").iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "lora_metadata.json", "training_args.json"} <= files
+    assert not files & {"model.safetensors", "pytorch_model.bin"}
+    metadata = json.loads((tmp_path / "straight" / "checkpoint-4" / "lora_metadata.json").read_text())
+    assert "0.01" in json.dumps(metadata)  # the training arguments
+
+    resumed = build(tmp_path, "resumed", **precision)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-4"))
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    losses = [[e["loss"] for e in t.state.log_history if "loss" in e] for t in (straight, resumed)]
+    assert losses[0] == losses[1]
+    for name, parameter in straight.model.named_parameters():
+        if name in frozen:
+            assert torch.equal(parameter, frozen[name])
+
+
+def test_in_bf16_the_frozen_base_is_stored_in_bf16_and_the_trained_part_in_fp32(tmp_path: Path) -> None:
+    trainer = build(tmp_path, "out", bf16=True)
+    trainer.train()
+    dtypes = {(p.requires_grad, p.dtype) for p in trainer.model.parameters()}
+    assert dtypes == {(True, torch.float32), (False, torch.bfloat16)}
+    full = build(tmp_path, "full", lora=False, bf16=True)
+    full.train()
+    assert {p.dtype for p in full.model.parameters()} == {torch.float32}
+    fp32 = build(tmp_path, "fp32")
+    fp32.train()
+    losses = [[e["loss"] for e in t.state.log_history if "loss" in e] for t in (fp32, trainer)]
+    assert losses[1] == pytest.approx(losses[0], abs=0.05)
+    assert losses[1] != losses[0]
+
+
+def test_a_saved_adapter_comes_back(tmp_path: Path) -> None:
+    trainer = build(tmp_path, "out")
+    trainer.train()
+    trainer.save_model()
+    before = trainer.predict(examples(7)).predictions
+    loaded = RobertaForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert isinstance(loaded, RobertaForSequenceClassification)
+    again = Trainer(loaded, trainer.args, pad)
+    assert (again.predict(examples(7)).predictions == before).all()
+    fresh = build(tmp_path, "fresh")
+    load_adapter_weights(fresh.model, tmp_path / "out")
+    assert (fresh.predict(examples(7)).predictions == before).all()
+
+
+def test_full_fine_tuning_saves_the_whole_model_and_resumes_exactly(tmp_path: Path) -> None:
+    straight = build(tmp_path, "straight", lora=False)
+    straight.train()
+    files = {path.name for path in (tmp_path / "straight" / "checkpoint-4").iterdir()}
+    assert {"model.safetensors", "config.json"} <= files
+    resumed = build(tmp_path, "resumed", lora=False)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-4"))
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_the_best_adapter_is_loaded_at_the_end(tmp_path: Path) -> None:
+    settings = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "learning_rate": 0.3}
+    trainer = build(tmp_path, "out", **settings, save_total_limit=1)
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(trainer.state.best_metric or 0, abs=1e-6)
+
+
+def test_a_model_s_own_folder_as_4_4_2_s_script_passes_it(tmp_path: Path) -> None:
+    trainer = build(tmp_path, "out", max_steps=1, learning_rate=0.0)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    assert trainer.train(resume_from_checkpoint=str(base(tmp_path))).global_step == 1
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[name])
