@@ -7,6 +7,7 @@ encoder has none), and tied tensors, which a file holds once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ class LoadReport:
         missing_base: Encoder parameters that it did not provide.
         missing_adapter: LoRA matrices that it did not provide.
         missing_head: Parameters outside the encoder that it did not provide.
-        unexpected: Names in the checkpoint that the model does not have.
+        unexpected: Names in the checkpoint, as they stand there, that the model does not have.
         mismatched: Name, the checkpoint's shape and the model's, where the two differ.
     """
 
@@ -109,13 +110,13 @@ def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> t
     Returns:
         The tensors that fit, under the model's names, and the report.
     """
-    tensors = _rename(model, state_dict)
     expected = dict(model.named_parameters())
     report = LoadReport()
     fitting: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
+    for own_name, name in _rename(model, state_dict).items():
+        tensor = state_dict[own_name]
         if name not in expected:
-            report.unexpected.append(name)
+            report.unexpected.append(own_name)
         elif tensor.shape != expected[name].shape:
             report.mismatched.append((name, tuple(tensor.shape), tuple(expected[name].shape)))
         else:
@@ -134,12 +135,14 @@ def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> t
     return fitting, report
 
 
-def _rename(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring a checkpoint's names to the model's."""
+def _rename(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
+    """Give the model's name for each of a checkpoint's, without those that are no parameters or are second names."""
+    names = list(names)
     prefix = f"{model.base_model_prefix}."
-    has_prefix = any(name.startswith(prefix) for name in state_dict)
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state_dict.items():
+    has_prefix = any(name.startswith(prefix) for name in names)
+    renamed: dict[str, str] = {}
+    for own_name in names:
+        name = own_name
         for old, new in LEGACY_ENDINGS.items():
             name = name.removesuffix(old) + new if name.endswith(old) else name
         if name.endswith(IGNORED_ENDING):
@@ -148,11 +151,15 @@ def _rename(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> dict[str, 
             name = prefix + name
         elif not model.has_head:
             name = name.removeprefix(prefix)
-        renamed[name] = tensor
-    for alias, source in model.tied_weights().items():
-        if alias in renamed:
-            tensor = renamed.pop(alias)
-            renamed.setdefault(source, tensor)
+        renamed[own_name] = name
+    tied, present = model.tied_weights(), set(renamed.values())
+    aliases = {own_name: tied[name] for own_name, name in renamed.items() if name in tied}
+    for own_name, source in aliases.items():
+        if source in present:
+            del renamed[own_name]
+        else:
+            renamed[own_name] = source
+            present.add(source)
     return renamed
 
 

@@ -269,6 +269,8 @@ class PreTrainedModel(nn.Module):
             )
         if state_dict is None:
             state_dict = load_weights(pretrained_model_name_or_path, **options)
+        else:  # the model's parameters are its own, not the caller's tensors
+            state_dict = {name: tensor.detach().clone() for name, tensor in state_dict.items()}
         with torch.device("meta"):
             model = cls(config, *model_args, **rest)
         source = os.fspath(pretrained_model_name_or_path)
@@ -314,9 +316,10 @@ class PreTrainedModel(nn.Module):
 
     def _materialise(self, dtype: torch.dtype | str | None) -> None:
         """Give storage and a starting value to the parameters that the checkpoint did not fill."""
-        for module in self.modules():
+        aliases = self.tied_weights()
+        for path, module in self.named_modules():
             for name, parameter in module.named_parameters(recurse=False):
-                if not parameter.is_meta:
+                if not parameter.is_meta or f"{path}.{name}" in aliases:
                     continue
                 empty = torch.empty(parameter.shape, dtype=self._storage_dtype(parameter, None, dtype))
                 self._init_parameter(module, name, empty)

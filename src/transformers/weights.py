@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,10 @@ def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) ->
         index = cached_file(path_or_repo_id, f"{name}.index.json", **hub_options)
         if index is not None:
             return _read_shards(path_or_repo_id, index, **hub_options)
+    where = "" if Path(path_or_repo_id).is_dir() else ", or they are not in the cache and the hub cannot be reached"
     raise OSError(
-        f"'{path_or_repo_id}' holds no weights; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}, whole or in shards "
-        "with their index."
+        f"'{path_or_repo_id}' holds no weights{where}; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}, whole or in "
+        "shards with their index."
     )
 
 
@@ -128,6 +130,7 @@ def save_weights(
     """
     from huggingface_hub import save_torch_state_dict
 
+    stale = _weight_files(Path(folder), safe=not safe)  # else a reader might take those for what is written now
     save_torch_state_dict(
         {name: tensor.detach() for name, tensor in state_dict.items()},
         os.fspath(folder),
@@ -137,3 +140,12 @@ def save_weights(
         safe_serialization=safe,
         shared_tensors_to_discard=list(tied),
     )
+    for path in stale:
+        path.unlink()
+
+
+def _weight_files(folder: Path, safe: bool) -> list[Path]:
+    """List the weights of one format in a folder, whole or in shards, with their index."""
+    stem, _, ending = (SAFE_WEIGHTS_NAME if safe else WEIGHTS_NAME).partition(".")
+    name = re.compile(rf"{stem}(-\d{{5}}-of-\d{{5}})?\.{ending}(\.index\.json)?")
+    return [path for path in folder.iterdir() if name.fullmatch(path.name)]
