@@ -21,6 +21,7 @@ DEV = [
     *DEMO,
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
     "mypy>=2.4,<3",  # types
+    "py-rattler>=0.28,<0.40",  # reads environment.yml as conda does
     "pytest>=9,<10",  # runs the tests
     "ruff>=0.15,<0.20",  # style, import order, docstrings
     "sentencepiece>=0.2,<0.3",  # the oracle for DeBERTa's tokenizer
