@@ -113,7 +113,7 @@ def test_warmup_steps(given: dict[str, float], steps: int) -> None:
         ({"fp16": True, "no_cuda": True}, "--bf16"),
         ({"fp16_backend": "apex"}, "apex"),
         ({"report_to": ["tensorbored"]}, "choose none, all, or some of tensorboard, wandb"),
-        ({"deepspeed": "nowhere.json"}, "nowhere.json"),
+        ({"deepspeed": "ds_config.json"}, "DeepSpeed"),
         ({"past_index": 2}, "past_index"),
         ({"save_safetensors": False}, "pickles"),
     ],

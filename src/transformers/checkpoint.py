@@ -112,8 +112,8 @@ def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
 
 
 def list_checkpoints(output_dir: str | Path) -> list[Path]:
-    """Give the sealed checkpoints of a training, in the order of their steps; torn ones are named in the log."""
-    return [path for path in _named_folders(output_dir) if _is_whole(path, contents=False)]
+    """Give the sealed checkpoints of a training, in the order of their steps (their contents are not compared)."""
+    return [path for path in _named_folders(output_dir) if _flaw(path, contents=False) is None]
 
 
 def find_last_checkpoint(output_dir: str | Path) -> Path | None:
@@ -125,7 +125,12 @@ def find_last_checkpoint(output_dir: str | Path) -> Path | None:
     if not Path(output_dir).is_dir():
         raise FileNotFoundError(f"There is no folder '{output_dir}' to look for checkpoints in.")
     _restore_replaced(output_dir)
-    return next((path for path in reversed(_named_folders(output_dir)) if _is_whole(path)), None)
+    for path in reversed(_named_folders(output_dir)):
+        flaw = _flaw(path)
+        if flaw is None:
+            return path
+        logger.warning("Passing over a checkpoint that is not whole: %s.", flaw)
+    return None
 
 
 def rotate_checkpoints(output_dir: str | Path, limit: int | None, best: str | Path | None = None) -> list[Path]:
@@ -182,13 +187,13 @@ def _named_folders(output_dir: str | Path) -> list[Path]:
     return sorted(folders, key=checkpoint_step)
 
 
-def _is_whole(folder: Path, *, contents: bool = True) -> bool:
+def _flaw(folder: Path, *, contents: bool = True) -> str | None:
+    """Say what is wrong with a checkpoint; None if it is whole."""
     try:
         verify_checkpoint(folder, contents=contents)
     except TornCheckpointError as error:
-        logger.warning("Passing over a checkpoint that is not whole: %s.", error)
-        return False
-    return True
+        return str(error)
+    return None
 
 
 def _seal(folder: Path) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from .trainer_callback import TrainerCallback, TrainerControl, TrainerState
 from .utils import logging
@@ -137,7 +138,7 @@ class TensorBoardCallback(TrainerCallback):
         if self.tb_writer is None:
             return
         values = {name: value for name, value in args.to_sanitized_dict().items() if name not in _NOT_COMPARED}
-        # A folder of its own: add_hparams opens a second file, which beside the first could get the same name.
+        # A folder of its own: add_hparams opens a second file, which could get the first one's name.
         metrics = self._final_metrics or {"train/global_step": state.global_step}
         self.tb_writer.add_hparams(values, metrics, name="hparams")
         self.tb_writer.close()
@@ -147,7 +148,8 @@ class TensorBoardCallback(TrainerCallback):
         if self.tb_writer is None:
             from tensorboardX import SummaryWriter
 
-            self.tb_writer = SummaryWriter(logdir=args.logging_dir)
+            # tensorboardX names files by the second: an evaluation right after a training must not share its file.
+            self.tb_writer = SummaryWriter(logdir=args.logging_dir, filename_suffix=f".{uuid4().hex[:8]}")
 
 
 _NOT_COMPARED = frozenset({"output_dir", "logging_dir", "run_name", "local_rank", "report_to"})  # no hyper-parameters

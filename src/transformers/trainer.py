@@ -269,9 +269,10 @@ class Trainer(EvaluatingTrainer):
         state = self.state
         state.global_step += 1
         state.epoch_steps_done += 1
-        state.loss_sum += loss
-        state.unlogged_loss_sum += loss
-        state.unlogged_steps += 1
+        if math.isfinite(loss):  # else fp16 overflowed and the step was skipped
+            state.loss_sum += loss
+            state.unlogged_loss_sum += loss
+            state.unlogged_steps += 1
         state.current_epoch = epoch
         state.epoch = epoch + state.epoch_steps_done / (run.steps_per_epoch or run.max_steps)
 
@@ -357,7 +358,7 @@ class Trainer(EvaluatingTrainer):
             raise ValueError("The training set has no length; say with max_steps how long to train.")
         epochs = max_steps if steps is None else math.ceil(max_steps / steps)
         if self.args.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable()  # type: ignore[operator]
+            self._recompute_activations()
         self.create_optimizer_and_scheduler(max_steps)
         if self.accelerator.num_processes > 1:
             self.model_wrapped = self.accelerator.prepare_model(self.model)
@@ -372,6 +373,14 @@ class Trainer(EvaluatingTrainer):
         handler.model, handler.optimizer, handler.lr_scheduler = self.model, self.optimizer, self.lr_scheduler
         handler.train_dataloader = loader
         return _Run(loader, steps, max_steps, epochs)
+
+    def _recompute_activations(self) -> None:
+        enable = getattr(self.model, "gradient_checkpointing_enable", None)
+        if enable is None:
+            raise ValueError(
+                f"gradient_checkpointing: {type(self.model).__name__} has no gradient_checkpointing_enable()."
+            )
+        enable()
 
     def _steps_per_epoch(self, loader: DataLoader[Any]) -> int | None:
         if isinstance(loader.batch_sampler, GlobalBatchSampler):

@@ -92,7 +92,7 @@ class KnownColumns:
         """Collate the examples."""
         kept = [
             {name: value for name, value in example.items() if name in self.known}
-            if isinstance(example, dict)
+            if isinstance(example, Mapping)
             else example
             for example in features
         ]

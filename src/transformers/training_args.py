@@ -34,9 +34,10 @@ logger = logging.get_logger(__name__)
 
 
 class ParallelMode(Enum):
-    """How the work is spread: one process on one device, or several processes."""
+    """How the work is spread: one process on one device, or several processes (the middle one never occurs here)."""
 
     NOT_PARALLEL = "not_parallel"
+    NOT_DISTRIBUTED = "not_distributed"
     DISTRIBUTED = "distributed"
 
 
@@ -292,7 +293,9 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
     ddp_find_unused_parameters: bool | None = field(
         default=None, metadata=_help("Passed to DistributedDataParallel. Default: False.")
     )
-    deepspeed: str | None = field(default=None, metadata=_help("A DeepSpeed configuration file (JSON)."))
+    deepspeed: str | None = field(
+        default=None, metadata=_help("A DeepSpeed configuration file (JSON). Not supported yet.")
+    )
 
     dataloader_drop_last: bool = field(
         default=False, metadata=_help("Leave out the last global batch of an epoch if it is not full.")

@@ -195,6 +195,11 @@ def test_a_model_without_a_loss_says_so(tmp_path: Path) -> None:
         trainer.train()
 
 
+def test_gradient_checkpointing_needs_a_model_that_can(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="TinyClassifier has no gradient_checkpointing_enable"):
+        Trainer(TinyClassifier(), arguments(tmp_path, gradient_checkpointing=True), pad, examples(5)).train()
+
+
 def test_only_what_requires_a_gradient_is_trained(tmp_path: Path) -> None:
     model = TinyClassifier()
     model.embedding.requires_grad_(False)
@@ -216,6 +221,16 @@ def test_the_forward_pass_runs_in_the_chosen_precision(dtype: str, tmp_path: Pat
     assert seen == {torch.bfloat16 if dtype == "bf16" else torch.float32}
     assert predictions.dtype == np.float32
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_an_evaluation_may_have_a_precision_of_its_own(tmp_path: Path) -> None:
+    seen: list[torch.dtype] = []
+    model = TinyClassifier()
+    model.classifier.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    trainer = Trainer(model, arguments(tmp_path, bf16_full_eval=True, max_steps=1), pad, examples(5), examples(5))
+    trainer.train()
+    trainer.evaluate()
+    assert seen == [torch.float32, torch.bfloat16]
 
 
 def test_two_trainers_of_different_precision_live_side_by_side(tmp_path: Path) -> None:
