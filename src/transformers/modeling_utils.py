@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .configuration_utils import PretrainedConfig, split_hub_options
 from .load_report import LoadReport, match_state_dict
 from .lora.layers import init_lora_parameter
+from .lora.switching import AdapterMixin
 from .trainable import cast_frozen_parameters, mark_trainable
 from .utils import logging
 from .weights import load_weights, save_weights
@@ -36,7 +37,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(nn.Module):
+class PreTrainedModel(AdapterMixin, nn.Module):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it
@@ -64,7 +65,9 @@ class PreTrainedModel(nn.Module):
         self.config = config
         self.name_or_path = config.name_or_path
         self.base_hash: str | None = None  # of the base checkpoint's tensors, where a LoRA model was loaded
+        self.provided: frozenset[str] | None = None  # names that the base checkpoint had
         self.gradient_checkpointing = False
+        self._init_adapters()
 
     def post_init(self) -> None:
         """Give every parameter its starting value, tie what is tied, and choose what is trained."""
@@ -289,7 +292,8 @@ class PreTrainedModel(nn.Module):
         """Put a checkpoint's tensors into a model without storage, and new values where it has none."""
         fitting, report = match_state_dict(self, state_dict)
         report.check(source, ignore_mismatched_sizes)
-        mark_trainable(self, report.loaded)
+        self.provided = frozenset(report.loaded)
+        mark_trainable(self, self.provided)
         if self.config.apply_lora:
             from .lora.adapter import hash_base
 

@@ -10,17 +10,18 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..configuration_utils import split_hub_options
 from ..hub import cached_file, load_json
 from ..utils import logging
 from ..weights import read_tensors
 from .layers import lora_parameter_names
 from .legacy import read_legacy_adapter
-from .metadata import adapter_metadata, file_sha256, hash_base
+from .metadata import adapter_metadata, file_sha256, hash_base, read_metadata
 from .peft_format import from_peft_names, peft_config, read_peft_config, to_peft_names
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "adapter_config_overrides",
     "adapter_settings",
     "adapter_tensors",
+    "base_options",
     "hash_base",
     "is_adapter",
     "load_adapter_weights",
@@ -105,7 +107,13 @@ def save_adapter(
 
 
 def _base_name(model: PreTrainedModel) -> str:
-    """Give the base's hub id, or its folder's full path, so that the adapter finds it from anywhere."""
+    """Give the base's hub id, or its folder's full path, so that the adapter finds it from anywhere.
+
+    A model whose weights were made here, not loaded, has no base that anybody could find.
+    """
+    if model.base_hash is None:
+        logger.warning("This model's base was not loaded, so nobody else has it: keep it with save_pretrained too.")
+        return ""
     name = model.name_or_path
     return str(Path(name).resolve()) if name and Path(name).is_dir() else name
 
@@ -144,27 +152,47 @@ def _read_folder(
     if weights is None:
         raise OSError(f"'{path_or_repo_id}' holds {CONFIG_NAME} but no {WEIGHTS_NAME}.")
     metadata_path = cached_file(path_or_repo_id, METADATA_NAME, **hub_options)
-    metadata = {} if metadata_path is None else load_json(metadata_path)
-    if metadata and metadata.get("weights_sha256") != file_sha256(weights):
-        raise ValueError(
-            f"'{weights}' is not the file that '{metadata_path}' describes (its sha256 differs): it was damaged or "
-            "replaced. Copy the whole folder again."
-        )
+    metadata = {} if metadata_path is None else read_metadata(metadata_path)
+    if metadata:
+        _check_agreement(fields, metadata, weights)
     return fields, metadata, weights
 
 
+def _check_agreement(fields: dict[str, Any], metadata: dict[str, Any], weights: Path) -> None:
+    """Refuse a folder whose three files were not written together."""
+    if metadata["weights_sha256"] != file_sha256(weights):
+        raise ValueError(
+            f"'{weights}' is not the file that the {METADATA_NAME} beside it describes (its sha256 differs): it was "
+            "damaged or replaced. Copy the whole folder again."
+        )
+    for name, value in (("r", metadata["lora_r"]), ("lora_alpha", metadata["lora_alpha"])):
+        if fields[name] != value:
+            raise ValueError(
+                f"'{weights.parent}': {name} is {fields[name]} in {CONFIG_NAME}, but {value} in {METADATA_NAME}. "
+                "One of them was changed by hand; another value than in training gives wrong results."
+            )
+
+
 def adapter_config_overrides(
-    path_or_repo_id: str | os.PathLike[str], **hub_options: Any
+    path_or_repo_id: str | os.PathLike[str], base: str | os.PathLike[str] | None = None, **hub_options: Any
 ) -> tuple[str, dict[str, Any]]:
     """Give an adapter's base and the configuration fields that it puts over the base's.
+
+    Args:
+        path_or_repo_id: The adapter.
+        base: Where its base is now; as the adapter says where None.
+        **hub_options: See `transformers.hub.cached_file`.
 
     Raises:
         OSError: If this is no adapter.
         ValueError: If a file of it is damaged or asks for what is not supported, or it names no base.
     """
     fields, metadata, weights = _read_folder(path_or_repo_id, **hub_options)
-    if not fields["base"]:
-        raise ValueError(f"The adapter '{path_or_repo_id}' does not say which base it belongs to.")
+    base = base or fields["base"]
+    if not base:
+        raise ValueError(
+            f"The adapter '{path_or_repo_id}' does not say which base it belongs to; pass base_model_name_or_path=…."
+        )
     overrides: dict[str, Any] = {
         "apply_lora": True,
         "lora_r": fields["r"],
@@ -172,12 +200,14 @@ def adapter_config_overrides(
         "lora_dropout": fields["lora_dropout"],
     }
     if metadata:
-        overrides["id2label"] = {int(index): name for index, name in metadata["id2label"].items()}
+        overrides["id2label"] = metadata["id2label"]
         overrides["problem_type"] = metadata["problem_type"]
+        if metadata.get("lora_position_query") is not None:
+            overrides["lora_position_query"] = metadata["lora_position_query"]
         overrides["finetuning_task"] = metadata["finetuning_task"]
     else:
         overrides["num_labels"] = _head_width(read_tensors(weights))
-    return str(fields["base"]), overrides
+    return os.fspath(base), overrides
 
 
 def _head_width(tensors: dict[str, Tensor]) -> int:
@@ -204,45 +234,54 @@ def load_with_adapter(
         OSError: If adapter or base is not found.
         ValueError: If the base is another than the adapter was trained on, or a file is damaged.
     """
-    base, overrides = adapter_config_overrides(path_or_repo_id)
-    base = kwargs.pop("base_model_name_or_path", base)
-    _, metadata, _ = _read_folder(path_or_repo_id)
-    if "config" in kwargs:
+    own_base = kwargs.pop("base_model_name_or_path", None)
+    if kwargs.get("output_loading_info"):
+        raise ValueError("output_loading_info is not offered for an adapter's folder; load the base with it.")
+    options, rest = split_hub_options(kwargs)
+    base, overrides = adapter_config_overrides(path_or_repo_id, own_base, **options)
+    _, metadata, _ = _read_folder(path_or_repo_id, **options)
+    if rest.get("config") is not None:
         overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
     try:
-        model = model_class.from_pretrained(base, **{**overrides, **kwargs})
+        model = model_class.from_pretrained(base, **base_options(options), **{**overrides, **rest})
     except OSError as error:
         raise OSError(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "
             "moved, pass base_model_name_or_path=…."
         ) from error
-    if isinstance(model, tuple):
-        raise ValueError("output_loading_info is not offered for an adapter's folder; load the base with it.")
+    assert not isinstance(model, tuple)  # no output_loading_info
     expected = metadata.get("base_sha256")
     if expected and model.base_hash != expected:
         raise ValueError(
             f"The adapter '{path_or_repo_id}' was trained on '{metadata.get('base_model_name_or_path')}' (content "
             f"{str(expected)[:12]}…), but '{base}' holds other weights ({str(model.base_hash)[:12]}…)."
         )
-    load_adapter_weights(model, path_or_repo_id)
+    load_adapter_weights(model, path_or_repo_id, **options)
     model.eval()
     return model
 
 
-def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathLike[str]) -> None:
+def base_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the hub options that hold for an adapter's base too: not its own revision and subfolder."""
+    return {name: value for name, value in options.items() if name not in ("revision", "subfolder")}
+
+
+def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> None:
     """Put an adapter's values, matrices and head, into a model in place.
 
     Args:
         model: A LoRA model of the adapter's shapes.
         path_or_repo_id: The adapter.
+        **hub_options: See `transformers.hub.cached_file`.
 
     Raises:
         OSError: If this is no adapter.
         ValueError: If names, shapes, r or alpha do not fit, or a value is not finite. The model is then unchanged.
     """
-    fields, _, weights = _read_folder(path_or_repo_id)
+    fields, metadata, weights = _read_folder(path_or_repo_id, **hub_options)
     source = os.fspath(path_or_repo_id)
     _check_settings(model.config, source, fields["r"], fields["lora_alpha"])
+    _check_position_query(model.config, source, _position_query(metadata))
     tensors = from_peft_names(read_tensors(weights))
     expected = adapter_tensors(model)
     lacking = sorted(set(expected) - set(tensors))
@@ -272,21 +311,36 @@ def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
         OSError: If there is no such adapter.
         ValueError: If it is damaged.
     """
-    _, r, alpha, _ = _read_any(path)
-    return r, alpha
+    adapter = _read_any(path)
+    return adapter.r, adapter.lora_alpha
 
 
-def _read_any(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, Tensor], int, float | None, dict[int, str] | None]:
-    """Read an adapter's folder or an original file: tensors, r, alpha where known, labels where known."""
+class _Adapter(NamedTuple):
+    """What an adapter's folder or an original file says; alpha and labels are None where it does not."""
+
+    tensors: dict[str, Tensor]
+    r: int
+    lora_alpha: float | None
+    labels: dict[int, str] | None
+    position_query: bool
+
+
+def _read_any(path: str | os.PathLike[str]) -> _Adapter:
+    """Read an adapter's folder or an original file."""
     if Path(path).is_dir():
         fields, metadata, weights = _read_folder(path)
-        labels = {int(index): name for index, name in metadata["id2label"].items()} if metadata else None
-        return from_peft_names(read_tensors(weights)), fields["r"], fields["lora_alpha"], labels
+        tensors = from_peft_names(read_tensors(weights))
+        return _Adapter(
+            tensors, fields["r"], fields["lora_alpha"], metadata.get("id2label"), _position_query(metadata)
+        )
     legacy = read_legacy_adapter(path)
     labels = dict(enumerate(legacy.labels)) if legacy.labels else None
-    return legacy.tensors, legacy.r, legacy.lora_alpha, labels
+    return _Adapter(legacy.tensors, legacy.r, legacy.lora_alpha, labels, position_query=False)
+
+
+def _position_query(metadata: Mapping[str, Any]) -> bool:
+    """Say what LoRA means for DeBERTa's position query in a folder; without metadata it is PEFT's."""
+    return bool(metadata.get("lora_position_query")) if metadata else True
 
 
 def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> str:
@@ -305,7 +359,7 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
             model is then unchanged.
     """
     source = os.fspath(path)
-    tensors, r, alpha, labels = _read_any(path)
+    tensors, r, alpha, labels, position_query = _read_any(path)
     if alpha is None:
         logger.warning(
             "'%s' does not say its alpha; it is used with lora_alpha %s. Another alpha than it was trained with gives "
@@ -314,6 +368,7 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
             model.config.lora_alpha,
         )
     _check_settings(model.config, source, r, alpha)
+    _check_position_query(model.config, source, position_query)
     expected = adapter_tensors(model)
     lora_names = lora_parameter_names(model)
     lora = {name: tensor for name, tensor in tensors.items() if name in lora_names}
@@ -326,14 +381,16 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
         )
     _check_shapes(lora, expected, source)
     head = {name: tensor for name, tensor in tensors.items() if name in expected and name not in lora_names}
-    same_shape = bool(head) and all(tensor.shape == expected[name].shape for name, tensor in head.items())
+    whole = bool(head) and set(head) == set(expected) - lora_names
+    same_shape = whole and all(tensor.shape == expected[name].shape for name, tensor in head.items())
     same_head = same_shape and labels in (None, model.config.id2label)
     taken = {**lora, **head} if same_head else lora
     _check_finite(taken, f"'{source}'")
     _copy(model, taken)
     if same_head:
         return f"Started from '{source}': its {len(lora)} LoRA matrices and its head."
-    reason = "it has no head" if not head else "its labels are others" if same_shape else "its head has another shape"
+    other = "its labels are others" if same_shape else "its head has another shape"
+    reason = other if whole else "it has no whole head"
     return f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
 
 
@@ -348,6 +405,18 @@ def _check_settings(config: PretrainedConfig, source: str, r: int, alpha: float 
         raise ValueError(
             f"The adapter '{source}' was made with lora_r {r} and lora_alpha {'unknown' if alpha is None else alpha}, "
             f"but this run asks for lora_r {config.lora_r} and lora_alpha {config.lora_alpha}. Use the adapter's."
+        )
+
+
+def _check_position_query(config: PretrainedConfig, source: str, position_query: bool) -> None:
+    """Refuse an adapter that means something else by LoRA in DeBERTa's shared position query."""
+    shared = getattr(config, "share_att_key", False) and "p2c" in (getattr(config, "pos_att_type", None) or ())
+    if shared and getattr(config, "lora_position_query", position_query) != position_query:
+        raise ValueError(
+            f"The adapter '{source}' was trained with lora_position_query={position_query} "
+            f"({'as in PEFT, the position query is adapted' if position_query else 'as in the original, it is not'}), "
+            f"but this model has {not position_query}: its outputs would be wrong. Set lora_position_query to the "
+            "adapter's."
         )
 
 

@@ -11,7 +11,9 @@ Letters in shapes: ``I`` input features, ``O`` output features, ``r`` rank.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import loralib
 import torch
@@ -21,15 +23,72 @@ from torch.nn import functional
 from ..configuration_utils import PretrainedConfig
 from ..dropout import Dropout
 
-__all__ = ["LoraLinear", "init_lora_parameter", "lora_layers", "lora_linear", "lora_parameter_names"]
+__all__ = [
+    "AdapterMix",
+    "LoraLinear",
+    "LoraUpdate",
+    "init_lora_parameter",
+    "inject_lora",
+    "lora_layers",
+    "lora_linear",
+    "lora_parameter_names",
+]
+
+
+@dataclass
+class LoraUpdate:
+    """One adapter's part in one layer.
+
+    Attributes:
+        lora_A: Shape: (r, I).
+        lora_B: Shape: (O, r).
+        lora_alpha: Numerator of the scaling.
+    """
+
+    lora_A: nn.Parameter
+    lora_B: nn.Parameter
+    lora_alpha: float
+
+    @property
+    def r(self) -> int:
+        """The rank."""
+        return self.lora_A.shape[0]
+
+    @property
+    def scaling(self) -> float:
+        """What ``B·A·x`` is multiplied by."""
+        return self.lora_alpha / self.r
+
+    def delta(self) -> Tensor:
+        """Give the update of the weight in fp32. Shape: (O, I)."""
+        return (self.lora_B.detach().float() @ self.lora_A.detach().float()) * self.scaling
+
+
+@dataclass(frozen=True)
+class AdapterMix:
+    """Which places of a packed batch belong to which adapter.
+
+    Attributes:
+        tokens_of: By adapter, its tokens among the packed tokens. Shape of each: (tokens of the adapter,).
+        rows_of: By adapter, its rows in the packed order of rows. Shape of each: (rows of the adapter,).
+        tokens: Number of packed tokens, which tells the two apart.
+    """
+
+    tokens_of: dict[str, Tensor]
+    rows_of: dict[str, Tensor]
+    tokens: int
 
 
 class LoraLinear(loralib.Linear):
-    """loralib's linear layer, never merged implicitly and safe in half precision.
+    """loralib's linear layer, never merged implicitly, safe in half precision, and able to hold several adapters.
 
-    The state dict is the same in training and evaluation: loralib's habit of folding ``B·A`` into the weight on
-    ``eval()`` is switched off (``merge_weights=False``). The frozen weight may be stored in bf16 or fp16 while
-    ``lora_A`` and ``lora_B`` stay fp32; the two small matrices are cast to the input's dtype at use.
+    The state dict is the same in training and evaluation, merged or not: loralib's habit of folding ``B·A`` into the
+    weight on ``eval()`` is switched off (``merge_weights=False``), and `merge` keeps the original weight, which is
+    what the state dict shows. The frozen weight may be stored in bf16 or fp16 while ``lora_A`` and ``lora_B`` stay
+    fp32; the two small matrices are cast to the input's dtype at use.
+
+    ``lora_A`` and ``lora_B`` are the active adapter's; those of the others wait in ``updates``, outside of the state
+    dict (`transformers.lora.bank`).
 
     Args:
         in_features: ``I``.
@@ -45,6 +104,7 @@ class LoraLinear(loralib.Linear):
     lora_A: nn.Parameter
     lora_B: nn.Parameter
     scaling: float
+    merged: bool
 
     def __init__(
         self,
@@ -56,19 +116,85 @@ class LoraLinear(loralib.Linear):
         bias: bool = True,
     ) -> None:
         super().__init__(in_features, out_features, r=r, lora_alpha=lora_alpha, merge_weights=False, bias=bias)
-        if lora_dropout > 0:
-            self.lora_dropout = Dropout(lora_dropout)
+        self.lora_dropout = Dropout(lora_dropout)  # loralib's is a lambda at 0, which cannot be pickled
+        self.enabled = True
+        self.updates: dict[str, LoraUpdate] = {}  # by adapter's name, the active one's included
+        self.mix: AdapterMix | None = None  # set while a batch is computed whose rows have different adapters
+        self._original: Tensor | None = None  # the weight without the update, while merged
 
     def base_forward(self, x: Tensor) -> Tensor:
-        """Apply the frozen layer alone. Shape: (…, I) to (…, O)."""
-        return functional.linear(x, self.weight, self.bias)
+        """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
+        return functional.linear(x, self.weight if self._original is None else self._original, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer with its update. Shape: (…, I) to (…, O)."""
+        """Apply the layer with its update. Shape: (…, I) to (…, O).
+
+        Raises:
+            ValueError: If the layer is merged and in training: the update would get no gradient.
+        """
+        if self.merged and self.training:
+            raise ValueError("The adapter is merged into the weights, so it cannot be trained; unmerge it first.")
+        if self.merged and self.enabled:
+            return functional.linear(x, self.weight, self.bias)
         result = self.base_forward(x)
+        if not self.enabled:
+            return result
+        if self.mix is not None:
+            return self._add_mixed_updates(result, x)
         low_rank = functional.linear(self.lora_dropout(x), self.lora_A.to(x.dtype))  # (…, r)
         update = self.lora_B.to(x.dtype).t()  # (r, O)
-        return torch.addmm(result.flatten(0, -2), low_rank.flatten(0, -2), update, alpha=self.scaling).view_as(result)
+        rows = result.reshape(-1, self.out_features)
+        return torch.addmm(rows, low_rank.reshape(-1, self.r), update, alpha=self.scaling).view_as(result)
+
+    def _add_mixed_updates(self, result: Tensor, x: Tensor) -> Tensor:
+        """Add to each token the update of its row's adapter. Shape: (Q, O) and (Q, I) to (Q, O)."""
+        mix = self.mix or AdapterMix({}, {}, 0)
+        places = mix.tokens_of if x.shape[0] == mix.tokens else mix.rows_of
+        for name, chosen in places.items():
+            update = self.updates[name]
+            low_rank = functional.linear(x[chosen], update.lora_A.to(x.dtype))  # (chosen, r)
+            added = functional.linear(low_rank, update.lora_B.to(x.dtype)) * update.scaling  # (chosen, O)
+            result = result.index_add(0, chosen, added)
+        return result
+
+    def current_update(self) -> LoraUpdate:
+        """Give the active adapter's part in this layer."""
+        return LoraUpdate(self.lora_A, self.lora_B, self.lora_alpha)
+
+    def activate(self, update: LoraUpdate) -> None:
+        """Let another adapter's part be this layer's; no weight is moved."""
+        self._parameters["lora_A"], self._parameters["lora_B"] = update.lora_A, update.lora_B
+        self.r, self.lora_alpha, self.scaling = update.r, update.lora_alpha, update.scaling
+
+    def merge(self, weight: Tensor) -> None:
+        """Compute with a weight that holds the update already, and keep the original. Shape: (O, I)."""
+        self._original = self.weight.data
+        self.weight.data = weight
+        self.merged = True
+
+    def unmerge(self) -> None:
+        """Put the original weight back, bit by bit."""
+        if self._original is not None:
+            self.weight.data = self._original
+        self._original = None
+        self.merged = False
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self._original is not None:
+            destination[f"{prefix}weight"] = self._original
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LoraLinear:
+        """Move or cast the waiting adapters and the kept weight with the layer."""
+        super()._apply(fn, recurse)
+        active = (id(self.lora_A), id(self.lora_B))
+        for update in self.updates.values():
+            for matrix in (update.lora_A, update.lora_B):
+                if id(matrix) not in active:
+                    matrix.data = fn(matrix.data)
+        if self._original is not None:
+            self._original = fn(self._original)
+        return self
 
     def extra_repr(self) -> str:
         """Show rank and scaling when the model is printed."""
@@ -89,12 +215,37 @@ def lora_linear(
 
     Returns:
         A `LoraLinear` where ``apply_lora`` is set and ``name`` is among the targets; else an `nn.Linear`.
+
+    Raises:
+        ValueError: If the LoRA fields are out of range, or not there.
     """
     if not config.apply_lora or name not in config.lora_targets:
         return nn.Linear(in_features, out_features, bias=bias)
-    if config.lora_r is None or config.lora_alpha is None:
-        raise ValueError("apply_lora needs lora_r and lora_alpha in the configuration.")
-    return LoraLinear(in_features, out_features, config.lora_r, config.lora_alpha, config.lora_dropout, bias)
+    r, alpha = config.check_lora()  # fields may have been set since the configuration was made
+    return LoraLinear(in_features, out_features, r, alpha, config.lora_dropout, bias)
+
+
+def inject_lora(model: nn.Module, targets: Collection[str], r: int, lora_alpha: float, lora_dropout: float) -> None:
+    """Put LoRA layers in place of a plain model's linear layers, around the very same weights, which are frozen.
+
+    Args:
+        model: Any module.
+        targets: Attribute names of the layers.
+        r: Rank of the update.
+        lora_alpha: Numerator of the scaling.
+        lora_dropout: Dropout in front of ``lora_A``.
+    """
+    for path, plain in list(model.named_modules()):
+        where, _, name = path.rpartition(".")
+        if name not in targets or not isinstance(plain, nn.Linear) or isinstance(plain, LoraLinear):
+            continue
+        with torch.device("meta"):
+            layer = LoraLinear(
+                plain.in_features, plain.out_features, r, lora_alpha, lora_dropout, bias=plain.bias is not None
+            )
+        layer.weight, layer.bias = plain.weight, plain.bias
+        layer.train(plain.training)
+        setattr(model.get_submodule(where), name, layer)
 
 
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:

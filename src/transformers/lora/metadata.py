@@ -13,17 +13,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..hub import load_json
 from ..utils import logging
 from ..version import __version__
+from .layers import lora_parameter_names
 
 if TYPE_CHECKING:
     from ..modeling_utils import PreTrainedModel
 
-__all__ = ["FORMAT_VERSION", "adapter_metadata", "file_sha256", "hash_base", "hash_tokenizer"]
+__all__ = ["FORMAT_VERSION", "adapter_metadata", "file_sha256", "hash_base", "hash_tokenizer", "read_metadata"]
 
 logger = logging.get_logger(__name__)
 
 FORMAT_VERSION = 1
+_TEXT_OR_NONE = ((str, type(None)), "a text or null")
+_READ_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "weights_sha256": ((str,), "a text"),
+    "base_sha256": _TEXT_OR_NONE,
+    "problem_type": _TEXT_OR_NONE,
+    "finetuning_task": _TEXT_OR_NONE,
+    "id2label": ((dict,), "a mapping of class ids to names"),
+    "lora_r": ((int,), "a whole number"),
+    "lora_alpha": ((int, float), "a number"),
+}
 _LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets")
 
 
@@ -31,13 +43,14 @@ def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
     """Hash the encoder's tensors of a checkpoint: names, dtypes, shapes and bytes, in whatever file they stood.
 
     Args:
-        model: Says which names are the encoder's.
+        model: Says which names are the encoder's, and which of these are LoRA matrices (no part of the base).
         tensors: The checkpoint under the model's names, as read.
 
     Returns:
         A sha256 in hexadecimal.
     """
-    names = sorted(name for name in tensors if model.is_base_parameter(name))
+    lora = lora_parameter_names(model)
+    names = sorted(name for name in tensors if model.is_base_parameter(name) and name not in lora)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
         digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
     return hashlib.sha256(b"".join(digests)).hexdigest()
@@ -108,6 +121,34 @@ def adapter_metadata(
         "versions": {"transformers": __version__, **_versions()},
         "training_args": None if training_args is None else dict(training_args),
     }
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read ``lora_metadata.json`` and check the fields that loading relies on.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, with whole numbers as keys of ``id2label``.
+
+    Raises:
+        ValueError: If it is not a JSON object, of a newer format, or a field is missing or of a wrong type.
+    """
+    content = load_json(path)
+    if content.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"'{path}': format_version is {content.get('format_version')!r}; this package reads {FORMAT_VERSION}."
+        )
+    for name, (types, expected) in _READ_FIELDS.items():
+        if name not in content or not isinstance(content[name], types) or isinstance(content[name], bool):
+            raise ValueError(f"'{path}': {name} is {content.get(name)!r}; {expected} was expected.")
+    labels = content["id2label"]
+    if list(labels) != [str(index) for index in range(len(labels))] or not all(
+        isinstance(label, str) for label in labels.values()
+    ):
+        raise ValueError(f"'{path}': id2label is {labels!r}; a name for each class id from 0 on was expected.")
+    return {**content, "id2label": {int(index): label for index, label in labels.items()}}
 
 
 def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:

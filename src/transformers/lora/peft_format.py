@@ -55,6 +55,10 @@ _SWITCHED_OFF: dict[str, Any] = {
     "velora_config": None,
 }
 
+# Ways of starting an adapter that leave the base's weights alone; the others (PiSSA, OLoRA, CorDA, LoftQ, …) take a
+# part out of them, so that the adapter does not belong to the base as it was published.
+_HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+
 # Those that say nothing about how the weights are to be used.
 _HARMLESS = {
     "auto_mapping",
@@ -135,7 +139,8 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
         source: Its path, for messages.
 
     Returns:
-        ``base`` (path or hub id), ``r``, ``lora_alpha``, ``lora_dropout`` and ``target_modules`` (a sorted list).
+        ``base`` (path or hub id, or None), ``r``, ``lora_alpha``, ``lora_dropout`` and ``target_modules`` (a sorted
+        list).
 
     Raises:
         ValueError: If a field has a wrong type or value, or asks for a PEFT feature that is not part of this package.
@@ -146,6 +151,11 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
         value = content.get(name, off)
         if name not in _HARMLESS and value and value != off:
             raise ValueError(f"'{source}': {name} is {value!r}, a PEFT feature that is not part of this package.")
+    if content.get("init_lora_weights") not in _HARMLESS_STARTS:
+        raise ValueError(
+            f"'{source}': init_lora_weights is {content['init_lora_weights']!r}, which changes the base's weights; "
+            "let PEFT save it as a plain adapter (path_initial_model_for_weight_conversion)."
+        )
     r, alpha, dropout = content.get("r"), content.get("lora_alpha"), content.get("lora_dropout", 0.0)
     if isinstance(r, bool) or not isinstance(r, int) or r <= 0:
         raise ValueError(f"'{source}': r is {r!r}; a positive whole number was expected.")
@@ -156,8 +166,11 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
     targets = content.get("target_modules")
     if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
         raise ValueError(f"'{source}': target_modules is {targets!r}; a list of module names was expected.")
+    base = content.get("base_model_name_or_path")
+    if base is not None and not isinstance(base, str):
+        raise ValueError(f"'{source}': base_model_name_or_path is {base!r}; a path or hub id was expected.")
     return {
-        "base": content.get("base_model_name_or_path"),
+        "base": base,
         "r": r,
         "lora_alpha": alpha,
         "lora_dropout": dropout,

@@ -145,6 +145,12 @@ class DebertaV2Config(PretrainedConfig):
         """Half the rows of the relative embeddings: distances from ``-span`` to ``span - 1`` have a row each."""
         return self.position_buckets if self.position_buckets > 0 else self.max_distance
 
+    @property
+    def adapts_position_query(self) -> bool:
+        """Whether relative positions go through a LoRA layer, so rows of two adapters share none."""
+        shared = self.relative_attention and self.share_att_key and "p2c" in (self.pos_att_type or ())
+        return shared and self.apply_lora and self.lora_position_query
+
     def _check_sizes(self) -> None:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(

@@ -12,6 +12,7 @@ rows of the table of relative embeddings that occur, ``V`` vocabulary size, ``C`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +26,7 @@ from ...configuration_utils import PretrainedConfig
 from ...dropout import Dropout
 from ...load_report import LoadReport
 from ...lora.layers import LoraLinear, lora_linear
+from ...lora.switching import mixed_adapters
 from ...losses import sequence_classification_loss
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel
@@ -173,6 +175,14 @@ class DisentangledSelfAttention(nn.Module):
             output_attentions=output_attentions,
         )
 
+    def untie_position_projections(self) -> None:
+        """Give the relative positions projections of their own, which hold the base's weights as they are now."""
+        if self.has_c2p:
+            self.pos_key_proj = _plain_copy(self.key_proj)
+        if self.has_p2c:
+            self.pos_query_proj = _plain_copy(self.query_proj)
+        self.share_att_key = False
+
     def _position_key(self, embeddings: Tensor) -> Tensor:
         """Project relative embeddings as keys. Shape: (R, D) to (R, D)."""
         return self.key_proj(embeddings) if self.share_att_key else self.pos_key_proj(embeddings)
@@ -184,6 +194,13 @@ class DisentangledSelfAttention(nn.Module):
         if isinstance(self.query_proj, LoraLinear) and not self.lora_position_query:
             return self.query_proj.base_forward(embeddings)
         return self.query_proj(embeddings)
+
+
+def _plain_copy(layer: nn.Linear) -> nn.Linear:
+    """Copy a linear layer's base weights into a plain one."""
+    plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
+    plain.load_state_dict({"weight": layer.state_dict()["weight"].clone(), "bias": layer.bias.clone()}, assign=True)
+    return plain
 
 
 class DebertaV2SelfOutput(nn.Module):
@@ -418,6 +435,22 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
     config_class: ClassVar[type[PretrainedConfig]] = DebertaV2Config
     base_model_prefix: ClassVar[str] = "deberta"
 
+    def set_position_query(self, adapted: bool) -> None:
+        """Choose whether a shared position query goes through the adapted layer (see ``lora_position_query``)."""
+        self.config.lora_position_query = adapted
+        for attention in self._attentions():
+            attention.lora_position_query = adapted
+
+    def untie_position_projections(self) -> None:
+        """Part the positions' projections from the content's, where merging would change a shared one."""
+        if self.config.share_att_key and self.config.relative_attention and not self.config.lora_position_query:
+            for attention in self._attentions():
+                attention.untie_position_projections()
+            self.config.share_att_key = False
+
+    def _attentions(self) -> list[DisentangledSelfAttention]:
+        return [module for module in self.modules() if isinstance(module, DisentangledSelfAttention)]
+
 
 class DebertaV2Model(DebertaV2PreTrainedModel):
     """The bare encoder.
@@ -488,11 +521,13 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         first_token_only: bool = False,
+        adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
         """Encode a padded batch and leave the result packed, as the heads want it.
 
         Arguments and errors are those of `forward`; under ``first_token_only`` the last layer computes each row's
-        first token alone, unless hidden states or attentions are asked for.
+        first token alone, unless hidden states or attentions are asked for. ``adapter_names`` gives each row an
+        adapter of its own.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
@@ -511,13 +546,14 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
             output_attentions = self.config.output_attentions
         layout = PackedLayout.from_mask(attention_mask)
         hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
-        return self.encoder(
-            hidden_states,
-            layout,
-            output_hidden_states,
-            output_attentions,
-            first_token_only=first_token_only and not (output_hidden_states or output_attentions),
-        )
+        with mixed_adapters(self, layout, adapter_names):
+            return self.encoder(
+                hidden_states,
+                layout,
+                output_hidden_states,
+                output_attentions,
+                first_token_only=first_token_only and not (output_hidden_states or output_attentions),
+            )
 
 
 def _wants_dict(return_dict: bool | None, config: PretrainedConfig) -> bool:
@@ -765,6 +801,14 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
+    def label_parameters(self) -> list[str]:
+        """Name the parameters whose first dimension is the number of labels."""
+        return ["classifier.weight", "classifier.bias"]
+
+    def score(self, first_tokens: Tensor) -> Tensor:
+        """Score the labels. Shape: (B, D) to (B, C)."""
+        return self.classifier(self.dropout(self.pooler(first_tokens)))
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -776,6 +820,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        adapter_names: Sequence[str] | None = None,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify each row.
 
@@ -789,13 +834,27 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             output_attentions: Return every layer's probabilities; the configuration's choice where None.
             output_hidden_states: Return every layer's output; the configuration's choice where None.
             return_dict: Return a `ModelOutput`; the configuration's choice where None.
+            adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `AdapterMixin.mixed_logits`.
 
         Raises:
-            ValueError: As of `DebertaV2Model.forward`, or if ``config.problem_type`` is unknown.
+            ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, or if ``adapter_names``
+                do not fit or come with labels.
         """
+        if adapter_names is not None and self.config.adapts_position_query:
+            apart = SequenceClassifierOutput(
+                logits=self.logits_apart(
+                    adapter_names,
+                    labels,
+                    input_ids=input_ids,
+                    attention_mask=attention_mask,
+                    token_type_ids=token_type_ids,
+                    inputs_embeds=inputs_embeds,
+                )
+            )
+            return apart if _wants_dict(return_dict, self.config) else apart.to_tuple()
         encoded = self.deberta.encode(
             input_ids,
             attention_mask,
@@ -805,8 +864,9 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             first_token_only=True,
+            adapter_names=adapter_names,
         )
-        logits = self.classifier(self.dropout(self.pooler(encoded.first_tokens())))
+        logits = self.classify(encoded.first_tokens(), labels, adapter_names)
         output = SequenceClassifierOutput(
             loss=None if labels is None else sequence_classification_loss(logits, labels, self.config),
             logits=logits,

@@ -23,6 +23,7 @@ from ...attention import grouped_attention
 from ...configuration_utils import PretrainedConfig
 from ...dropout import Dropout
 from ...lora.layers import lora_linear
+from ...lora.switching import mixed_adapters
 from ...losses import sequence_classification_loss
 from ...modeling_outputs import (
     BaseModelOutputWithPooling,
@@ -422,16 +423,23 @@ class RobertaModel(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         first_token_only: bool = False,
+        adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
         """Encode a padded batch and leave the result packed, as the heads want it.
 
         Arguments and errors are those of `forward`; under ``first_token_only`` the last layer computes each row's
-        first token alone, unless hidden states or attentions are asked for.
+        first token alone, unless hidden states or attentions are asked for. ``adapter_names`` gives each row an
+        adapter of its own.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
         words = input_ids if input_ids is not None else inputs_embeds
         assert words is not None
+        if words.dim() != (2 if input_ids is not None else 3):
+            raise ValueError(
+                f"The input has the shape {tuple(words.shape)}; (batch, length) was expected for input_ids, and "
+                "(batch, length, hidden size) for inputs_embeds."
+            )
         if attention_mask is None:
             attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
         if attention_mask.shape != words.shape[:2]:
@@ -447,14 +455,15 @@ class RobertaModel(RobertaPreTrainedModel):
         if position_ids is None:
             position_ids = self._position_ids(words)
         hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
-        return self.encoder(
-            hidden_states,
-            layout,
-            _head_masks(head_mask, self.config),
-            output_hidden_states,
-            output_attentions,
-            first_token_only=first_token_only and not (output_hidden_states or output_attentions),
-        )
+        with mixed_adapters(self, layout, adapter_names):
+            return self.encoder(
+                hidden_states,
+                layout,
+                _head_masks(head_mask, self.config),
+                output_hidden_states,
+                output_attentions,
+                first_token_only=first_token_only and not (output_hidden_states or output_attentions),
+            )
 
     def _position_ids(self, words: Tensor) -> Tensor:
         """Count positions from the ids; from the columns where there are embeddings only. Shape: (B, L)."""
@@ -546,7 +555,10 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         weight[:kept] = head.decoder.weight.detach()[:kept]
         head.bias = nn.Parameter(bias, requires_grad=head.bias.requires_grad)
         head.decoder.weight = nn.Parameter(weight, requires_grad=head.decoder.weight.requires_grad)
-        head.decoder.bias = head.bias if self.config.tie_word_embeddings else nn.Parameter(bias.clone())
+        own_bias = head.decoder.bias  # tie_weights makes it the head's where the two are one
+        own_bias_resized = own_bias.new_zeros(new_num_tokens)
+        own_bias_resized[:kept] = own_bias.detach()[:kept]
+        head.decoder.bias = nn.Parameter(own_bias_resized, requires_grad=own_bias.requires_grad)
         head.decoder.out_features = new_num_tokens
 
     def forward(
@@ -644,6 +656,14 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
+    def label_parameters(self) -> list[str]:
+        """Name the parameters whose first dimension is the number of labels."""
+        return ["classifier.out_proj.weight", "classifier.out_proj.bias"]
+
+    def score(self, first_tokens: Tensor) -> Tensor:
+        """Score the labels. Shape: (B, D) to (B, N)."""
+        return self.classifier(first_tokens)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -656,6 +676,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        adapter_names: Sequence[str] | None = None,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify each row.
 
@@ -670,12 +691,14 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             output_attentions: Return every layer's probabilities; the configuration's choice where None.
             output_hidden_states: Return every layer's output; the configuration's choice where None.
             return_dict: Return a `ModelOutput`; the configuration's choice where None.
+            adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `AdapterMixin.mixed_logits`.
 
         Raises:
-            ValueError: As of `RobertaModel.forward`, or if ``config.problem_type`` is unknown.
+            ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, or if ``adapter_names`` do
+                not fit or come with labels.
         """
         encoded = self.roberta.encode(
             input_ids,
@@ -687,8 +710,9 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             first_token_only=True,
+            adapter_names=adapter_names,
         )
-        logits = self.classifier(encoded.first_tokens())
+        logits = self.classify(encoded.first_tokens(), labels, adapter_names)
         output = SequenceClassifierOutput(
             loss=None if labels is None else sequence_classification_loss(logits, labels, self.config),
             logits=logits,

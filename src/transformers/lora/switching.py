@@ -1,0 +1,452 @@
+"""Several adapters on one base: load, switch, switch off, delete, and batches whose rows have different ones.
+
+Every adapter's LoRA matrices wait in the layers (`LoraLinear.updates`), its head here. Switching exchanges parameter
+objects; no value is copied and no base weight is touched.
+
+Letters in shapes: ``B`` batch, ``D`` hidden size, ``N`` labels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..packing import PackedLayout
+from ..utils import logging
+from . import merge as merging
+from .layers import AdapterMix, LoraLinear, LoraUpdate, inject_lora, lora_layers, lora_parameter_names
+from .reading import AdapterContent, read_adapter
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = ["AdapterMixin", "LoadedAdapter", "mixed_adapters"]
+
+logger = logging.get_logger(__name__)
+
+DEFAULT = "default"  # the name of the adapter that a model was made or loaded with
+
+
+@dataclass
+class LoadedAdapter:
+    """What belongs to one adapter beside its LoRA matrices.
+
+    Attributes:
+        parameters: The other parameters that it trains, its head first of all, by path.
+        fields: What it puts into the model's configuration.
+    """
+
+    parameters: dict[str, nn.Parameter]
+    fields: dict[str, Any]
+
+
+_FIELDS = ("lora_r", "lora_alpha", "lora_dropout", "id2label", "label2id", "problem_type", "finetuning_task")
+
+
+class AdapterMixin:
+    """The part of a model that holds adapters; `PreTrainedModel` has it."""
+
+    adapters: dict[str, LoadedAdapter]
+    active_adapter: str | None
+    _replaced: dict[str, nn.Parameter]
+
+    def _init_adapters(self) -> None:
+        """Start with no adapter; one that the model is made with is entered when a second comes."""
+        self.adapters, self.active_adapter, self._replaced = {}, None, {}
+
+    def load_adapter(
+        self,
+        path: str | os.PathLike[str],
+        adapter_name: str = DEFAULT,
+        *,
+        lora_alpha: float | None = None,
+        **hub_options: Any,
+    ) -> None:
+        """Load one more adapter, with its head. The first one becomes the active one, the others wait.
+
+        Args:
+            path: An adapter's folder or hub id, of this package or of PEFT, or an original ``.bin`` file.
+            adapter_name: What to call it; not a name that is taken.
+            lora_alpha: The alpha of an original file that was not published; needed for no other.
+            **hub_options: See `transformers.hub.cached_file`.
+
+        Raises:
+            OSError: If there is no such adapter.
+            ValueError: If it does not fit this model, belongs to another base, is damaged, or holds values that are
+                not finite; or if the name is taken, or the model is merged. The model is then unchanged.
+        """
+        model = _model(self)
+        content = read_adapter(path, lora_alpha=lora_alpha, **hub_options)
+        self._refuse_merged("load an adapter")
+        if adapter_name in self.loaded_adapters:
+            raise ValueError(f"There is an adapter '{adapter_name}' already; delete it, or choose another name.")
+        _check_fits(model, content)
+        first = not model.config.apply_lora
+        if first:
+            inject_lora(model, model.config.lora_targets, content.r, content.lora_alpha, content.lora_dropout)
+            model.config.apply_lora = True
+            if content.position_query is not None:
+                model.set_position_query(content.position_query)
+        else:
+            self._enter_current()
+        _enter(model, adapter_name, content)
+        if first:
+            self._activate(adapter_name)
+
+    @property
+    def loaded_adapters(self) -> list[str]:
+        """Names of the adapters that can be switched to."""
+        if not self.adapters and _model(self).config.apply_lora:
+            return [DEFAULT]
+        return list(self.adapters)
+
+    def set_adapter(self, adapter_name: str) -> None:
+        """Make an adapter the active one: its matrices, its head, its labels.
+
+        Raises:
+            ValueError: If there is none of that name, or the model is merged.
+        """
+        self._refuse_merged("switch adapters")
+        self._check_name(adapter_name)
+        self._enter_current()
+        if adapter_name != self.active_adapter:
+            self._activate(adapter_name)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter. Another one becomes active where it was the active one.
+
+        Raises:
+            ValueError: If there is none of that name, it is the last one, or the model is merged.
+        """
+        self._refuse_merged("delete an adapter")
+        self._check_name(adapter_name)
+        self._enter_current()
+        others = [name for name in self.adapters if name != adapter_name]
+        if not others:
+            raise ValueError(f"'{adapter_name}' is the only adapter; to have the base alone use disable_adapter().")
+        if adapter_name == self.active_adapter:
+            self._activate(others[0])
+            logger.info("Adapter '%s' is deleted; '%s' is active now.", adapter_name, others[0])
+        del self.adapters[adapter_name]
+        for _, layer in lora_layers(_model(self)):
+            del layer.updates[adapter_name]
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Compute with the base's own weights inside the ``with``; the head stays the active adapter's.
+
+        Raises:
+            ValueError: If the model has no adapter.
+        """
+        layers = [layer for _, layer in lora_layers(_model(self))]
+        if not layers:
+            raise ValueError("This model has no adapter that could be disabled.")
+        before = [layer.enabled for layer in layers]
+        for layer in layers:
+            layer.enabled = False
+        try:
+            yield
+        finally:
+            for layer, enabled in zip(layers, before, strict=True):
+                layer.enabled = enabled
+
+    @contextmanager
+    def _with_head_of(self, adapter_name: str) -> Iterator[None]:
+        """Let an adapter's head be in place inside the ``with``."""
+        current = self.adapters[cast(str, self.active_adapter)]
+        _install(_model(self), self.adapters[adapter_name].parameters)
+        try:
+            yield
+        finally:
+            _install(_model(self), current.parameters)
+
+    def mixed_logits(self, first_tokens: Tensor, adapter_names: Sequence[str]) -> Tensor:
+        """Score each row with the head of its adapter.
+
+        Args:
+            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
+            adapter_names: One a row.
+
+        Returns:
+            Logits; where an adapter has fewer labels than another, minus infinity behind its own. Shape: (B, N), ``N``
+            the most labels of any.
+        """
+        self._enter_current()
+        parts: list[tuple[list[int], Tensor]] = []
+        for name in dict.fromkeys(adapter_names):
+            rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
+            with self._with_head_of(name):
+                parts.append((rows, self.score(first_tokens[rows])))
+        return _side_by_side(parts, len(adapter_names))
+
+    def classify(self, first_tokens: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None) -> Tensor:
+        """Score each row with the active head, or with that of its own adapter.
+
+        Args:
+            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
+            labels: What the caller wants a loss for; None for no loss.
+            adapter_names: One a row; None for the active adapter everywhere.
+
+        Returns:
+            Logits. Shape: (B, N).
+
+        Raises:
+            ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
+        """
+        if adapter_names is None:
+            return self.score(first_tokens)
+        _refuse_labels(labels)
+        return self.mixed_logits(first_tokens, adapter_names)
+
+    def logits_apart(
+        self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None
+    ) -> Tensor:
+        """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
+
+        Args:
+            adapter_names: One a row.
+            labels: Must be None, as in `classify`.
+            **inputs: Arguments of ``forward``, each with one entry a row, or None.
+
+        Returns:
+            Logits as of `mixed_logits`. Shape: (B, N).
+        """
+        self._enter_current()
+        model, active = _model(self), self.active_adapter
+        number = len(next(value for value in inputs.values() if value is not None))
+        _check_mix(model, list(lora_layers(model)), number, adapter_names)
+        _refuse_labels(labels)
+        parts: list[tuple[list[int], Tensor]] = []
+        try:
+            for name in dict.fromkeys(adapter_names):
+                rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
+                self.set_adapter(name)
+                chosen = {key: None if value is None else value[rows] for key, value in inputs.items()}
+                parts.append((rows, model(**chosen, return_dict=True).logits))
+        finally:
+            self.set_adapter(active or DEFAULT)
+        return _side_by_side(parts, len(adapter_names))
+
+    # Merging ----------------------------------------------------------------------------------------------------
+
+    def merge_adapter(self) -> None:
+        """Fold the active adapter into the weights in place; see `transformers.lora.merge.merge`."""
+        merging.merge(_model(self))
+
+    def unmerge_adapter(self) -> None:
+        """Put the original weights back, bit by bit; see `transformers.lora.merge.unmerge`."""
+        merging.unmerge(_model(self))
+
+    def merge_and_unload(self) -> PreTrainedModel:
+        """Become a plain model with the adapter folded in; see `transformers.lora.merge.merge_and_unload`."""
+        return merging.merge_and_unload(_model(self))
+
+    def forget_adapters(self) -> None:
+        """Be a model without LoRA from now on, as the configuration says it; the layers are the caller's business."""
+        config = _model(self).config
+        config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
+        self._init_adapters()
+
+    # What a model type says of itself -----------------------------------------------------------------------------
+
+    def score(self, first_tokens: Tensor) -> Tensor:
+        """Apply the head to each row's first token; a model with such a head says how. Shape: (B, D) to (B, N).
+
+        Raises:
+            ValueError: If the model has no such head.
+        """
+        raise ValueError(f"{type(self).__name__} has no head that scores rows.")
+
+    def label_parameters(self) -> list[str]:
+        """Name the parameters whose first dimension is the number of labels."""
+        return []
+
+    def set_position_query(self, adapted: bool) -> None:
+        """Choose the meaning of DeBERTa's shared position query; other models have none."""
+
+    def untie_position_projections(self) -> None:
+        """Part what shares a projection that merging would change; most models share none."""
+
+    # Inside -----------------------------------------------------------------------------------------------------
+
+    def _enter_current(self) -> None:
+        """Enter the adapter that the model was made with, under the default name, before a second one comes."""
+        model = _model(self)
+        if self.adapters or not model.config.apply_lora:
+            return
+        lora = lora_parameter_names(model)
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad and name not in lora}
+        self.adapters[DEFAULT] = LoadedAdapter(trained, {name: getattr(model.config, name) for name in _FIELDS})
+        self.active_adapter = DEFAULT
+        for _, layer in lora_layers(model):
+            layer.updates[DEFAULT] = layer.current_update()
+
+    def _activate(self, adapter_name: str) -> None:
+        """Put an adapter's parameters and fields in place; the base's where only another adapter had its own."""
+        model, adapter = _model(self), self.adapters[adapter_name]
+        leaving = {} if self.active_adapter is None else self.adapters[self.active_adapter].parameters
+        for name in adapter.parameters:
+            if name not in self._replaced and model.is_base_parameter(name) and name not in leaving:
+                self._replaced[name] = model.get_parameter(name)
+        restored = {name: self._replaced[name] for name in leaving if name in self._replaced}
+        _install(model, {**restored, **adapter.parameters})
+        for _, layer in lora_layers(model):
+            layer.activate(layer.updates[adapter_name])
+            layer.lora_dropout.p = adapter.fields["lora_dropout"]
+        for field, value in adapter.fields.items():
+            setattr(model.config, field, value)
+        if hasattr(model, "num_labels"):
+            model.num_labels = model.config.num_labels
+        self.active_adapter = adapter_name
+
+    def _check_name(self, adapter_name: str) -> None:
+        if adapter_name not in self.loaded_adapters:
+            names = ", ".join(f"'{name}'" for name in self.loaded_adapters) or "none"
+            raise ValueError(f"There is no adapter '{adapter_name}'; loaded: {names}.")
+
+    def _refuse_merged(self, what: str) -> None:
+        if any(layer.merged for _, layer in lora_layers(_model(self))):
+            raise ValueError(f"The adapter is merged into the weights; call unmerge_adapter() before you {what}.")
+
+
+def _refuse_labels(labels: Tensor | None) -> None:
+    if labels is not None:
+        raise ValueError("adapter_names and labels exclude each other: rows of different heads have no one loss.")
+
+
+def _side_by_side(parts: list[tuple[list[int], Tensor]], number: int) -> Tensor:
+    """Put the logits of parts of a batch together, minus infinity behind those of fewer labels. Shape: (B, N)."""
+    widest = max(logits.shape[1] for _, logits in parts)
+    result = parts[0][1].new_full((number, widest), float("-inf"))
+    for rows, logits in parts:
+        result[rows, : logits.shape[1]] = logits
+    return result
+
+
+def _model(mixin: AdapterMixin) -> PreTrainedModel:
+    return cast("PreTrainedModel", mixin)
+
+
+def _check_fits(model: PreTrainedModel, content: AdapterContent) -> None:
+    """Refuse an adapter whose base, meaning, names or shapes are others."""
+    content.check_base(model)
+    if model.config.apply_lora:
+        content.check_position_query(model.config)
+    expected = _expected_shapes(model, content)
+    lacking, surplus = set(expected) - set(content.tensors), set(content.tensors) - set(expected)
+    for what, names in (("lacks", lacking), ("has", surplus)):
+        if names:
+            end = "which this model needs" if what == "lacks" else "which has no place in this model"
+            raise ValueError(f"The adapter '{content.source}' {what} {min(names)}, {end} ({len(names)} such in all).")
+    for name, shape in expected.items():
+        if tuple(content.tensors[name].shape) != shape:
+            raise ValueError(
+                f"The adapter '{content.source}' does not fit this model: {name} is "
+                f"{tuple(content.tensors[name].shape)} there and {shape} here."
+            )
+
+
+def _expected_shapes(model: PreTrainedModel, content: AdapterContent) -> dict[str, tuple[int, ...]]:
+    """Give the shapes that an adapter of that rank and that many labels has for this model."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path, module in model.named_modules():
+        if path.rpartition(".")[2] in model.config.lora_targets and isinstance(module, nn.Linear):
+            shapes[f"{path}.lora_A"] = (content.r, module.in_features)
+            shapes[f"{path}.lora_B"] = (module.out_features, content.r)
+    scores = model.label_parameters()
+    labels = content.num_labels(model.config.num_labels, scores)
+    for name, parameter in model.named_parameters():
+        extra = name in content.tensors and name not in shapes  # biases that were trained too
+        if name in shapes or not (extra or not model.is_base_parameter(name)):
+            continue
+        shape = tuple(parameter.shape)
+        shapes[name] = (labels, *shape[1:]) if name in scores else shape
+    return shapes
+
+
+def _enter(model: PreTrainedModel, adapter_name: str, content: AdapterContent) -> None:
+    """Make parameters of an adapter's tensors and enter them."""
+    device = model.device
+    made = {
+        name: nn.Parameter(tensor.to(device, torch.float32, copy=True)) for name, tensor in content.tensors.items()
+    }
+    for path, layer in lora_layers(model):
+        layer.updates[adapter_name] = LoraUpdate(
+            made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.lora_alpha
+        )
+    labels = content.num_labels(model.config.num_labels, model.label_parameters())
+    model.adapters[adapter_name] = LoadedAdapter(made, content.config_fields(labels))
+
+
+def _install(model: PreTrainedModel, parameters: dict[str, nn.Parameter]) -> None:
+    """Put parameter objects at their paths."""
+    for path, parameter in parameters.items():
+        where, _, name = path.rpartition(".")
+        module = model.get_submodule(where)
+        module._parameters[name] = parameter
+        if name == "weight" and isinstance(module, nn.Linear):
+            module.out_features, module.in_features = parameter.shape
+
+
+@contextmanager
+def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequence[str] | None) -> Iterator[None]:
+    """Let each row of a batch have its own adapter inside the ``with``.
+
+    The base's product is computed once for the whole batch; each adapter's update is added to its own tokens.
+
+    Args:
+        encoder: The module whose LoRA layers are meant.
+        layout: The batch's layout.
+        adapter_names: One a row of the batch; None for the active adapter everywhere.
+
+    Raises:
+        ValueError: If the number of names is not that of the rows, one is not loaded, the layers are merged, or the
+            model is in training.
+    """
+    if adapter_names is None:
+        yield
+        return
+    layers = list(lora_layers(encoder))
+    for _, layer in layers:
+        if not layer.updates:  # a model with the one adapter that it was made with
+            layer.updates[DEFAULT] = layer.current_update()
+    _check_mix(encoder, layers, layout.batch_size, adapter_names)
+    names = list(dict.fromkeys(adapter_names))
+    numbers = torch.tensor([names.index(name) for name in adapter_names], device=layout.token_index.device)
+    of_rows = numbers[layout.row_order]
+    of_tokens = numbers[torch.div(layout.token_index, layout.padded_length, rounding_mode="floor")]
+    mix = AdapterMix(
+        {name: (of_tokens == number).nonzero()[:, 0] for number, name in enumerate(names)},
+        {name: (of_rows == number).nonzero()[:, 0] for number, name in enumerate(names)},
+        layout.tokens,
+    )
+    for _, layer in layers:
+        layer.mix = mix
+    try:
+        yield
+    finally:
+        for _, layer in layers:
+            layer.mix = None
+
+
+def _check_mix(
+    encoder: nn.Module, layers: list[tuple[str, LoraLinear]], rows: int, adapter_names: Sequence[str]
+) -> None:
+    if encoder.training:
+        raise ValueError("adapter_names is for evaluation; call model.eval(), or train one adapter at a time.")
+    if len(adapter_names) != rows:
+        raise ValueError(f"{len(adapter_names)} adapter_names for {rows} rows; one a row was expected.")
+    if not layers:
+        raise ValueError("This model has no adapters, so adapter_names cannot choose among them.")
+    if any(layer.merged for _, layer in layers):
+        raise ValueError("An adapter is merged into the weights; call unmerge_adapter() before a mixed batch.")
+    loaded = layers[0][1].updates
+    unknown = [name for name in adapter_names if name not in loaded]
+    if unknown:
+        raise ValueError(f"There is no adapter '{unknown[0]}'; loaded: {', '.join(loaded) or 'none'}.")
