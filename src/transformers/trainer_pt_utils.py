@@ -1,4 +1,4 @@
-"""Helpers of the Trainer that work on tensors and on metrics."""
+"""What the Trainer does to tensors and to metrics, apart from training."""
 
 from __future__ import annotations
 

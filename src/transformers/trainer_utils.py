@@ -1,4 +1,4 @@
-"""Small types and helpers around training: seeds, what evaluation returns, speed and memory figures, file names."""
+"""Small types and functions around training: seeds, what evaluation returns, speed and memory figures, file names."""
 
 from __future__ import annotations
 
