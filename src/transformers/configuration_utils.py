@@ -11,11 +11,14 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .hub import cached_file, load_json
 from .utils import logging
 from .version import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["CONFIG_NAME", "PretrainedConfig"]
 
@@ -25,6 +28,9 @@ CONFIG_NAME = "config.json"
 
 # What `cached_file` understands; every from_pretrained passes these on and keeps the rest for the configuration.
 HUB_OPTIONS = ("cache_dir", "revision", "token", "local_files_only", "subfolder", "force_download")
+
+# Dropouts that have a value always; those of other names may be None, which leaves the choice to the model.
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "lora_dropout")
 
 ConfigType = TypeVar("ConfigType", bound="PretrainedConfig")
 
@@ -79,7 +85,8 @@ class PretrainedConfig:
             ``apply_lora``.
         lora_dropout: Dropout in front of ``lora_A``, in [0, 1).
         cls_dropout: Dropout in the classification head; the model type's own default where None.
-        dtype: The dtype that the weights were saved in, by name; ``torch_dtype`` is its older name.
+        dtype: The dtype that the weights were saved in, by name or a torch dtype (kept by name); ``torch_dtype`` is
+            its older name.
         name_or_path: Where the configuration came from.
         **kwargs: Kept as attributes.
 
@@ -124,7 +131,7 @@ class PretrainedConfig:
         lora_alpha: float | None = None,
         lora_dropout: float = 0.0,
         cls_dropout: float | None = None,
-        dtype: str | None = None,
+        dtype: str | torch.dtype | None = None,
         name_or_path: str = "",
         **kwargs: Any,
     ) -> None:
@@ -146,7 +153,9 @@ class PretrainedConfig:
         self.lora_alpha = int(lora_alpha) if whole and lora_alpha is not None else lora_alpha
         self.lora_dropout = lora_dropout
         self.cls_dropout = cls_dropout
-        self.dtype = dtype if dtype is not None else kwargs.pop("torch_dtype", None)
+        legacy_dtype = kwargs.pop("torch_dtype", None)
+        dtype = legacy_dtype if dtype is None else dtype
+        self.dtype = None if dtype is None else str(dtype).removeprefix("torch.")
         self.name_or_path = name_or_path
         self._set_labels(num_labels, id2label, label2id)
         for name in ("model_type", "transformers_version"):
@@ -155,7 +164,7 @@ class PretrainedConfig:
             setattr(self, name, value)
         self._check_dropouts()
         if self.apply_lora:
-            self._check_lora()
+            self.check_lora()
 
     def _set_labels(
         self,
@@ -169,18 +178,40 @@ class PretrainedConfig:
         else:
             if num_labels is not None and num_labels != len(id2label):
                 raise ValueError(f"num_labels is {num_labels}, but id2label names {len(id2label)} labels: {id2label}.")
-            self.id2label = {int(key): value for key, value in id2label.items()}
+            try:
+                self.id2label = {int(key): value for key, value in id2label.items()}
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ValueError(f"id2label is {id2label!r}; a mapping of class ids to names was expected.") from error
             self.label2id = {value: key for key, value in self.id2label.items()}
         if label2id is not None:
             self.label2id = {key: int(value) for key, value in label2id.items()}
 
+    def check_sizes(self, *names: str) -> None:
+        """Check that fields are positive whole numbers.
+
+        Raises:
+            ValueError: If one is not; the message names it.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; a positive whole number was expected.")
+
     def _check_dropouts(self) -> None:
         for name, value in vars(self).items():
-            rate = name.endswith(("_dropout_prob", "_dropout")) and value is not None
+            rate = name.endswith(("_dropout_prob", "_dropout")) and (value is not None or name in _DROPOUTS)
             if rate and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1):
                 raise ValueError(f"{name} is {value!r}; a number from 0 up to, not including, 1 was expected.")
 
-    def _check_lora(self) -> None:
+    def check_lora(self) -> tuple[int, float]:
+        """Check the LoRA fields.
+
+        Returns:
+            ``lora_r`` and ``lora_alpha``.
+
+        Raises:
+            ValueError: If the model type has no places for LoRA layers, or a field is missing or out of range.
+        """
         if not self.lora_targets:
             raise ValueError(
                 f"apply_lora is set, but model type '{self.model_type}' has no places for LoRA layers: it would be "
@@ -195,6 +226,7 @@ class PretrainedConfig:
                 f"lora_alpha is {alpha!r}; with apply_lora a positive number was expected (the scaling is "
                 "lora_alpha / lora_r; the published RoBERTa adapters use 16 with r = 8)."
             )
+        return self.lora_r, alpha
 
     @property
     def num_labels(self) -> int:
@@ -377,7 +409,7 @@ class PretrainedConfig:
         for name, value in config_dict.items():
             setattr(self, name, value)
         if self.apply_lora:
-            self._check_lora()
+            self.check_lora()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PretrainedConfig) and self.to_dict() == other.to_dict()

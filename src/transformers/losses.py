@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from .configuration_utils import PretrainedConfig
 
-__all__ = ["sequence_classification_loss"]
+__all__ = ["PROBLEM_TYPES", "sequence_classification_loss"]
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
 def sequence_classification_loss(logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
@@ -29,20 +31,26 @@ def sequence_classification_loss(logits: Tensor, labels: Tensor, config: Pretrai
         The loss. Shape: ().
 
     Raises:
-        ValueError: If ``problem_type`` is unknown.
+        ValueError: If ``problem_type`` is unknown, or labels are not of its shape or outside the classes.
     """
     logits = logits.float()
     problem_type = config.problem_type or _guess_problem_type(labels, config.num_labels)
+    if problem_type not in PROBLEM_TYPES:
+        raise ValueError(f"config.problem_type is '{problem_type}'; expected {', '.join(PROBLEM_TYPES)} or None.")
+    expected = len(logits) if problem_type == "single_label_classification" else logits.numel()
+    if labels.numel() != expected:
+        raise ValueError(
+            f"labels have the shape {tuple(labels.shape)} and logits {tuple(logits.shape)}, which does not fit "
+            f"{problem_type.replace('_', ' ')}."
+        )
     if problem_type == "regression":
-        return functional.mse_loss(logits.reshape(labels.shape), labels.to(logits.dtype))
-    if problem_type == "single_label_classification":
-        return functional.cross_entropy(logits.view(-1, config.num_labels), labels.view(-1))
+        return functional.mse_loss(logits, labels.reshape(logits.shape).to(logits.dtype))
     if problem_type == "multi_label_classification":
-        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-    raise ValueError(
-        f"config.problem_type is '{problem_type}'; expected 'regression', 'single_label_classification', "
-        "'multi_label_classification' or None."
-    )
+        return functional.binary_cross_entropy_with_logits(logits, labels.reshape(logits.shape).to(logits.dtype))
+    try:
+        return functional.cross_entropy(logits, labels.reshape(-1).long())
+    except IndexError as error:  # on a CPU; an accelerator stops the process
+        raise ValueError(f"A label is outside 0 … {logits.shape[-1] - 1}, the model's: {labels.tolist()}.") from error
 
 
 def _guess_problem_type(labels: Tensor, num_labels: int) -> str:

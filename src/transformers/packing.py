@@ -89,11 +89,16 @@ class PackedLayout:
             The layout.
 
         Raises:
-            ValueError: If the mask is not of two dimensions.
+            ValueError: If the mask is not of two dimensions, or empty.
         """
         if attention_mask.dim() != 2:
             raise ValueError(
                 f"attention_mask has the shape {tuple(attention_mask.shape)}; (batch, length) was expected."
+            )
+        if not attention_mask.numel():
+            raise ValueError(
+                f"The batch is empty: {attention_mask.shape[0]} rows of {attention_mask.shape[1]} tokens; at least "
+                "one of each was expected."
             )
         mask = (attention_mask != 0).cpu()
         batch_size, padded_length = mask.shape
@@ -138,7 +143,24 @@ class PackedLayout:
         return self.token_index.numel()
 
     def pack(self, padded: Tensor) -> Tensor:
-        """Take the packed tokens out of a padded batch. Shape: (B, L, …) to (T, …)."""
+        """Take the packed tokens out of a padded batch.
+
+        Args:
+            padded: Shape: (B, L, …), or (1, L, …) where all rows are the same.
+
+        Returns:
+            Shape: (T, …).
+
+        Raises:
+            ValueError: If rows or columns are not the batch's.
+        """
+        expected = (self.batch_size, self.padded_length)
+        if padded.shape[:2] not in (expected, (1, self.padded_length)):
+            raise ValueError(
+                f"A tensor of the shape {tuple(padded.shape)} was given for a batch of {expected[0]} rows and "
+                f"{expected[1]} columns; ids, positions, token types and labels of the tokens must have its shape."
+            )
+        padded = padded.expand(*expected, *padded.shape[2:])
         return padded.flatten(0, 1)[self.token_index]
 
     def unpack(self, packed: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any
 
-from ...configuration_utils import PretrainedConfig
+from ...configuration_utils import PretrainedConfig, split_hub_options
 
 __all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "model_class"]
 
@@ -39,8 +39,8 @@ def model_class(model_type: str, task: str) -> Any:
     """
     if model_type not in MODEL_CLASSES:
         raise ValueError(
-            f"Model type '{model_type}' is not part of this package, which holds {', '.join(MODEL_CLASSES)}, the types "
-            "with LoRA inside. A BERT checkpoint can be converted: see "
+            f"Model type '{model_type}' is not part of this package, which holds {', '.join(MODEL_CLASSES)}: the "
+            "types with LoRA inside. A BERT checkpoint can be converted: see "
             "`python -m transformers.models.roberta.convert_bert_to_roberta --help`."
         )
     if task not in MODEL_CLASSES[model_type]:
@@ -94,7 +94,7 @@ class AutoConfig:
         Args:
             pretrained_model_name_or_path: A folder, a ``config.json`` itself, or a hub id.
             **kwargs: See `PretrainedConfig.from_pretrained`; LoRA is switched on here: ``apply_lora=True, lora_r=8,
-                lora_alpha=16``.
+                lora_alpha=16``. ``base_model_name_or_path`` says where the base of an adapter is now.
 
         Returns:
             The configuration, or the pair with what no field took (``return_unused_kwargs=True``).
@@ -103,11 +103,13 @@ class AutoConfig:
             OSError: If the model is not found.
             ValueError: If its model type is not part of this package, or a value is out of range.
         """
-        from ...lora.adapter import adapter_config_overrides, is_adapter
+        from ...lora.adapter import adapter_config_overrides, base_options, is_adapter
 
-        if is_adapter(pretrained_model_name_or_path):
-            base, overrides = adapter_config_overrides(pretrained_model_name_or_path)
-            return cls.from_pretrained(base, **{**overrides, **kwargs})
+        own_base = kwargs.pop("base_model_name_or_path", None)
+        options, rest = split_hub_options(kwargs)
+        if is_adapter(pretrained_model_name_or_path, **options):
+            base, overrides = adapter_config_overrides(pretrained_model_name_or_path, own_base, **options)
+            return cls.from_pretrained(base, **base_options(options), **{**overrides, **rest})
         config_dict, rest = PretrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
         model_type = config_dict.get("model_type")
         if not isinstance(model_type, str):

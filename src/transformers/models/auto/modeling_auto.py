@@ -37,8 +37,10 @@ class _AutoModelBase:
         """Load a model; arguments, result and errors as of `PreTrainedModel.from_pretrained`."""
         config = kwargs.get("config")
         if not isinstance(config, PretrainedConfig):
-            options, _ = split_hub_options(kwargs)
-            config = AutoConfig.from_pretrained(config or pretrained_model_name_or_path, **options)
+            options, rest = split_hub_options(kwargs)
+            where = config if config is not None else pretrained_model_name_or_path
+            base = rest.get("base_model_name_or_path")
+            config = AutoConfig.from_pretrained(where, base_model_name_or_path=base, **options)
         found: type[PreTrainedModel] = model_class(config.model_type, cls.task)
         return found.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 

@@ -8,6 +8,16 @@ from ...configuration_utils import PretrainedConfig
 
 __all__ = ["RobertaConfig"]
 
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+
 
 class RobertaConfig(PretrainedConfig):
     """Sizes and switches of a RoBERTa encoder (Liu et al., 2019), defaults as in Transformers 4.4.2.
@@ -72,6 +82,7 @@ class RobertaConfig(PretrainedConfig):
         self.layer_norm_eps = layer_norm_eps
         self.classifier_dropout = classifier_dropout
         super().__init__(pad_token_id=pad_token_id, bos_token_id=bos_token_id, eos_token_id=eos_token_id, **kwargs)
+        self.check_sizes(*_SIZES)
         if hidden_size % num_attention_heads:
             raise ValueError(
                 f"hidden_size is {hidden_size}, which {num_attention_heads} attention heads (num_attention_heads) do "

@@ -81,7 +81,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 
     Raises:
         OSError: If ``source`` is no model's folder.
-        ValueError: If it is not BERT, or ``target`` holds files already.
+        ValueError: If it is not BERT with absolute positions, is incomplete, or ``target`` holds files already.
     """
     source, target = Path(source), Path(target)
     if not (source / CONFIG_NAME).is_file():
@@ -89,6 +89,13 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
     content = load_json(source / CONFIG_NAME)
     if content.get("model_type") != "bert":
         raise ValueError(f"'{source}' holds a '{content.get('model_type')}' model; 'bert' was expected.")
+    position_type = content.get("position_embedding_type", "absolute")
+    if position_type != "absolute":
+        raise ValueError(
+            f"'{source}' has '{position_type}' positions; RoBERTa's are absolute, so outputs would differ."
+        )
+    if "max_position_embeddings" not in content:
+        raise ValueError(f"'{source / CONFIG_NAME}' does not say max_position_embeddings.")
     if target.is_dir() and any(target.iterdir()):
         raise ValueError(f"'{target}' is not empty; give a new folder.")
     pad = int(content.get("pad_token_id", 0))
@@ -118,7 +125,10 @@ def _special_ids(source: Path) -> dict[str, int]:
     vocabulary = source / "vocab.txt"
     if not vocabulary.is_file():
         raise OSError(f"'{source}' holds no vocab.txt; a WordPiece vocabulary was expected.")
-    words = vocabulary.read_text(encoding="utf-8").splitlines()
+    words = vocabulary.read_text(encoding="utf-8").split("\n")  # splitlines would also split inside rare words
+    lacking = [word for word in ("[CLS]", "[SEP]") if word not in words]
+    if lacking:
+        raise ValueError(f"'{vocabulary}' holds no {lacking[0]}; a BERT vocabulary was expected.")
     return {word: words.index(word) for word in ("[CLS]", "[SEP]")}
 
 
