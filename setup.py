@@ -50,5 +50,6 @@ setup(
         "torch==2.13.*",
         "tqdm>=4.67,<5",  # progress bars
     ],
+    entry_points={"console_scripts": ["transformers-cli = transformers.commands.transformers_cli:main"]},
     extras_require={"demo": DEMO, "dev": DEV, "deepspeed": ["deepspeed>=0.19,<0.20"]},
 )

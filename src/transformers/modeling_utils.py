@@ -65,7 +65,7 @@ class PreTrainedModel(AdapterMixin, nn.Module):
         self.config = config
         self.name_or_path = config.name_or_path
         self.base_hash: str | None = None  # of the base checkpoint's tensors, where a LoRA model was loaded
-        self.provided: frozenset[str] | None = None  # names that the base checkpoint had
+        self.provided: dict[str, torch.dtype] | None = None  # what the base checkpoint had, and in which dtype
         self.gradient_checkpointing = False
         self._init_adapters()
 
@@ -292,7 +292,7 @@ class PreTrainedModel(AdapterMixin, nn.Module):
         """Put a checkpoint's tensors into a model without storage, and new values where it has none."""
         fitting, report = match_state_dict(self, state_dict)
         report.check(source, ignore_mismatched_sizes)
-        self.provided = frozenset(report.loaded)
+        self.provided = {name: tensor.dtype for name, tensor in fitting.items()}
         mark_trainable(self, self.provided)
         if self.config.apply_lora:
             from .lora.adapter import hash_base

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from glue_tasks import TASKS
 from tiny_checkpoint import write_tiny_checkpoint
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "text-classification"
-sys.path.insert(0, str(EXAMPLE))  # run_glue.py's own modules lie beside it
-
-from glue_tasks import TASKS  # noqa: E402 (found through the line above)
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..weights import read_tensors
 
-__all__ = ["LegacyAdapter", "published_settings", "read_legacy_adapter"]
+__all__ = ["LegacyAdapter", "published_settings", "read_legacy_adapter", "save_legacy_adapter"]
 
 # r and alpha of the released files (microsoft/LoRA, README of examples/NLU). With alpha 8 instead of 16 the RoBERTa
 # MNLI file gives 66.6 instead of 87.5, and no error (microsoft/LoRA, issue 151).
@@ -93,3 +95,22 @@ def read_legacy_adapter(path: str | os.PathLike[str]) -> LegacyAdapter:
     if r != published_r:
         raise ValueError(f"'{path}' holds matrices of rank {r}, but the published one has {published_r}.")
     return LegacyAdapter(tensors, r, alpha, base, labels)
+
+
+def save_legacy_adapter(tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write an original adapter file, for scripts that still read one. It describes nothing: prefer the folder.
+
+    Args:
+        tensors: Matrices and head under this package's names.
+        path: A file; written under a temporary name first.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -21,7 +21,15 @@ from .layers import lora_parameter_names
 if TYPE_CHECKING:
     from ..modeling_utils import PreTrainedModel
 
-__all__ = ["FORMAT_VERSION", "adapter_metadata", "file_sha256", "hash_base", "hash_tokenizer", "read_metadata"]
+__all__ = [
+    "FORMAT_VERSION",
+    "adapter_metadata",
+    "file_sha256",
+    "hash_base",
+    "hash_loaded_base",
+    "hash_tokenizer",
+    "read_metadata",
+]
 
 logger = logging.get_logger(__name__)
 
@@ -54,6 +62,21 @@ def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
         digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def hash_loaded_base(model: PreTrainedModel) -> str | None:
+    """Hash the base of a model that was loaded without an adapter, as its file had it.
+
+    Args:
+        model: A model as it was loaded: not trained, nor cast to a dtype that holds less than the file's.
+
+    Returns:
+        What `hash_base` gave for the file; None where no file was read.
+    """
+    if model.provided is None:
+        return None
+    names = {name: dtype for name, dtype in model.provided.items() if model.is_base_parameter(name)}
+    return hash_base(model, {name: model.get_parameter(name).detach().to(dtype) for name, dtype in names.items()})
 
 
 def _tensor_digest(name: str, tensor: Tensor) -> bytes:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..weights import read_tensors
 from .legacy import read_legacy_adapter
-from .metadata import hash_base
+from .metadata import hash_loaded_base
 from .peft_format import from_peft_names
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ class AdapterContent:
         if self.base_sha256 is None:
             return
         if model.base_hash is None:
-            model.base_hash = hash_base(model, {name: model.get_parameter(name) for name in model.provided or ()})
+            model.base_hash = hash_loaded_base(model)
         if model.base_hash != self.base_sha256:
             raise ValueError(
                 f"The adapter '{self.source}' was trained on '{self.base}' (content {self.base_sha256[:12]}…), but "
-                f"this model's base is '{model.name_or_path}' ({model.base_hash[:12]}…). Load that one, in the dtype "
-                "of its file."
+                f"this model's base is '{model.name_or_path}' ({str(model.base_hash)[:12]}…). Load that one, without "
+                "a smaller dtype."
             )
 
     def check_position_query(self, config: PretrainedConfig) -> None:

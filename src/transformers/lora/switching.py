@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from ..packing import PackedLayout
+from ..trainable import mark_trainable
 from ..utils import logging
 from . import merge as merging
 from .layers import AdapterMix, LoraLinear, LoraUpdate, inject_lora, lora_layers, lora_parameter_names
+from .metadata import hash_loaded_base
 from .reading import AdapterContent, read_adapter
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class AdapterMixin:
         if first:
             inject_lora(model, model.config.lora_targets, content.r, content.lora_alpha, content.lora_dropout)
             model.config.apply_lora = True
+            if model.base_hash is None:
+                model.base_hash = hash_loaded_base(model)
             if content.position_query is not None:
                 model.set_position_query(content.position_query)
         else:
@@ -98,6 +102,7 @@ class AdapterMixin:
         _enter(model, adapter_name, content)
         if first:
             self._activate(adapter_name)
+            mark_trainable(model, model.provided)
 
     @property
     def loaded_adapters(self) -> list[str]:
