@@ -55,7 +55,10 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             extra_special_tokens.values() if isinstance(extra_special_tokens, dict) else extra_special_tokens or []
         )
         adopted = {role: None if value is None else self._adopt(value) for role, value in named.items()}
-        additional = [self._adopt(value) for value in [*(additional_special_tokens or []), *extra]]
+        with_role = {token.content for token in adopted.values() if token is not None}
+        without = [self._adopt(value) for value in [*(additional_special_tokens or []), *extra]]
+        # 5.x also lists tokens that have a role.
+        additional = [token for token in without if token.content not in with_role]
         super().__init__(roles=adopted, additional=additional, **kwargs)
         self._add_tokens(self.all_special_tokens_extended, special=True)
 
@@ -182,15 +185,26 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
     def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Limits) -> list[Encoding]:
         self._check_room(limits, style, is_pair=isinstance(texts[0], tuple))
-        with self._set_up(limits, style):
+        try:
+            return self._run(self._tokenizer, texts, style, limits, words=style.words)
+        except (TypeError, UnicodeError):
+            explain_bad_text(texts, style.words)
+            raise
+
+    def _run(
+        self, backend: Tokenizer, texts: list[Any], style: EncodeStyle, limits: Limits, words: bool
+    ) -> list[Encoding]:
+        """Let an object of the library encode texts with the settings of one call.
+
+        Raises:
+            ValueError: If a text cannot be cut as asked.
+        """
+        with self._set_up(backend, limits, style):
             try:
-                encodings: list[Encoding] = self._tokenizer.encode_batch(
-                    texts, is_pretokenized=style.words, add_special_tokens=style.special
+                encodings: list[Encoding] = backend.encode_batch(
+                    texts, is_pretokenized=words, add_special_tokens=style.special
                 )
-            except (TypeError, UnicodeError):
-                explain_bad_text(texts, style.words)
-                raise
-            except Exception as error:
+            except Exception as error:  # the library raises nothing more specific
                 if "Truncation error" not in str(error):
                     raise
                 raise ValueError(
@@ -218,26 +232,41 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             )
 
     @contextmanager
-    def _set_up(self, limits: Limits, style: EncodeStyle) -> Iterator[None]:
+    def _set_up(self, backend: Tokenizer, limits: Limits, style: EncodeStyle) -> Iterator[None]:
         """Give the library's object the settings of one call, and take them away again.
 
         So an object is the same before and after a call: it is saved, pickled and hashed alike.
         """
         try:
-            self.set_truncation_and_padding(
-                limits.padding,
-                limits.truncation,
-                limits.max_length,
-                limits.stride,
-                limits.pad_to_multiple_of,
-                limits.padding_side,
-            )
-            self._tokenizer.encode_special_tokens = style.split_special
+            self._set_lengths(backend, limits)
+            backend.encode_special_tokens = style.split_special
             yield
         finally:
-            self._tokenizer.no_truncation()
-            self._tokenizer.no_padding()
-            self._tokenizer.encode_special_tokens = False
+            backend.no_truncation()
+            backend.no_padding()
+            backend.encode_special_tokens = False
+
+    def _set_lengths(self, backend: Tokenizer, limits: Limits) -> None:
+        if limits.truncation is TruncationStrategy.DO_NOT_TRUNCATE or limits.max_length is None:
+            backend.no_truncation()
+        else:
+            backend.enable_truncation(
+                limits.max_length,
+                stride=limits.stride,
+                strategy=limits.truncation.value,
+                direction=self.truncation_side,
+            )
+        if limits.padding is PaddingStrategy.DO_NOT_PAD:
+            backend.no_padding()
+        else:
+            backend.enable_padding(
+                direction=limits.padding_side,
+                pad_id=self.pad_token_id,
+                pad_type_id=self.pad_token_type_id,
+                pad_token=self.pad_token,
+                length=limits.max_length if limits.padding is PaddingStrategy.MAX_LENGTH else None,
+                pad_to_multiple_of=limits.pad_to_multiple_of,
+            )
 
     def set_truncation_and_padding(
         self,
@@ -258,23 +287,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             pad_to_multiple_of: In tokens.
             padding_side: ``"right"`` or ``"left"``; the tokenizer's by default.
         """
-        if truncation_strategy is TruncationStrategy.DO_NOT_TRUNCATE or max_length is None:
-            self._tokenizer.no_truncation()
-        else:
-            self._tokenizer.enable_truncation(
-                max_length, stride=stride, strategy=truncation_strategy.value, direction=self.truncation_side
-            )
-        if padding_strategy is PaddingStrategy.DO_NOT_PAD:
-            self._tokenizer.no_padding()
-        else:
-            self._tokenizer.enable_padding(
-                direction=padding_side or self.padding_side,
-                pad_id=self.pad_token_id,
-                pad_type_id=self.pad_token_type_id,
-                pad_token=self.pad_token,
-                length=max_length if padding_strategy is PaddingStrategy.MAX_LENGTH else None,
-                pad_to_multiple_of=pad_to_multiple_of,
-            )
+        side = padding_side or self.padding_side
+        limits = Limits(padding_strategy, truncation_strategy, max_length, stride, pad_to_multiple_of, side)
+        self._set_lengths(self._tokenizer, limits)
 
     # -- decoding and files
 

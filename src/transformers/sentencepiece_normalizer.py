@@ -1,0 +1,236 @@
+"""SentencePiece's normalisation of text: a map of characters, then spaces.
+
+The map is a compiled trie in the model file: at each position the longest of its keys that fits is replaced. Keys are
+single characters (full-width letters, ligatures, control characters) and sequences (a letter and its accents).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+
+from .sentencepiece_reader import USER_DEFINED, SentencePieceModel
+
+__all__ = ["SPACE", "CharacterMap", "SentencePieceNormalizer"]
+
+SPACE = "\u2581"
+"""How a space is written inside pieces."""
+
+
+class CharacterMap:
+    """A compiled character map: which text is replaced by what.
+
+    It holds the size of a trie in bytes (4 bytes), the trie as a double array of 32-bit units (Darts-clone,
+    https://github.com/s-yata/darts-clone), and the replacements, each ended by a zero byte. There may be hundreds of
+    thousands of keys, so the trie is walked as it is.
+
+    A unit holds its label in bits 0-7 (and bit 31 where it is a value), "a key ends here" in bit 8, and its children's
+    offset in bits 10-30, times 256 if bit 9 is set. The child of a byte lies at the node's index xor the offset xor
+    the byte, the value of a key that ends here at the index xor the offset.
+
+    Args:
+        charsmap: The map, as the model file holds it; may be empty.
+
+    Raises:
+        ValueError: If it is broken.
+    """
+
+    def __init__(self, charsmap: bytes) -> None:
+        size = int.from_bytes(charsmap[:4], "little")
+        if charsmap and (size < 1024 or size % 1024 or 4 + size >= len(charsmap)):
+            raise ValueError("The SentencePiece model's character map is broken; fetch spm.model again.")
+        self._units = array("I", charsmap[4 : 4 + size])
+        if sys.byteorder == "big":
+            self._units.byteswap()
+        self._texts = charsmap[4 + size :]
+
+    def _child(self, node: int, byte: int) -> int | None:
+        unit = self._units[node]
+        child = node ^ ((unit >> 10) << ((unit & 0x200) >> 6)) ^ byte
+        return child if child < len(self._units) and self._units[child] & 0x800000FF == byte else None
+
+    def _replacement(self, node: int) -> str | None:
+        """Give what the key that ends at a node is replaced by; None if none ends there."""
+        unit = self._units[node]
+        if not unit & 0x100:
+            return None
+        leaf = node ^ ((unit >> 10) << ((unit & 0x200) >> 6))
+        start = self._units[leaf] & 0x7FFFFFFF if leaf < len(self._units) else len(self._texts)
+        end = self._texts.find(b"\0", start)
+        return self._texts[start : end if end >= 0 else None].decode("utf-8") if start < len(self._texts) else None
+
+    def longest_match(self, text: str, start: int) -> tuple[str, int] | None:
+        """Find the longest key that the text has at a position.
+
+        Args:
+            text: The text.
+            start: The position of a character.
+
+        Returns:
+            The replacement, and how many characters the key has; None if no key fits.
+        """
+        found = None
+        node: int | None = 0 if self._units else None
+        for position in range(start, len(text)):
+            for byte in text[position].encode("utf-8"):
+                node = None if node is None else self._child(node, byte)
+            if node is None:
+                break
+            replacement = self._replacement(node)
+            if replacement is not None:
+                found = replacement, position + 1 - start
+        return found
+
+    def first_characters(self) -> dict[str, bool]:
+        """Give the first character of every key, and whether it is a key by itself."""
+        found: dict[str, bool] = {}
+        reached = [(0, b"")] if self._units else []
+        while reached:
+            node, prefix = reached.pop()
+            for byte in range(0x80, 0xC0) if prefix else range(1, 0xF5):
+                child = self._child(node, byte)
+                if child is None:
+                    continue
+                character = prefix + bytes([byte])
+                if len(character) == _utf8_length(character[0]):
+                    found[character.decode("utf-8")] = self._replacement(child) is not None
+                elif len(character) < 4:
+                    reached.append((child, character))
+        return found
+
+    def second_is_ascii(self, character: str) -> bool:
+        """Say whether a key starts with this character and goes on with an ASCII character."""
+        node: int | None = 0
+        for byte in character.encode("utf-8"):
+            node = None if node is None else self._child(node, byte)
+        return node is not None and any(self._child(node, byte) is not None for byte in range(1, 0x80))
+
+
+def _utf8_length(first_byte: int) -> int:
+    """Give the length in bytes of the character that starts with a byte."""
+    return 1 if first_byte < 0x80 else 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4
+
+
+def _character_class(characters: Iterable[str]) -> str:
+    """Write characters as a regular expression's class that matches one of them.
+
+    It matches all characters beyond U+FFFF if there is one among them: long lists of those make Python's classes slow.
+    """
+    chosen = sorted(characters)
+    escaped = "".join(re.escape(character) for character in chosen if character <= "\uffff")
+    beyond = "\U00010000-\U0010ffff" if chosen and chosen[-1] > "\uffff" else ""
+    return f"[{escaped}{beyond}]" if chosen else "(?!)"
+
+
+class SentencePieceNormalizer:
+    """Normalises text as SentencePiece does, and can say where each character came from.
+
+    Args:
+        model: The model; its character map, user-defined pieces (which are never changed) and settings count.
+
+    Raises:
+        ValueError: If the character map is broken.
+    """
+
+    def __init__(self, model: SentencePieceModel) -> None:
+        self._map = CharacterMap(model.charsmap)
+        kinds = zip(model.pieces, model.kinds, strict=True)
+        self._user_defined = sorted((piece for piece, kind in kinds if kind == USER_DEFINED), key=len, reverse=True)
+        self._remove_extra = model.remove_extra_whitespaces
+        self._space = SPACE if model.escape_whitespaces else " "
+        self._prefix = self._space if model.add_dummy_prefix and not model.treat_whitespace_as_suffix else ""
+        self._suffix = self._space if model.add_dummy_prefix and model.treat_whitespace_as_suffix else ""
+        self._candidates = self._compile()
+
+    def _compile(self) -> re.Pattern[str]:
+        """Make a pattern that matches wherever something may have to be replaced, and rarely elsewhere.
+
+        Most keys are a letter and its accents: a letter alone is no candidate in front of plain ASCII.
+        """
+        first = self._map.first_characters()
+        user_defined = {piece[0] for piece in self._user_defined}
+        always = user_defined | {character for character, is_key in first.items() if is_key}
+        rest = first.keys() - always
+        always |= {character for character in rest if self._map.second_is_ascii(character)}
+        return re.compile(f"{_character_class(always)}|{_character_class(rest - always)}(?=[^\\x00-\\x7f])")
+
+    def _longest_match(self, text: str, start: int) -> tuple[str, int]:
+        """Give what the text at ``start`` becomes, and how many characters that takes."""
+        for piece in self._user_defined:
+            if text.startswith(piece, start):
+                return piece, len(piece)
+        return self._map.longest_match(text, start) or (text[start], 1)
+
+    def _segments(self, text: str) -> Iterator[tuple[str, int, int, bool]]:
+        """Cut a text into what stays and what is replaced: new text, where from, where to, whether it stays."""
+        position = 0
+        while found := self._candidates.search(text, position):
+            start = found.start()
+            if start > position:
+                yield text[position:start], position, start, True
+            replacement, length = self._longest_match(text, start)
+            position = start + length
+            yield replacement, start, position, False
+        if position < len(text):
+            yield text[position:], position, len(text), True
+
+    def normalize(self, text: str) -> str:
+        """Normalise a text.
+
+        Args:
+            text: Any text without lone surrogates.
+
+        Returns:
+            The text as pieces are looked up in it, spaces as U+2581.
+        """
+        if not text:
+            return ""
+        parts = []
+        after_space = self._remove_extra
+        for segment, _, _, stays in self._segments(text):
+            if self._remove_extra:
+                if stays and "  " in segment:
+                    segment = re.sub(" {2,}", " ", segment)
+                if after_space:
+                    segment = segment.lstrip(" ")
+                if segment:
+                    after_space = segment[-1] == " "
+            parts.append(segment)
+        body = self._prefix + "".join(parts).replace(" ", self._space)
+        return (body.rstrip(self._space) if self._remove_extra else body) + self._suffix
+
+    def normalize_with_spans(self, text: str) -> tuple[str, list[tuple[int, int]]]:
+        """Normalise a text and say where each character came from.
+
+        Args:
+            text: Any text without lone surrogates.
+
+        Returns:
+            What ``normalize`` gives, and for each of its characters the first character of the text that it stands for
+            and the one after the last.
+        """
+        characters: list[str] = []
+        spans: list[tuple[int, int]] = []
+        after_space = self._remove_extra
+        for segment, start, end, stays in self._segments(text):
+            pieces = [(segment, start, end)]
+            if stays:
+                pieces = [(character, start + index, start + index + 1) for index, character in enumerate(segment)]
+            for new, first, last in pieces:
+                kept = new.lstrip(" ") if after_space else new
+                if kept and self._remove_extra:
+                    after_space = kept[-1] == " "
+                characters.extend(kept)
+                spans.extend([(first, last)] * len(kept))
+        if text and self._prefix:
+            characters.insert(0, " ")
+            spans.insert(0, spans[0] if spans else (0, 0))
+        body = "".join(characters).replace(" ", self._space)
+        if self._remove_extra:
+            body = body.rstrip(self._space)
+            spans = spans[: len(body)]
+        if text and self._suffix:
+            body, spans = body + self._suffix, [*spans, (len(text), len(text))]
+        return body, spans

@@ -1,0 +1,204 @@
+"""Reading a SentencePiece model file: a protocol buffer, of which only a few fields are needed.
+
+The format is `sentencepiece_model.proto` of google/sentencepiece, in the wire format of
+https://protobuf.dev/programming-guides/encoding. A message is a sequence of fields; each starts with a tag, which is
+the field's number times eight plus its wire type.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "BYTE",
+    "CONTROL",
+    "NORMAL",
+    "UNKNOWN",
+    "UNUSED",
+    "USER_DEFINED",
+    "SentencePieceModel",
+    "read_sentencepiece_model",
+]
+
+# What a piece is, as the file numbers it.
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+
+
+@dataclass(frozen=True)
+class SentencePieceModel:
+    """A unigram model with its way of normalising text.
+
+    Attributes:
+        pieces: The text of each piece, its id the position.
+        scores: The log probability of each piece, a float32 value.
+        kinds: What each piece is: `NORMAL`, `UNKNOWN`, `CONTROL`, `USER_DEFINED`, `UNUSED` or `BYTE`.
+        charsmap: The normaliser's compiled character map; empty if text is taken as it is.
+        add_dummy_prefix: Put a space in front of the text.
+        remove_extra_whitespaces: Make runs of spaces one, and drop those at the ends.
+        escape_whitespaces: Write spaces as U+2581.
+        treat_whitespace_as_suffix: Put the space behind the text instead.
+        byte_fallback: Split unknown characters into their UTF-8 bytes.
+    """
+
+    pieces: list[str]
+    scores: list[float]
+    kinds: list[int]
+    charsmap: bytes = b""
+    add_dummy_prefix: bool = True
+    remove_extra_whitespaces: bool = True
+    escape_whitespaces: bool = True
+    treat_whitespace_as_suffix: bool = False
+    byte_fallback: bool = False
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of the piece that stands for unknown text."""
+        return self.kinds.index(UNKNOWN)
+
+
+def read_sentencepiece_model(path: str | os.PathLike[str]) -> SentencePieceModel:
+    """Read ``spm.model``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: If the file is truncated, is no SentencePiece model, or one of another kind than unigram.
+        OSError: If it cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        model = _parse_model(Path(path).read_bytes())
+    except (_Malformed, UnicodeDecodeError, struct.error) as error:
+        raise ValueError(
+            f"'{name}' is not a whole SentencePiece model: {error}. It is truncated or something else (a download "
+            "that was cut, a pointer file of Git LFS?); fetch spm.model again."
+        ) from error
+    return model
+
+
+class _Malformed(Exception):
+    """Bytes that are no message of the kind expected."""
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """Read a whole number of seven bits a byte, lowest first; give it and the position behind it."""
+    value = shift = 0
+    while True:
+        if position >= len(data) or shift > 63:
+            raise _Malformed(f"a number at byte {position} does not end")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Go through a message's fields: number and value, a whole number or bytes."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, position = _varint(data, position)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            length, position = _varint(data, position)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise _Malformed(f"byte {position} starts no field")
+        if position + length > len(data):
+            raise _Malformed(f"{length} bytes should follow byte {position}, but only {len(data) - position} do")
+        yield number, data[position : position + length]
+        position += length
+
+
+def _message(data: bytes) -> dict[int, int | bytes]:
+    """Read a message whose fields occur once."""
+    return dict(_fields(data))
+
+
+def _parse_model(data: bytes) -> SentencePieceModel:
+    """Read the outermost message: pieces (1), the trainer's settings (2) and the normaliser's (3)."""
+    pieces: list[str] = []
+    scores: list[float] = []
+    kinds: list[int] = []
+    parts: dict[int, bytes] = {}
+    for number, value in _fields(data):
+        if number in (1, 2, 3) and not isinstance(value, bytes):
+            raise _Malformed(f"field {number} holds a number")
+        if number == 1:
+            piece = _message(value)  # type: ignore[arg-type]
+            pieces.append(_bytes(piece, 1).decode("utf-8"))
+            scores.append(struct.unpack("<f", _bytes(piece, 2) or bytes(4))[0])
+            kinds.append(_number(piece, 3, NORMAL))
+        elif number in (2, 3):
+            parts[number] = value  # type: ignore[assignment]
+    if not pieces:
+        raise _Malformed("it holds no pieces")
+    if set(parts) != {2, 3}:
+        raise _Malformed("it ends before the settings")
+    return _checked(pieces, scores, kinds, _message(parts[2]), _message(parts[3]))
+
+
+def _bytes(message: dict[int, int | bytes], number: int) -> bytes:
+    value = message.get(number, b"")
+    if not isinstance(value, bytes):
+        raise _Malformed(f"field {number} of a part holds a number")
+    return value
+
+
+def _number(message: dict[int, int | bytes], number: int, default: int) -> int:
+    value = message.get(number, default)
+    if not isinstance(value, int):
+        raise _Malformed(f"field {number} of a part holds bytes")
+    return value
+
+
+def _checked(
+    pieces: list[str],
+    scores: list[float],
+    kinds: list[int],
+    trainer: dict[int, int | bytes],
+    normalizer: dict[int, int | bytes],
+) -> SentencePieceModel:
+    """Put the parts together.
+
+    Raises:
+        ValueError: If the model is not a unigram model.
+    """
+    kind = _MODEL_TYPES.get(_number(trainer, 3, 1), "unknown")
+    if kind != "unigram":
+        raise ValueError(f"The SentencePiece model is of type '{kind}'; DeBERTa's are of type 'unigram'.")
+    if kinds.count(UNKNOWN) != 1:
+        raise _Malformed(f"it has {kinds.count(UNKNOWN)} pieces for unknown text instead of one")
+    if len(set(pieces)) != len(pieces):
+        raise _Malformed("a piece occurs twice")
+    byte_fallback = bool(_number(trainer, 35, 0))
+    if byte_fallback and kinds.count(BYTE) != 256:
+        raise _Malformed(f"it splits unknown text into bytes, but has {kinds.count(BYTE)} pieces for bytes")
+    return SentencePieceModel(
+        pieces=pieces,
+        scores=scores,
+        kinds=kinds,
+        charsmap=_bytes(normalizer, 2),
+        add_dummy_prefix=bool(_number(normalizer, 3, 1)),
+        remove_extra_whitespaces=bool(_number(normalizer, 4, 1)),
+        escape_whitespaces=bool(_number(normalizer, 5, 1)),
+        treat_whitespace_as_suffix=bool(_number(trainer, 24, 0)),
+        byte_fallback=byte_fallback,
+    )
