@@ -122,6 +122,11 @@ class LoraLinear(loralib.Linear):
         self.mix: AdapterMix | None = None  # set while a batch is computed whose rows have different adapters
         self._original: Tensor | None = None  # the weight without the update, while merged
 
+    def train(self, mode: bool = True) -> LoraLinear:
+        """Set the mode and give the layer back, as every module does (loralib's gives None, and may merge)."""
+        nn.Module.train(self, mode)
+        return self
+
     def base_forward(self, x: Tensor) -> Tensor:
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
         return functional.linear(x, self.weight if self._original is None else self._original, self.bias)
