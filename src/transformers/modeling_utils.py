@@ -17,7 +17,7 @@ from .trainable import cast_frozen_parameters, mark_trainable
 from .utils import logging
 from .weights import load_weights, save_weights
 
-__all__ = ["PreTrainedModel", "unwrap_model"]
+__all__ = ["PreTrainedModel", "resized_parameter", "unwrap_model"]
 
 logger = logging.get_logger(__name__)
 
@@ -122,10 +122,18 @@ class PreTrainedModel(AdapterMixin, nn.Module):
 
         Returns:
             The table of word embeddings.
+
+        Raises:
+            ValueError: If the vocabulary would lose its padding token.
         """
         old = self.get_input_embeddings()
         if new_num_tokens is None or new_num_tokens == old.num_embeddings:
             return old
+        if new_num_tokens <= (old.padding_idx or 0):
+            raise ValueError(
+                f"new_num_tokens is {new_num_tokens}; more than the padding token's id, {old.padding_idx or 0}, was "
+                "expected."
+            )
         weight = old.weight
         new = nn.Embedding(
             new_num_tokens, old.embedding_dim, padding_idx=old.padding_idx, device=weight.device, dtype=weight.dtype
@@ -378,6 +386,14 @@ class PreTrainedModel(AdapterMixin, nn.Module):
         save_weights(
             tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=list(self.tied_weights())
         )
+
+
+def resized_parameter(parameter: nn.Parameter, rows: int) -> nn.Parameter:
+    """Make a parameter longer or shorter along its first dimension, with zeros where it is new."""
+    result = parameter.new_zeros((rows, *parameter.shape[1:]))
+    kept = min(rows, parameter.shape[0])
+    result[:kept] = parameter.detach()[:kept]
+    return nn.Parameter(result, requires_grad=parameter.requires_grad)
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:

@@ -57,8 +57,12 @@ def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_opt
     weight_map = load_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise ValueError(f"'{index}' has no 'weight_map', which names the file of each tensor.")
+    shards = set(map(str, weight_map.values()))
+    outside = sorted(shard for shard in shards if not shard.endswith((".safetensors", ".bin")) or "/" in shard)
+    if outside:
+        raise ValueError(f"'{index}' names '{outside[0]}'; a file in the model's own folder was expected.")
     tensors: dict[str, Tensor] = {}
-    for shard in sorted(set(weight_map.values())):
+    for shard in sorted(shards):
         path = cached_file(path_or_repo_id, shard, **hub_options)
         if path is None:
             raise OSError(f"'{index}' names the file '{shard}', which '{path_or_repo_id}' does not hold.")

@@ -30,7 +30,7 @@ from ...modeling_outputs import (
     MaskedLMOutput,
     SequenceClassifierOutput,
 )
-from ...modeling_utils import PreTrainedModel
+from ...modeling_utils import PreTrainedModel, resized_parameter
 from ...packing import PackedLayout, PackedOutput
 from .configuration_roberta import RobertaConfig
 
@@ -548,17 +548,8 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
     def _resize_output(self, new_num_tokens: int) -> None:
         """Bring bias and decoder to a new vocabulary; new words start at zero."""
         head = self.lm_head
-        kept = min(new_num_tokens, head.bias.numel())
-        bias = head.bias.new_zeros(new_num_tokens)
-        weight = head.decoder.weight.new_zeros(new_num_tokens, self.config.hidden_size)
-        bias[:kept] = head.bias.detach()[:kept]
-        weight[:kept] = head.decoder.weight.detach()[:kept]
-        head.bias = nn.Parameter(bias, requires_grad=head.bias.requires_grad)
-        head.decoder.weight = nn.Parameter(weight, requires_grad=head.decoder.weight.requires_grad)
-        own_bias = head.decoder.bias  # tie_weights makes it the head's where the two are one
-        own_bias_resized = own_bias.new_zeros(new_num_tokens)
-        own_bias_resized[:kept] = own_bias.detach()[:kept]
-        head.decoder.bias = nn.Parameter(own_bias_resized, requires_grad=own_bias.requires_grad)
+        for module, name in ((head, "bias"), (head.decoder, "weight"), (head.decoder, "bias")):
+            setattr(module, name, resized_parameter(getattr(module, name), new_num_tokens))  # tie_weights comes last
         head.decoder.out_features = new_num_tokens
 
     def forward(
