@@ -1,18 +1,20 @@
 """The configuration of a model: read from and written to ``config.json``, LoRA fields checked once.
 
 The LoRA switch is part of the configuration: ``apply_lora``, ``lora_r``, ``lora_alpha`` and ``lora_dropout`` go from
-the command line through here to `transformers.lora.layers.lora_linear`, which every attention layer calls.
+the command line through here to `transformers.lora.layers.lora_linear`, which every attention layer calls. So are the
+switches of bottleneck adapters (`transformers.bottleneck`), BitFit and consistency training
+(`transformers.consistency`).
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from .configuration_checks import check_bottleneck, check_consistency, check_lora
 from .hub import cached_file, load_json
 from .utils import logging
 from .version import __version__
@@ -79,11 +81,22 @@ class PretrainedConfig:
         pad_token_id: Id of the padding token.
         eos_token_id: Id of the token that ends a text.
         sep_token_id: Id of the token between two texts.
+        cls_token_id: Id of the token that stands for the whole text.
+        unk_token_id: Id of the token for what is no word.
         apply_lora: Build LoRA layers at the places that the class names in `lora_targets`.
         lora_r: Rank of the update, a positive integer. Needed with ``apply_lora``.
         lora_alpha: Numerator of the scaling ``lora_alpha / lora_r`` (LoRA paper, section 4.1), positive. Needed with
             ``apply_lora``.
         lora_dropout: Dropout in front of ``lora_A``, in [0, 1).
+        apply_adapter: Put bottleneck adapters into every layer.
+        adapter_type: ``"houlsby"`` or ``"pfeiffer"``. Needed with ``apply_adapter``.
+        adapter_size: Width of the bottleneck; the original offers 8, 16, 32 and 64. Needed with ``apply_adapter``.
+        adapter_path: A folder of bottleneck adapters that ``from_pretrained`` starts from; not written back.
+        apply_bitfit: Train the biases (BitFit: Ben Zaken et al., 2021).
+        consistency: In training, compare two passes: ``"cutoff"`` or ``"rdrop"``; None for plain training, or for
+            cutoff where ``reg_loss_wgt`` is above 0.
+        reg_loss_wgt: Weight of that comparison, at least 0.
+        masking_prob: Cutoff's share of tokens that the second pass sees as unknown, in [0, 1].
         cls_dropout: Dropout in the classification head; the model type's own default where None.
         dtype: The dtype that the weights were saved in, by name or a torch dtype (kept by name); ``torch_dtype`` is
             its older name.
@@ -91,7 +104,7 @@ class PretrainedConfig:
         **kwargs: Kept as attributes.
 
     Raises:
-        ValueError: If the LoRA fields or the labels contradict each other or are out of range.
+        ValueError: If fields or labels contradict each other or are out of range.
     """
 
     model_type: ClassVar[str] = ""
@@ -99,6 +112,7 @@ class PretrainedConfig:
     lora_targets: ClassVar[tuple[str, ...]] = ()
     # How lora_A starts: "kaiming_uniform" (loralib's own) or "normal" with initializer_range.
     lora_initialization: ClassVar[str] = "kaiming_uniform"
+    takes_bottleneck_adapters: ClassVar[bool] = False
 
     initializer_range: float
     hidden_size: int
@@ -126,10 +140,20 @@ class PretrainedConfig:
         pad_token_id: int | None = None,
         eos_token_id: int | None = None,
         sep_token_id: int | None = None,
+        cls_token_id: int | None = None,
+        unk_token_id: int | None = None,
         apply_lora: bool = False,
         lora_r: int | None = None,
         lora_alpha: float | None = None,
         lora_dropout: float = 0.0,
+        apply_adapter: bool = False,
+        adapter_type: str | None = None,
+        adapter_size: int | None = None,
+        adapter_path: str | None = None,
+        apply_bitfit: bool = False,
+        consistency: str | None = None,
+        reg_loss_wgt: float = 0.0,
+        masking_prob: float = 0.0,
         cls_dropout: float | None = None,
         dtype: str | torch.dtype | None = None,
         name_or_path: str = "",
@@ -147,11 +171,21 @@ class PretrainedConfig:
         self.pad_token_id = pad_token_id
         self.eos_token_id = eos_token_id
         self.sep_token_id = sep_token_id
+        self.cls_token_id = cls_token_id
+        self.unk_token_id = unk_token_id
         self.apply_lora = bool(apply_lora)
         self.lora_r = lora_r
         whole = isinstance(lora_alpha, float) and lora_alpha.is_integer()  # 16.0 from a command line is 16
         self.lora_alpha = int(lora_alpha) if whole and lora_alpha is not None else lora_alpha
         self.lora_dropout = lora_dropout
+        self.apply_adapter = bool(apply_adapter)
+        self.adapter_type = adapter_type
+        self.adapter_size = adapter_size
+        self.adapter_path = adapter_path
+        self.apply_bitfit = bool(apply_bitfit)
+        self.consistency = consistency
+        self.reg_loss_wgt = reg_loss_wgt
+        self.masking_prob = masking_prob
         self.cls_dropout = cls_dropout
         legacy_dtype = kwargs.pop("torch_dtype", None)
         dtype = legacy_dtype if dtype is None else dtype
@@ -163,8 +197,7 @@ class PretrainedConfig:
         for name, value in kwargs.items():
             setattr(self, name, value)
         self._check_dropouts()
-        if self.apply_lora:
-            self.check_lora()
+        self._check_methods()
 
     def _set_labels(
         self,
@@ -203,6 +236,17 @@ class PretrainedConfig:
             if rate and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1):
                 raise ValueError(f"{name} is {value!r}; a number from 0 up to, not including, 1 was expected.")
 
+    def _check_methods(self) -> None:
+        """Check what is trained and how."""
+        if self.apply_lora:
+            self.check_lora()
+        if self.apply_adapter:
+            check_bottleneck(self)
+        weight = self.reg_loss_wgt
+        if self.consistency is None and isinstance(weight, (int, float)) and weight > 0:
+            self.consistency = "cutoff"  # the original has no name for it, only the weight
+        check_consistency(self)
+
     def check_lora(self) -> tuple[int, float]:
         """Check the LoRA fields.
 
@@ -212,21 +256,7 @@ class PretrainedConfig:
         Raises:
             ValueError: If the model type has no places for LoRA layers, or a field is missing or out of range.
         """
-        if not self.lora_targets:
-            raise ValueError(
-                f"apply_lora is set, but model type '{self.model_type}' has no places for LoRA layers: it would be "
-                "trained in full, silently. Model types with LoRA: roberta, deberta-v2."
-            )
-        if isinstance(self.lora_r, bool) or not isinstance(self.lora_r, int) or self.lora_r <= 0:
-            raise ValueError(f"lora_r is {self.lora_r!r}; with apply_lora a positive whole number (say 8) is needed.")
-        alpha = self.lora_alpha
-        number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
-        if not number or alpha is None or not math.isfinite(alpha) or alpha <= 0:
-            raise ValueError(
-                f"lora_alpha is {alpha!r}; with apply_lora a positive number was expected (the scaling is "
-                "lora_alpha / lora_r; the published RoBERTa adapters use 16 with r = 8)."
-            )
-        return self.lora_r, alpha
+        return check_lora(self)
 
     @property
     def num_labels(self) -> int:
@@ -244,6 +274,16 @@ class PretrainedConfig:
     def use_return_dict(self) -> bool:
         """4.4.2's name for ``return_dict``."""
         return self.return_dict
+
+    @property
+    def freezes_base(self) -> bool:
+        """Whether a run trains a part only (LoRA, bottleneck adapters, biases) and leaves the rest as it was."""
+        return self.apply_lora or self.apply_adapter or self.apply_bitfit
+
+    @property
+    def shares_position_query(self) -> bool:
+        """Whether relative positions go through the query's projection (DeBERTa); LoRA there can mean two things."""
+        return False
 
     @property
     def lora_scaling(self) -> float:
@@ -372,7 +412,8 @@ class PretrainedConfig:
             for name, value in self.to_dict().items()
             if name in always or name not in defaults or value != defaults[name]
         }
-        content.pop("name_or_path", None)
+        for name in ("name_or_path", "adapter_path"):  # true of where it was made only
+            content.pop(name, None)
         return content
 
     def to_json_string(self, use_diff: bool = True) -> str:
@@ -408,8 +449,7 @@ class PretrainedConfig:
         """
         for name, value in config_dict.items():
             setattr(self, name, value)
-        if self.apply_lora:
-            self.check_lora()
+        self._check_methods()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PretrainedConfig) and self.to_dict() == other.to_dict()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .lora.layers import lora_parameter_names
+from .trainable import added_parameter_names
 from .utils import logging
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LoadReport:
     Attributes:
         loaded: Names of parameters that the checkpoint provided.
         missing_base: Encoder parameters that it did not provide.
-        missing_adapter: LoRA matrices that it did not provide.
+        missing_adapter: LoRA matrices and bottleneck adapters that it did not provide.
         missing_head: Parameters outside the encoder that it did not provide.
         unexpected: Names in the checkpoint, as they stand there, that the model does not have.
         mismatched: Name, the checkpoint's shape and the model's, where the two differ.
@@ -93,7 +93,7 @@ class LoadReport:
         if self.missing_head:
             logger.info("Not in '%s', so the head's start anew (train them): %s", source, _listing(self.missing_head))
         if self.missing_adapter:
-            logger.info("LoRA matrices at their starting values: %d tensors", len(self.missing_adapter))
+            logger.info("Adapters at their starting values: %d tensors", len(self.missing_adapter))
         if self.unexpected:
             logger.info("In '%s', but not part of this model: %s", source, _listing(self.unexpected))
         for name, found, wanted in self.mismatched:
@@ -122,11 +122,11 @@ def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> t
         else:
             fitting[name] = tensor
     report.loaded = list(fitting)
-    lora = lora_parameter_names(model)
+    added = added_parameter_names(model)
     for name in expected:
         if name in fitting:
             continue
-        if name in lora:
+        if name in added:
             report.missing_adapter.append(name)
         elif model.is_base_parameter(name):
             report.missing_base.append(name)

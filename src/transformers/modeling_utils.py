@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .bitfit import accept_fp32_biases
 from .configuration_utils import PretrainedConfig, split_hub_options
 from .load_report import LoadReport, match_state_dict
 from .lora.layers import init_lora_parameter
@@ -64,13 +65,15 @@ class PreTrainedModel(AdapterMixin, nn.Module):
             )
         self.config = config
         self.name_or_path = config.name_or_path
-        self.base_hash: str | None = None  # of the base checkpoint's tensors, where a LoRA model was loaded
+        self.base_hash: str | None = None  # of the base checkpoint's tensors, where it was loaded to stay frozen
         self.provided: dict[str, torch.dtype] | None = None  # what the base checkpoint had, and in which dtype
         self.gradient_checkpointing = False
         self._init_adapters()
 
     def post_init(self) -> None:
         """Give every parameter its starting value, tie what is tied, and choose what is trained."""
+        if self.config.apply_bitfit:
+            accept_fp32_biases(self.base_model)
         self.init_weights()
         mark_trainable(self)
 
@@ -250,7 +253,7 @@ class PreTrainedModel(AdapterMixin, nn.Module):
             *model_args: Further arguments of the model's class.
             **kwargs: ``config`` (a configuration, else the checkpoint's own with the remaining keywords over it);
                 ``state_dict`` (tensors instead of the files'); ``dtype`` or ``torch_dtype`` (a torch dtype, its name,
-                or ``"auto"`` for the file's; fp32 otherwise. With LoRA it holds for the frozen part);
+                or ``"auto"`` for the file's; fp32 otherwise. Beside a frozen base the trained part stays fp32);
                 ``ignore_mismatched_sizes``; ``output_loading_info`` (return a pair with the loading report); and the
                 options of `transformers.hub.cached_file`.
 
@@ -287,6 +290,10 @@ class PreTrainedModel(AdapterMixin, nn.Module):
         source = os.fspath(pretrained_model_name_or_path)
         report = model._fill(state_dict, source, dtype, ignore_mismatched_sizes)
         model.name_or_path = config.name_or_path = source
+        if config.adapter_path is not None:
+            from .adapterhub import start_from_bottleneck
+
+            logger.info("%s", start_from_bottleneck(model, config.adapter_path))
         model.eval()
         return (model, report.to_dict()) if output_loading_info else model
 
@@ -302,7 +309,7 @@ class PreTrainedModel(AdapterMixin, nn.Module):
         report.check(source, ignore_mismatched_sizes)
         self.provided = {name: tensor.dtype for name, tensor in fitting.items()}
         mark_trainable(self, self.provided)
-        if self.config.apply_lora:
+        if self.config.freezes_base:
             from .lora.adapter import hash_base
 
             self.base_hash = hash_base(self, fitting)
@@ -319,8 +326,8 @@ class PreTrainedModel(AdapterMixin, nn.Module):
     def _storage_dtype(
         self, parameter: nn.Parameter, tensor: Tensor | None, dtype: torch.dtype | str | None
     ) -> torch.dtype:
-        """Choose a parameter's dtype: what was asked for, save that with LoRA the trained ones stay fp32."""
-        if dtype is None or (self.config.apply_lora and parameter.requires_grad):
+        """Choose a parameter's dtype: what was asked for, save that beside a frozen base the trained stay fp32."""
+        if dtype is None or (self.config.freezes_base and parameter.requires_grad):
             return torch.get_default_dtype()
         if isinstance(dtype, torch.dtype):
             return dtype
@@ -338,7 +345,7 @@ class PreTrainedModel(AdapterMixin, nn.Module):
                 setattr(module, name, nn.Parameter(empty, requires_grad=parameter.requires_grad))
 
     def save_adapter(self, folder: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
-        """Write what a LoRA run trained, a few megabytes; see `transformers.lora.adapter.save_adapter`."""
+        """Write what a run on a frozen base trained, a few megabytes; see `transformers.lora.adapter.save_adapter`."""
         from .lora.adapter import save_adapter
 
         save_adapter(self, folder, tokenizer=tokenizer)

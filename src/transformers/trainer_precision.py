@@ -1,8 +1,9 @@
 """In which precision a run computes.
 
 - fp32: everything in fp32.
-- A LoRA run in bf16 or fp16: the frozen base is stored once in that dtype, the trained parameters stay fp32 and their
-  layers cast what they need. No autocast, which would cast the frozen weights anew in every forward pass.
+- A run on a frozen base (LoRA, bottleneck adapters, BitFit) in bf16 or fp16: the base is stored once in that dtype,
+  the trained parameters stay fp32 and their layers cast what they need. No autocast, which would cast the frozen
+  weights anew in every forward pass.
 - Any other run in bf16 or fp16: the parameters stay fp32 under PyTorch's autocast.
 
 fp16 also scales the loss, so that small gradients do not vanish.
@@ -44,18 +45,25 @@ class Precision:
         dtype = self.autocast_dtype if training else self.eval_dtype
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype)
 
+    def without_casts(self) -> Precision:
+        """Give the precision of a model that casts, and scales its loss, by itself."""
+        return Precision(self.device_type, None, None, torch.amp.GradScaler(self.device_type, enabled=False))
 
-def choose_precision(args: TrainingArguments, model: nn.Module, device: torch.device) -> Precision:
-    """Choose the precision of a run, and store the frozen base of a LoRA model in it, in place.
+
+def choose_precision(
+    args: TrainingArguments, model: nn.Module, device: torch.device, *, cast_frozen: bool = True
+) -> Precision:
+    """Choose the precision of a run, and store a frozen base in it, in place.
 
     Args:
         args: ``bf16``, ``fp16`` and the two for evaluation only.
         model: The model, on the device.
         device: The device.
+        cast_frozen: Store the frozen base in the precision; False where all parameters must have one dtype.
     """
     dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
     autocast = dtype
-    if dtype is not None and _has_frozen_base(model):
+    if dtype is not None and cast_frozen and _has_frozen_base(model):
         model.cast_frozen_parameters(dtype)  # type: ignore[operator]
         autocast = None
     evaluation = autocast
@@ -66,5 +74,5 @@ def choose_precision(args: TrainingArguments, model: nn.Module, device: torch.de
 
 def _has_frozen_base(model: nn.Module) -> bool:
     frozen = any(not parameter.requires_grad for parameter in model.parameters())
-    lora = getattr(getattr(model, "config", None), "apply_lora", False)
-    return bool(frozen and lora and hasattr(model, "cast_frozen_parameters"))
+    part = getattr(getattr(model, "config", None), "freezes_base", False)
+    return bool(frozen and part and hasattr(model, "cast_frozen_parameters"))

@@ -129,7 +129,7 @@ class LoraLinear(loralib.Linear):
 
     def base_forward(self, x: Tensor) -> Tensor:
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
-        return functional.linear(x, self.weight if self._original is None else self._original, self.bias)
+        return functional.linear(x, self.weight if self._original is None else self._original, self._cast_bias())
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer with its update. Shape: (…, I) to (…, O).
@@ -140,7 +140,7 @@ class LoraLinear(loralib.Linear):
         if self.merged and self.training:
             raise ValueError("The adapter is merged into the weights, so it cannot be trained; unmerge it first.")
         if self.merged and self.enabled:
-            return functional.linear(x, self.weight, self.bias)
+            return functional.linear(x, self.weight, self._cast_bias())
         result = self.base_forward(x)
         if not self.enabled:
             return result
@@ -161,6 +161,10 @@ class LoraLinear(loralib.Linear):
             added = functional.linear(low_rank, update.lora_B.to(x.dtype)) * update.scaling  # (chosen, O)
             result = result.index_add(0, chosen, added)
         return result
+
+    def _cast_bias(self) -> Tensor | None:
+        """Give the bias in the weight's dtype: BitFit trains it in fp32 beside a frozen weight in bf16 or fp16."""
+        return None if self.bias is None else self.bias.to(self.weight.dtype)
 
     def current_update(self) -> LoraUpdate:
         """Give the active adapter's part in this layer."""

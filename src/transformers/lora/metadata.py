@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..hub import load_json
+from ..trainable import added_parameter_names
 from ..utils import logging
 from ..version import __version__
-from .layers import lora_parameter_names
 
 if TYPE_CHECKING:
     from ..modeling_utils import PreTrainedModel
@@ -51,14 +51,14 @@ def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
     """Hash the encoder's tensors of a checkpoint: names, dtypes, shapes and bytes, in whatever file they stood.
 
     Args:
-        model: Says which names are the encoder's, and which of these are LoRA matrices (no part of the base).
+        model: Says which names are the encoder's, and which of these were added to it (LoRA, bottleneck adapters).
         tensors: The checkpoint under the model's names, as read.
 
     Returns:
         A sha256 in hexadecimal.
     """
-    lora = lora_parameter_names(model)
-    names = sorted(name for name in tensors if model.is_base_parameter(name) and name not in lora)
+    added = added_parameter_names(model)
+    names = sorted(name for name in tensors if model.is_base_parameter(name) and name not in added)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
         digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
     return hashlib.sha256(b"".join(digests)).hexdigest()

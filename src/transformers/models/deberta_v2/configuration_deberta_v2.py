@@ -60,6 +60,7 @@ class DebertaV2Config(PretrainedConfig):
     model_type: ClassVar[str] = "deberta-v2"
     lora_targets: ClassVar[tuple[str, ...]] = ("query_proj", "value_proj")
     lora_initialization: ClassVar[str] = "normal"
+    takes_bottleneck_adapters: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -123,9 +124,13 @@ class DebertaV2Config(PretrainedConfig):
         self.embedding_size = embedding_size
         self.legacy = legacy
         self.lora_position_query = lora_position_query
-        self.cls_token_id = cls_token_id
-        self.unk_token_id = unk_token_id
-        super().__init__(pad_token_id=pad_token_id, sep_token_id=sep_token_id, **kwargs)
+        super().__init__(
+            pad_token_id=pad_token_id,
+            sep_token_id=sep_token_id,
+            cls_token_id=cls_token_id,
+            unk_token_id=unk_token_id,
+            **kwargs,
+        )
         self._check_sizes()
         self._check_positions()
         self._check_convolution()
@@ -146,10 +151,14 @@ class DebertaV2Config(PretrainedConfig):
         return self.position_buckets if self.position_buckets > 0 else self.max_distance
 
     @property
+    def shares_position_query(self) -> bool:
+        """Whether relative positions go through the query's own projection."""
+        return self.relative_attention and self.share_att_key and "p2c" in (self.pos_att_type or ())
+
+    @property
     def adapts_position_query(self) -> bool:
         """Whether relative positions go through a LoRA layer, so rows of two adapters share none."""
-        shared = self.relative_attention and self.share_att_key and "p2c" in (self.pos_att_type or ())
-        return shared and self.apply_lora and self.lora_position_query
+        return self.shares_position_query and self.apply_lora and self.lora_position_query
 
     def _check_sizes(self) -> None:
         if self.hidden_size % self.num_attention_heads:

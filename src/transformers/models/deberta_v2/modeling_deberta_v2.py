@@ -22,12 +22,14 @@ from torch.utils.checkpoint import checkpoint
 
 from ...activations import get_activation
 from ...attention import grouped_attention
+from ...bottleneck import attention_adapter, feed_forward_adapter
+from ...configuration_checks import check_classifies
 from ...configuration_utils import PretrainedConfig
+from ...consistency import classification_loss
 from ...dropout import Dropout
 from ...load_report import LoadReport
 from ...lora.layers import LoraLinear, lora_linear
 from ...lora.switching import mixed_adapters
-from ...losses import sequence_classification_loss
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel
 from ...packing import PackedLayout, PackedOutput
@@ -204,7 +206,7 @@ def _plain_copy(layer: nn.Linear) -> nn.Linear:
 
 
 class DebertaV2SelfOutput(nn.Module):
-    """Projection of the context, residual and normalisation.
+    """Projection of the context, bottleneck adapter where there is one, residual and normalisation.
 
     Args:
         config: The model's configuration.
@@ -215,10 +217,13 @@ class DebertaV2SelfOutput(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.adapter = attention_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Add the projected context to the block's input. Shape: (Q, D) and (Q, D) to (Q, D)."""
         hidden_states = self.dropout(self.dense(hidden_states))
+        if self.adapter is not None:
+            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
         return self.LayerNorm(hidden_states + input_tensor)
 
 
@@ -265,7 +270,7 @@ class DebertaV2Intermediate(nn.Module):
 
 
 class DebertaV2Output(nn.Module):
-    """The second half of the feed-forward network, residual and normalisation.
+    """The second half of the feed-forward network, bottleneck adapter where there is one, residual, normalisation.
 
     Args:
         config: The model's configuration.
@@ -276,10 +281,13 @@ class DebertaV2Output(nn.Module):
         self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.adapter = feed_forward_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Narrow and add. Shape: (Q, intermediate_size) and (Q, D) to (Q, D)."""
         hidden_states = self.dropout(self.dense(hidden_states))
+        if self.adapter is not None:
+            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
         return self.LayerNorm(hidden_states + input_tensor)
 
 
@@ -790,10 +798,14 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
     Args:
         config: The model's configuration; ``num_labels`` is the classifier's width, ``cls_dropout`` (else
             ``hidden_dropout_prob``) the dropout in front of it.
+
+    Raises:
+        ValueError: If ``config.consistency`` is set and does not apply.
     """
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
+        check_classifies(config)
         self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
         self.pooler = ContextPooler(config)
@@ -822,7 +834,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         return_dict: bool | None = None,
         adapter_names: Sequence[str] | None = None,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
-        """Classify each row.
+        """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
 
         Args:
             input_ids: Token ids. Shape: (B, L).
@@ -840,8 +852,8 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             The output; a tuple without ``return_dict``. Under ``adapter_names`` see `AdapterMixin.mixed_logits`.
 
         Raises:
-            ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, or if ``adapter_names``
-                do not fit or come with labels.
+            ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,
+                or if ``adapter_names`` do not fit or come with labels.
         """
         if adapter_names is not None and self.config.adapts_position_query:
             apart = SequenceClassifierOutput(
@@ -855,12 +867,14 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
                 )
             )
             return apart if _wants_dict(return_dict, self.config) else apart.to_tuple()
+        inputs = (attention_mask, token_type_ids, position_ids, inputs_embeds)
+
+        def second_pass(words: Tensor | None) -> Tensor:
+            return self.score(self.deberta.encode(words, *inputs, first_token_only=True).first_tokens())
+
         encoded = self.deberta.encode(
             input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
+            *inputs,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             first_token_only=True,
@@ -868,7 +882,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         )
         logits = self.classify(encoded.first_tokens(), labels, adapter_names)
         output = SequenceClassifierOutput(
-            loss=None if labels is None else sequence_classification_loss(logits, labels, self.config),
+            loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
             logits=logits,
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,

@@ -47,6 +47,7 @@ class RobertaConfig(PretrainedConfig):
 
     model_type: ClassVar[str] = "roberta"
     lora_targets: ClassVar[tuple[str, ...]] = ("query", "value")
+    takes_bottleneck_adapters: ClassVar[bool] = True
 
     def __init__(
         self,

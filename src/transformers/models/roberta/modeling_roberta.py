@@ -20,11 +20,13 @@ from torch.utils.checkpoint import checkpoint
 
 from ...activations import get_activation
 from ...attention import grouped_attention
+from ...bottleneck import attention_adapter, feed_forward_adapter
+from ...configuration_checks import check_classifies
 from ...configuration_utils import PretrainedConfig
+from ...consistency import classification_loss
 from ...dropout import Dropout
 from ...lora.layers import lora_linear
 from ...lora.switching import mixed_adapters
-from ...losses import sequence_classification_loss
 from ...modeling_outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
@@ -148,7 +150,7 @@ class RobertaSelfAttention(nn.Module):
 
 
 class RobertaSelfOutput(nn.Module):
-    """Projection of the context, residual and normalisation.
+    """Projection of the context, bottleneck adapter where there is one, residual and normalisation.
 
     Args:
         config: The model's configuration.
@@ -159,10 +161,13 @@ class RobertaSelfOutput(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.adapter = attention_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Add the projected context to the block's input. Shape: (Q, D) and (Q, D) to (Q, D)."""
         hidden_states = self.dropout(self.dense(hidden_states))
+        if self.adapter is not None:
+            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
         return self.LayerNorm(hidden_states + input_tensor)
 
 
@@ -209,7 +214,7 @@ class RobertaIntermediate(nn.Module):
 
 
 class RobertaOutput(nn.Module):
-    """The second half of the feed-forward network, residual and normalisation.
+    """The second half of the feed-forward network, bottleneck adapter where there is one, residual, normalisation.
 
     Args:
         config: The model's configuration.
@@ -220,10 +225,13 @@ class RobertaOutput(nn.Module):
         self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.adapter = feed_forward_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Narrow and add. Shape: (Q, intermediate_size) and (Q, D) to (Q, D)."""
         hidden_states = self.dropout(self.dense(hidden_states))
+        if self.adapter is not None:
+            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
         return self.LayerNorm(hidden_states + input_tensor)
 
 
@@ -638,10 +646,14 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
     Args:
         config: The model's configuration; ``num_labels`` is the head's width.
+
+    Raises:
+        ValueError: If ``config.consistency`` is set and does not apply.
     """
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
+        check_classifies(config)
         self.num_labels = config.num_labels
         self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.classifier = RobertaClassificationHead(config)
@@ -669,7 +681,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         return_dict: bool | None = None,
         adapter_names: Sequence[str] | None = None,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
-        """Classify each row.
+        """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
 
         Args:
             input_ids: Token ids. Shape: (B, L).
@@ -688,16 +700,30 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             The output; a tuple without ``return_dict``. Under ``adapter_names`` see `AdapterMixin.mixed_logits`.
 
         Raises:
-            ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, or if ``adapter_names`` do
-                not fit or come with labels.
+            ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, if labels do not fit, or
+                if ``adapter_names`` do not fit or come with labels.
         """
+        inputs = (attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+
+        def second_pass(words: Tensor | None) -> Tensor:
+            return self.score(self.roberta.encode(words, *inputs, first_token_only=True).first_tokens())
+
+        if adapter_names is not None and not self.shares_base(adapter_names):
+            apart = SequenceClassifierOutput(
+                logits=self.logits_apart(
+                    adapter_names,
+                    labels,
+                    input_ids=input_ids,
+                    attention_mask=attention_mask,
+                    token_type_ids=token_type_ids,
+                    position_ids=position_ids,
+                    inputs_embeds=inputs_embeds,
+                )
+            )
+            return apart if _wants_dict(return_dict, self.config) else apart.to_tuple()
         encoded = self.roberta.encode(
             input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
+            *inputs,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             first_token_only=True,
@@ -705,7 +731,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         )
         logits = self.classify(encoded.first_tokens(), labels, adapter_names)
         output = SequenceClassifierOutput(
-            loss=None if labels is None else sequence_classification_loss(logits, labels, self.config),
+            loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
             logits=logits,
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
