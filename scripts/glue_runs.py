@@ -157,8 +157,8 @@ def _score(
 ) -> tuple[float, float | None]:
     """Give the score (a share, not percent) of the best evaluation, and its epoch.
 
-    Only the final evaluation has MNLI's mismatched examples; with ``load_best_model_at_end``, which the launchers give,
-    it is the best epoch's (by the matched ones).
+    Only the final evaluation has MNLI's mismatched examples; with ``load_best_model_at_end``, which the launchers
+    give, it is the best epoch's (by the matched ones).
     """
     key = f"eval_{TASKS[task].main_metric}"
     history = [(row[key], row.get("epoch")) for row in state.get("log_history", ()) if key in row]
