@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "bf16": True,  # on both sides: frozen weights stored in bf16 here, autocast upstream
 }
 # Epochs and the number of training examples (None: all).
-TASKS: dict[str, tuple[int, int | None]] = {"rte": (3, None), "mrpc": (3, None), "sst2": (1, 10000)}
+TASKS: dict[str, tuple[int, int | None]] = {"rte": (2, None), "mrpc": (2, None), "sst2": (1, 10000)}
 _model_lock = threading.Lock()
 LABELS = {
     "rte": ("entailment", "not_entailment"),
@@ -134,6 +135,7 @@ def run_upstream(task: str, seed: int, start: Path, folder: Path) -> dict[str, f
         "output": str(folder / "upstream"),
     }
     size = limit or train_size(task)
+    job["warmup_steps"] = math.ceil(SETTINGS["warmup_ratio"] * epochs * math.ceil(size / SETTINGS["batch_size"]))
     job["order"] = [epoch_order(size, seed, epoch) for epoch in range(epochs)]
     (folder / "job.json").write_text(json.dumps(job))
     python = ROOT / ".venv-reference" / "bin" / "python"

@@ -13,6 +13,7 @@ from .bitfit import accept_fp32_biases
 from .configuration_utils import PretrainedConfig, split_hub_options
 from .load_report import LoadReport, match_state_dict
 from .lora.layers import init_lora_parameter
+from .lora.metadata import hash_base
 from .lora.switching import AdapterMixin
 from .trainable import cast_frozen_parameters, mark_trainable
 from .utils import logging
@@ -264,7 +265,8 @@ class PreTrainedModel(AdapterMixin, nn.Module):
             OSError: If the model is not found or not reachable.
             ValueError: If the checkpoint does not fit the configuration, or a value is out of range.
         """
-        from .lora.adapter import is_adapter, load_with_adapter
+        from .lora.adapter import load_with_adapter
+        from .lora.reading import is_adapter
 
         _refuse_foreign_options(kwargs)
         options, rest = split_hub_options(kwargs)
@@ -309,14 +311,13 @@ class PreTrainedModel(AdapterMixin, nn.Module):
         report.check(source, ignore_mismatched_sizes)
         self.provided = {name: tensor.dtype for name, tensor in fitting.items()}
         mark_trainable(self, self.provided)
-        if self.config.freezes_base:
-            from .lora.adapter import hash_base
-
-            self.base_hash = hash_base(self, fitting)
         expected = dict(self.named_parameters())
         tensors = {
             name: tensor.to(self._storage_dtype(expected[name], tensor, dtype)) for name, tensor in fitting.items()
         }
+        loses = any(tensor.dtype.itemsize < fitting[name].dtype.itemsize for name, tensor in tensors.items())
+        if self.config.freezes_base or loses:  # an adapter will want to know, or the values will be gone
+            self.base_hash = hash_base(self, fitting)
         self.load_state_dict(tensors, strict=False, assign=True)
         self._materialise(dtype)
         self.tie_weights()

@@ -10,22 +10,20 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..configuration_utils import split_hub_options
-from ..hub import cached_file, load_json
+from ..trainable import trainable_names
 from ..utils import logging
-from ..weights import read_tensors
 from .layers import lora_parameter_names
-from .legacy import read_legacy_adapter
-from .metadata import adapter_metadata, file_sha256, hash_base, read_metadata
-from .peft_format import from_peft_names, peft_config, read_peft_config, to_peft_names
+from .metadata import adapter_metadata
+from .peft_format import peft_config, to_peft_names
+from .reading import CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, AdapterContent, read_adapter
 
 if TYPE_CHECKING:
-    from ..configuration_utils import PretrainedConfig
     from ..modeling_utils import PreTrainedModel
 
 __all__ = [
@@ -33,8 +31,6 @@ __all__ = [
     "adapter_settings",
     "adapter_tensors",
     "base_options",
-    "hash_base",
-    "is_adapter",
     "load_adapter_weights",
     "load_with_adapter",
     "save_adapter",
@@ -43,26 +39,17 @@ __all__ = [
 
 logger = logging.get_logger(__name__)
 
-WEIGHTS_NAME = "adapter_model.safetensors"
-CONFIG_NAME = "adapter_config.json"
-METADATA_NAME = "lora_metadata.json"
-
-
-def is_adapter(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> bool:
-    """Say whether a folder or hub repository is an adapter rather than a whole model."""
-    if Path(path_or_repo_id).is_file():
-        return False
-    if cached_file(path_or_repo_id, "config.json", **hub_options) is not None:
-        return False
-    return cached_file(path_or_repo_id, CONFIG_NAME, **hub_options) is not None
-
 
 # Saving -------------------------------------------------------------------------------------------------------
 
 
 def adapter_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Give what a LoRA run trains, under the model's names: matrices, head, and what the base did not provide."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
+    """Give what a LoRA run trains, under the model's names: matrices, head, what the base did not provide, and more.
+
+    More is what was unfrozen by hand, such as the biases of loralib's ``mark_only_lora_as_trainable(model, "all")``.
+    """
+    chosen = trainable_names(model, model.provided)
+    return {name: p.detach() for name, p in model.named_parameters() if name in chosen or p.requires_grad}
 
 
 def save_adapter(
@@ -93,7 +80,9 @@ def save_adapter(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = adapter_tensors(model)
-    _check_finite(tensors, "the model")
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} of the model holds values that are not finite; the adapter is not saved.")
     base = _base_name(model)
     contiguous = {name: tensor.contiguous().cpu() for name, tensor in to_peft_names(tensors).items()}
     weights = folder / WEIGHTS_NAME
@@ -136,43 +125,6 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 # Loading ------------------------------------------------------------------------------------------------------
 
 
-def _read_folder(
-    path_or_repo_id: str | os.PathLike[str], **hub_options: Any
-) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """Read an adapter's two JSON files and find its weights.
-
-    Returns:
-        The fields of `read_peft_config`, the metadata (empty where PEFT wrote the folder), and the weights' path.
-    """
-    config_path = cached_file(path_or_repo_id, CONFIG_NAME, **hub_options)
-    if config_path is None:
-        raise OSError(f"'{path_or_repo_id}' is no adapter: it holds no {CONFIG_NAME}.")
-    fields = read_peft_config(load_json(config_path), str(config_path))
-    weights = cached_file(path_or_repo_id, WEIGHTS_NAME, **hub_options)
-    if weights is None:
-        raise OSError(f"'{path_or_repo_id}' holds {CONFIG_NAME} but no {WEIGHTS_NAME}.")
-    metadata_path = cached_file(path_or_repo_id, METADATA_NAME, **hub_options)
-    metadata = {} if metadata_path is None else read_metadata(metadata_path)
-    if metadata:
-        _check_agreement(fields, metadata, weights)
-    return fields, metadata, weights
-
-
-def _check_agreement(fields: dict[str, Any], metadata: dict[str, Any], weights: Path) -> None:
-    """Refuse a folder whose three files were not written together."""
-    if metadata["weights_sha256"] != file_sha256(weights):
-        raise ValueError(
-            f"'{weights}' is not the file that the {METADATA_NAME} beside it describes (its sha256 differs): it was "
-            "damaged or replaced. Copy the whole folder again."
-        )
-    for name, value in (("r", metadata["lora_r"]), ("lora_alpha", metadata["lora_alpha"])):
-        if fields[name] != value:
-            raise ValueError(
-                f"'{weights.parent}': {name} is {fields[name]} in {CONFIG_NAME}, but {value} in {METADATA_NAME}. "
-                "One of them was changed by hand; another value than in training gives wrong results."
-            )
-
-
 def adapter_config_overrides(
     path_or_repo_id: str | os.PathLike[str], base: str | os.PathLike[str] | None = None, **hub_options: Any
 ) -> tuple[str, dict[str, Any]]:
@@ -187,30 +139,22 @@ def adapter_config_overrides(
         OSError: If this is no adapter.
         ValueError: If a file of it is damaged or asks for what is not supported, or it names no base.
     """
-    fields, metadata, weights = _read_folder(path_or_repo_id, **hub_options)
-    base = base or fields["base"]
+    return _base_and_fields(read_adapter(path_or_repo_id, **hub_options), base)
+
+
+def _base_and_fields(content: AdapterContent, base: str | os.PathLike[str] | None) -> tuple[str, dict[str, Any]]:
+    base = base or content.base
     if not base:
         raise ValueError(
-            f"The adapter '{path_or_repo_id}' does not say which base it belongs to; pass base_model_name_or_path=…."
+            f"The adapter '{content.source}' does not say which base it belongs to; pass base_model_name_or_path=…."
         )
-    overrides: dict[str, Any] = {
-        "apply_lora": True,
-        "lora_r": fields["r"],
-        "lora_alpha": fields["lora_alpha"],
-        "lora_dropout": fields["lora_dropout"],
-    }
-    if metadata:
-        overrides["id2label"] = metadata["id2label"]
-        overrides["problem_type"] = metadata["problem_type"]
-        if metadata.get("lora_position_query") is not None:
-            overrides["lora_position_query"] = metadata["lora_position_query"]
-        overrides["finetuning_task"] = metadata["finetuning_task"]
-    else:
-        overrides["num_labels"] = _head_width(read_tensors(weights))
-    return os.fspath(base), overrides
+    fields = content.config_fields(_head_width(content.tensors))
+    if any(".query_proj." in name for name in content.tensors):  # DeBERTa's alone has two meanings
+        fields["lora_position_query"] = content.position_query
+    return os.fspath(base), {**fields, "apply_lora": True}
 
 
-def _head_width(tensors: dict[str, Tensor]) -> int:
+def _head_width(tensors: Mapping[str, Tensor]) -> int:
     """Read the number of labels off the last bias of the head."""
     widths = [tensor.shape[0] for name, tensor in tensors.items() if "classifier" in name and tensor.dim() == 1]
     return min(widths, default=2)
@@ -238,8 +182,8 @@ def load_with_adapter(
     if kwargs.get("output_loading_info"):
         raise ValueError("output_loading_info is not offered for an adapter's folder; load the base with it.")
     options, rest = split_hub_options(kwargs)
-    base, overrides = adapter_config_overrides(path_or_repo_id, own_base, **options)
-    _, metadata, _ = _read_folder(path_or_repo_id, **options)
+    content = read_adapter(path_or_repo_id, **options)
+    base, overrides = _base_and_fields(content, own_base)
     if rest.get("config") is not None:
         overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
     try:
@@ -250,15 +194,9 @@ def load_with_adapter(
             "moved, pass base_model_name_or_path=…."
         ) from error
     assert not isinstance(model, tuple)  # no output_loading_info
-    expected = metadata.get("base_sha256")
-    if expected and model.base_hash != expected:
-        raise ValueError(
-            f"The adapter '{path_or_repo_id}' was trained on '{metadata.get('base_model_name_or_path')}' (content "
-            f"{str(expected)[:12]}…), but '{base}' holds other weights ({str(model.base_hash)[:12]}…)."
-        )
-    load_adapter_weights(model, path_or_repo_id, **options)
-    model.eval()
-    return model
+    content.check_base(model)
+    _put(model, content)
+    return model.eval()
 
 
 def base_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,27 +216,27 @@ def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathL
         OSError: If this is no adapter.
         ValueError: If names, shapes, r or alpha do not fit, or a value is not finite. The model is then unchanged.
     """
-    fields, metadata, weights = _read_folder(path_or_repo_id, **hub_options)
-    source = os.fspath(path_or_repo_id)
-    _check_settings(model.config, source, fields["r"], fields["lora_alpha"])
-    _check_position_query(model.config, source, _position_query(metadata))
-    tensors = from_peft_names(read_tensors(weights))
-    expected = adapter_tensors(model)
-    lacking = sorted(set(expected) - set(tensors))
-    foreign = sorted(set(tensors) - set(expected))
-    if lacking or foreign:
-        raise ValueError(
-            f"The adapter '{source}' does not fit this model: "
-            + "; ".join(
-                f"{len(names)} tensors {what}, such as {names[0]}"
-                for names, what in ((lacking, "are lacking"), (foreign, "have no place here"))
-                if names
+    _put(model, read_adapter(path_or_repo_id, **hub_options))
+
+
+def _put(model: PreTrainedModel, content: AdapterContent) -> None:
+    """Check an adapter against a model, then copy its values; what it trains of the encoder is trained here too."""
+    content.check_settings(model.config)
+    parameters = dict(model.named_parameters())
+    lacking = sorted(trainable_names(model, model.provided) - set(content.tensors))
+    foreign = sorted(set(content.tensors) - set(parameters))
+    for names, what in ((lacking, "are lacking"), (foreign, "have no place here")):
+        if names:
+            raise ValueError(
+                f"The adapter '{content.source}' does not fit this model: {len(names)} tensors {what}, such as "
+                f"{names[0]}."
             )
-            + "."
-        )
-    _check_shapes(tensors, expected, source)
-    _check_finite(tensors, f"'{source}'")
-    _copy(model, tensors)
+    _check_shapes(content.tensors, parameters, content.source)
+    for name in content.tensors:
+        if model.is_base_parameter(name):
+            parameters[name].requires_grad_(True)
+            parameters[name].data = parameters[name].data.to(torch.get_default_dtype())
+    _copy(model, content.tensors)
 
 
 def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
@@ -311,36 +249,8 @@ def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
         OSError: If there is no such adapter.
         ValueError: If it is damaged.
     """
-    adapter = _read_any(path)
-    return adapter.r, adapter.lora_alpha
-
-
-class _Adapter(NamedTuple):
-    """What an adapter's folder or an original file says; alpha and labels are None where it does not."""
-
-    tensors: dict[str, Tensor]
-    r: int
-    lora_alpha: float | None
-    labels: dict[int, str] | None
-    position_query: bool
-
-
-def _read_any(path: str | os.PathLike[str]) -> _Adapter:
-    """Read an adapter's folder or an original file."""
-    if Path(path).is_dir():
-        fields, metadata, weights = _read_folder(path)
-        tensors = from_peft_names(read_tensors(weights))
-        return _Adapter(
-            tensors, fields["r"], fields["lora_alpha"], metadata.get("id2label"), _position_query(metadata)
-        )
-    legacy = read_legacy_adapter(path)
-    labels = dict(enumerate(legacy.labels)) if legacy.labels else None
-    return _Adapter(legacy.tensors, legacy.r, legacy.lora_alpha, labels, position_query=False)
-
-
-def _position_query(metadata: Mapping[str, Any]) -> bool:
-    """Say what LoRA means for DeBERTa's position query in a folder; without metadata it is PEFT's."""
-    return bool(metadata.get("lora_position_query")) if metadata else True
+    content = read_adapter(path)
+    return content.r, content.lora_alpha
 
 
 def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> str:
@@ -358,21 +268,20 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
         ValueError: If r or alpha contradict the adapter's, its matrices do not fit, or a value is not finite. The
             model is then unchanged.
     """
-    source = os.fspath(path)
-    tensors, r, alpha, labels, position_query = _read_any(path)
-    if alpha is None:
+    content = read_adapter(path)
+    source = content.source
+    if content.lora_alpha is None:
         logger.warning(
             "'%s' does not say its alpha; it is used with lora_alpha %s. Another alpha than it was trained with gives "
             "wrong results without an error.",
             source,
             model.config.lora_alpha,
         )
-    _check_settings(model.config, source, r, alpha)
-    _check_position_query(model.config, source, position_query)
+    content.check_settings(model.config)
     expected = adapter_tensors(model)
     lora_names = lora_parameter_names(model)
-    lora = {name: tensor for name, tensor in tensors.items() if name in lora_names}
-    foreign = sorted(name for name in tensors if ".lora_" in name and name not in lora_names)
+    lora = {name: tensor for name, tensor in content.tensors.items() if name in lora_names}
+    foreign = sorted(name for name in content.tensors if ".lora_" in name and name not in lora_names)
     lacking = sorted(lora_names - set(lora))
     if foreign or lacking:
         raise ValueError(
@@ -380,13 +289,11 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
             f"{'has no place in this one' if foreign else 'is lacking'}."
         )
     _check_shapes(lora, expected, source)
-    head = {name: tensor for name, tensor in tensors.items() if name in expected and name not in lora_names}
+    head = {name: tensor for name, tensor in content.tensors.items() if name in expected and name not in lora_names}
     whole = bool(head) and set(head) == set(expected) - lora_names
     same_shape = whole and all(tensor.shape == expected[name].shape for name, tensor in head.items())
-    same_head = same_shape and labels in (None, model.config.id2label)
-    taken = {**lora, **head} if same_head else lora
-    _check_finite(taken, f"'{source}'")
-    _copy(model, taken)
+    same_head = same_shape and content.id2label in (None, model.config.id2label)
+    _copy(model, {**lora, **head} if same_head else lora)
     if same_head:
         return f"Started from '{source}': its {len(lora)} LoRA matrices and its head."
     other = "its labels are others" if same_shape else "its head has another shape"
@@ -394,33 +301,7 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
     return f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
 
 
-# Checks -------------------------------------------------------------------------------------------------------
-
-
-def _check_settings(config: PretrainedConfig, source: str, r: int, alpha: float | None) -> None:
-    """Refuse r or alpha that contradict the adapter's."""
-    if not config.apply_lora:
-        raise ValueError(f"'{source}' is an adapter, but this model has no LoRA layers: set apply_lora.")
-    if config.lora_r != r or (alpha is not None and config.lora_alpha != alpha):
-        raise ValueError(
-            f"The adapter '{source}' was made with lora_r {r} and lora_alpha {'unknown' if alpha is None else alpha}, "
-            f"but this run asks for lora_r {config.lora_r} and lora_alpha {config.lora_alpha}. Use the adapter's."
-        )
-
-
-def _check_position_query(config: PretrainedConfig, source: str, position_query: bool) -> None:
-    """Refuse an adapter that means something else by LoRA in DeBERTa's shared position query."""
-    shared = getattr(config, "share_att_key", False) and "p2c" in (getattr(config, "pos_att_type", None) or ())
-    if shared and getattr(config, "lora_position_query", position_query) != position_query:
-        raise ValueError(
-            f"The adapter '{source}' was trained with lora_position_query={position_query} "
-            f"({'as in PEFT, the position query is adapted' if position_query else 'as in the original, it is not'}), "
-            f"but this model has {not position_query}: its outputs would be wrong. Set lora_position_query to the "
-            "adapter's."
-        )
-
-
-def _check_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise ValueError(
@@ -429,13 +310,7 @@ def _check_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor], sourc
             )
 
 
-def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} of {source} holds values that are not finite (NaN or infinity).")
-
-
-def _copy(model: PreTrainedModel, tensors: dict[str, Tensor]) -> None:
+def _copy(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in tensors.items():

@@ -6,16 +6,17 @@ The format is a fact that both sides keep to; no PEFT is needed here.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .layers import lora_parameter_names
+from .layers import lora_layers, lora_parameter_names
 
 if TYPE_CHECKING:
     from ..modeling_utils import PreTrainedModel
 
-__all__ = ["from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
+__all__ = ["beyond_peft", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
 
 PEFT_VERSION = "0.21.2"  # whose form is written
 _PREFIX = "base_model.model."
@@ -26,7 +27,6 @@ _SWITCHED_OFF: dict[str, Any] = {
     "alpha_pattern": {},
     "arrow_config": None,
     "auto_mapping": None,
-    "bias": "none",
     "corda_config": None,
     "ensure_weight_tying": False,
     "eva_config": None,
@@ -73,26 +73,33 @@ _TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "Model": "FEATURE_EXTRACT
 
 
 def to_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename parameters from this package's names to PEFT's."""
+    """Rename parameters from this package's names to PEFT's, which keeps a LoRA layer's own in ``base_layer``."""
+    layers = {name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")}
     renamed = {}
     for name, tensor in tensors.items():
-        suffix = ".weight" if name.endswith((".lora_A", ".lora_B")) else ""
-        renamed[f"{_PREFIX}{name}{suffix}"] = tensor
+        where, _, last = name.rpartition(".")
+        if last in ("lora_A", "lora_B"):
+            name = f"{name}.weight"
+        elif where in layers:
+            name = f"{where}.base_layer.{last}"
+        renamed[f"{_PREFIX}{name}"] = tensor
     return renamed
 
 
 def from_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename parameters from PEFT's names to this package's."""
+    """Rename parameters from PEFT's names to this package's; copies of a head that PEFT writes beside it go."""
     renamed = {}
     for name, tensor in tensors.items():
-        name = name.removeprefix(_PREFIX)
+        if ".modules_to_save." in name or ".original_module." in name:
+            continue
+        name = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
         for matrix in (".lora_A", ".lora_B"):
             name = name.removesuffix(".weight") if name.endswith(f"{matrix}.weight") else name
         renamed[name] = tensor
     return renamed
 
 
-def peft_config(model: PreTrainedModel, base: str, trained: list[str]) -> dict[str, Any]:
+def peft_config(model: PreTrainedModel, base: str, trained: Collection[str]) -> dict[str, Any]:
     """Give the content of ``adapter_config.json``.
 
     Args:
@@ -105,15 +112,17 @@ def peft_config(model: PreTrainedModel, base: str, trained: list[str]) -> dict[s
     """
     config = model.config
     class_name = type(model).__name__
+    reason = beyond_peft(model, trained)
     task_type = next((task for ending, task in _TASK_TYPES.items() if class_name.endswith(ending)), None)
     return {
         **_SWITCHED_OFF,
         "base_model_name_or_path": base,
+        "bias": _bias(model, trained) or "none",
         "inference_mode": True,
         "lora_alpha": config.lora_alpha,
         "lora_dropout": config.lora_dropout,
         "modules_to_save": _modules_to_save(model, trained),
-        "peft_type": "LORA",
+        "peft_type": "LORA" if reason is None else f"LORA ({reason})",  # PEFT refuses a type that it does not know
         "peft_version": PEFT_VERSION,
         "r": config.lora_r,
         "target_modules": sorted(config.lora_targets),
@@ -121,13 +130,43 @@ def peft_config(model: PreTrainedModel, base: str, trained: list[str]) -> dict[s
     }
 
 
-def _modules_to_save(model: PreTrainedModel, trained: list[str]) -> list[str] | None:
-    """Name the modules that are trained in full: a head's top module, or the module itself inside the encoder."""
-    lora = lora_parameter_names(model)
+def beyond_peft(model: PreTrainedModel, trained: Collection[str]) -> str | None:
+    """Say why PEFT cannot represent an adapter; None where it can.
+
+    Args:
+        model: A LoRA model.
+        trained: Names of the parameters that the adapter holds.
+    """
+    config = model.config
+    if config.shares_position_query and not getattr(config, "lora_position_query", True):
+        return "not for PEFT: relative positions go through the base's query projection, lora_position_query=False"
+    if _bias(model, trained) is None:
+        return "not for PEFT: a part of the encoder's own parameters is trained too"
+    return None
+
+
+def _bias(model: PreTrainedModel, trained: Collection[str]) -> str | None:
+    """Give PEFT's name for the encoder's biases that are trained; None where it has no name for the choice."""
+    base = {name for name, _ in model.named_parameters() if model.is_base_parameter(name)}
+    provided = base if model.provided is None else base & set(model.provided)
+    extra = (set(trained) & provided) - lora_parameter_names(model)
+    choices = {
+        "none": set(),
+        "all": {name for name in provided if name.endswith(".bias")},
+        "lora_only": {f"{path}.bias" for path, _ in lora_layers(model)} & provided,
+    }
+    return next((choice for choice, names in choices.items() if names == extra), None)
+
+
+def _modules_to_save(model: PreTrainedModel, trained: Collection[str]) -> list[str] | None:
+    """Name the modules that are trained in full: the head's, and inside the encoder those that the base lacks."""
+    lora, provided = lora_parameter_names(model), model.provided or {}
     modules = set()
     for name in trained:
-        if name not in lora:
-            modules.add(name.rpartition(".")[0] if model.is_base_parameter(name) else name.partition(".")[0])
+        if not model.is_base_parameter(name):
+            modules.add(name.partition(".")[0])
+        elif name not in lora and model.provided is not None and name not in provided:
+            modules.add(name.rpartition(".")[0])
     return sorted(modules) or None
 
 
@@ -145,7 +184,7 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
     Raises:
         ValueError: If a field has a wrong type or value, or asks for a PEFT feature that is not part of this package.
     """
-    if content.get("peft_type") != "LORA":
+    if not str(content.get("peft_type")).startswith("LORA"):
         raise ValueError(f"'{source}': peft_type is {content.get('peft_type')!r}; only LORA is supported here.")
     for name, off in _SWITCHED_OFF.items():
         value = content.get(name, off)
@@ -156,6 +195,8 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
             f"'{source}': init_lora_weights is {content['init_lora_weights']!r}, which changes the base's weights; "
             "let PEFT save it as a plain adapter (path_initial_model_for_weight_conversion)."
         )
+    if content.get("bias", "none") not in ("none", "all", "lora_only"):
+        raise ValueError(f"'{source}': bias is {content['bias']!r}; none, all or lora_only was expected.")
     r, alpha, dropout = content.get("r"), content.get("lora_alpha"), content.get("lora_dropout", 0.0)
     if isinstance(r, bool) or not isinstance(r, int) or r <= 0:
         raise ValueError(f"'{source}': r is {r!r}; a positive whole number was expected.")

@@ -2,55 +2,83 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
+from ..hub import cached_file, load_json
 from ..weights import read_tensors
 from .legacy import read_legacy_adapter
-from .metadata import hash_loaded_base
-from .peft_format import from_peft_names
+from .metadata import file_sha256, hash_loaded_base, read_metadata
+from .peft_format import from_peft_names, read_peft_config
 
 if TYPE_CHECKING:
     from ..configuration_utils import PretrainedConfig
     from ..modeling_utils import PreTrainedModel
 
-__all__ = ["AdapterContent", "read_adapter"]
+__all__ = ["CONFIG_NAME", "METADATA_NAME", "WEIGHTS_NAME", "AdapterContent", "is_adapter", "read_adapter"]
+
+WEIGHTS_NAME = "adapter_model.safetensors"
+CONFIG_NAME = "adapter_config.json"
+METADATA_NAME = "lora_metadata.json"
 
 
 @dataclass(frozen=True)
 class AdapterContent:
-    """An adapter as it was read, checked in itself but against no model yet.
+    """An adapter as it was read: whole and finite, but checked against no model yet.
 
     Attributes:
         source: Where it came from, for messages.
         tensors: Matrices, head and other trained parameters under this package's names.
         r: The rank.
-        lora_alpha: Numerator of the scaling.
+        lora_alpha: Numerator of the scaling; None for an original file that was not published.
         lora_dropout: Dropout in front of ``lora_A``.
         id2label: Names of the classes; None where the adapter does not say them.
         problem_type: See `transformers.losses`.
         finetuning_task: The task's name, where known.
-        position_query: DeBERTa's meaning of a shared position query (``lora_position_query``); None where the adapter
-            does not say it.
+        position_query: DeBERTa's meaning of a shared position query (``lora_position_query``).
         base: Path or hub id of its base, where known.
         base_sha256: Hash of its base, where known.
+        peft_type: PEFT's word for it, which says so where PEFT cannot represent it.
     """
 
     source: str
     tensors: dict[str, Tensor]
     r: int
-    lora_alpha: float
+    lora_alpha: float | None
     lora_dropout: float = 0.0
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
     finetuning_task: str | None = None
-    position_query: bool | None = None
+    position_query: bool = False
     base: str | None = None
     base_sha256: str | None = None
+    peft_type: str | None = None
+
+    def with_alpha(self, lora_alpha: float | None) -> AdapterContent:
+        """Give the adapter with its alpha settled.
+
+        Args:
+            lora_alpha: What the caller says; None for nothing.
+
+        Raises:
+            ValueError: If the caller contradicts the adapter, or neither says it.
+        """
+        if None not in (lora_alpha, self.lora_alpha) and lora_alpha != self.lora_alpha:
+            raise ValueError(f"lora_alpha is {lora_alpha}, but the adapter '{self.source}' has {self.lora_alpha}.")
+        alpha = lora_alpha if self.lora_alpha is None else self.lora_alpha
+        if alpha is None:
+            raise ValueError(
+                f"'{self.source}' does not say its alpha and is none of the published files: give the lora_alpha that "
+                "it was trained with. Another one gives wrong results without an error."
+            )
+        return dataclasses.replace(self, lora_alpha=alpha)
 
     def num_labels(self, otherwise: int, scores: list[str]) -> int:
         """Give the number of labels: as named, else read off the head, else the caller's.
@@ -89,35 +117,55 @@ class AdapterContent:
         if model.base_hash != self.base_sha256:
             raise ValueError(
                 f"The adapter '{self.source}' was trained on '{self.base}' (content {self.base_sha256[:12]}…), but "
-                f"this model's base is '{model.name_or_path}' ({str(model.base_hash)[:12]}…). Load that one, without "
-                "a smaller dtype."
+                f"'{model.name_or_path}' holds other weights ({str(model.base_hash)[:12]}…)."
             )
+
+    def check_settings(self, config: PretrainedConfig) -> None:
+        """Refuse a configuration whose r or alpha are others, or that means something else by LoRA.
+
+        Raises:
+            ValueError: If it is so.
+        """
+        if not config.apply_lora:
+            raise ValueError(f"'{self.source}' is an adapter, but this model has no LoRA layers: set apply_lora.")
+        if config.lora_r != self.r or self.lora_alpha not in (None, config.lora_alpha):
+            alpha = "unknown" if self.lora_alpha is None else self.lora_alpha
+            raise ValueError(
+                f"The adapter '{self.source}' was made with lora_r {self.r} and lora_alpha {alpha}, but this run asks "
+                f"for lora_r {config.lora_r} and lora_alpha {config.lora_alpha}. Use the adapter's."
+            )
+        self.check_position_query(config)
 
     def check_position_query(self, config: PretrainedConfig) -> None:
         """Refuse the other meaning of DeBERTa's shared position query.
 
         Raises:
-            ValueError: If both meanings are known and differ.
+            ValueError: If the two differ.
         """
-        meaning = getattr(config, "lora_position_query", None)
-        if self.position_query is None or meaning is None or self.position_query == meaning:
-            return
-        explained = {True: "the adapted projection (PEFT's meaning)", False: "the base's (the original's meaning)"}
-        raise ValueError(
-            f"The adapter '{self.source}' was trained with relative positions that go through "
-            f"{explained[self.position_query]}, but this model sends them through {explained[meaning]}. Its outputs "
-            f"would be wrong; load the base with lora_position_query={self.position_query}."
-        )
+        meaning = getattr(config, "lora_position_query", self.position_query)
+        if config.shares_position_query and meaning != self.position_query:
+            explained = "as in PEFT, it is adapted" if self.position_query else "as in the original, it is not"
+            raise ValueError(
+                f"The adapter '{self.source}' was trained with lora_position_query={self.position_query} (the "
+                f"position query: {explained}), but this model has {meaning}: its outputs would be wrong. Set "
+                "lora_position_query to the adapter's."
+            )
 
 
-def read_adapter(
-    path: str | os.PathLike[str], *, lora_alpha: float | None = None, **hub_options: Any
-) -> AdapterContent:
+def is_adapter(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> bool:
+    """Say whether a folder or hub repository is an adapter rather than a whole model."""
+    if Path(path_or_repo_id).is_file():
+        return False
+    if cached_file(path_or_repo_id, "config.json", **hub_options) is not None:
+        return False
+    return cached_file(path_or_repo_id, CONFIG_NAME, **hub_options) is not None
+
+
+def read_adapter(path: str | os.PathLike[str], **hub_options: Any) -> AdapterContent:
     """Read an adapter of any kind.
 
     Args:
         path: A folder or hub id, of this package or of PEFT, or an original ``.bin`` file.
-        lora_alpha: The alpha of an original file that was not published.
         **hub_options: See `transformers.hub.cached_file`.
 
     Returns:
@@ -125,24 +173,33 @@ def read_adapter(
 
     Raises:
         OSError: If there is no such adapter.
-        ValueError: If it is damaged, not supported, holds values that are not finite, or has no known alpha.
+        ValueError: If it is damaged, not supported, or holds values that are not finite.
     """
     source = os.fspath(path)
-    if source.endswith(".bin") or Path(path).is_file():
-        return _read_legacy(source, lora_alpha)
-    content = _read_folder(path, **hub_options)
-    if lora_alpha is not None and lora_alpha != content.lora_alpha:
-        raise ValueError(f"lora_alpha is {lora_alpha}, but the adapter '{source}' says {content.lora_alpha}.")
+    is_file = source.endswith(".bin") or Path(path).is_file()
+    content = _read_legacy(source) if is_file else _read_folder(source, **hub_options)
+    for name, tensor in content.tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} of '{source}' holds values that are not finite (NaN or infinity).")
     return content
 
 
-def _read_folder(path: str | os.PathLike[str], **hub_options: Any) -> AdapterContent:
-    """Read a folder, of this package or of PEFT."""
-    from .adapter import _position_query, _read_folder
-
-    fields, metadata, weights = _read_folder(path, **hub_options)
+def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
+    """Read a folder, of this package or of PEFT, which writes no metadata."""
+    config_path = cached_file(source, CONFIG_NAME, **hub_options)
+    if config_path is None:
+        raise OSError(f"'{source}' is no adapter: it holds no {CONFIG_NAME}.")
+    raw = load_json(config_path)
+    fields = read_peft_config(raw, str(config_path))
+    weights = cached_file(source, WEIGHTS_NAME, **hub_options)
+    if weights is None:
+        raise OSError(f"'{source}' holds {CONFIG_NAME} but no {WEIGHTS_NAME}.")
+    metadata_path = cached_file(source, METADATA_NAME, **hub_options)
+    metadata = {} if metadata_path is None else read_metadata(metadata_path)
+    if metadata:
+        _check_agreement(fields, metadata, weights)
     return AdapterContent(
-        os.fspath(path),
+        source,
         from_peft_names(read_tensors(weights)),
         fields["r"],
         fields["lora_alpha"],
@@ -150,29 +207,36 @@ def _read_folder(path: str | os.PathLike[str], **hub_options: Any) -> AdapterCon
         id2label=metadata.get("id2label"),
         problem_type=metadata.get("problem_type"),
         finetuning_task=metadata.get("finetuning_task"),
-        position_query=_position_query(metadata),
+        position_query=bool(metadata.get("lora_position_query")) if metadata else True,  # PEFT's meaning
         base=fields["base"],
         base_sha256=metadata.get("base_sha256"),
+        peft_type=raw["peft_type"],
     )
 
 
-def _read_legacy(source: str, lora_alpha: float | None) -> AdapterContent:
+def _check_agreement(fields: Mapping[str, Any], metadata: Mapping[str, Any], weights: Path) -> None:
+    """Refuse a folder whose three files were not written together."""
+    if metadata["weights_sha256"] != file_sha256(weights):
+        raise ValueError(
+            f"'{weights}' is not the file that the {METADATA_NAME} beside it describes (its sha256 differs): it was "
+            "damaged or replaced. Copy the whole folder again."
+        )
+    for name, value in (("r", metadata["lora_r"]), ("lora_alpha", metadata["lora_alpha"])):
+        if fields[name] != value:
+            raise ValueError(
+                f"'{weights.parent}': {name} is {fields[name]} in {CONFIG_NAME}, but {value} in {METADATA_NAME}. "
+                "One of them was changed by hand; another value than in training gives wrong results."
+            )
+
+
+def _read_legacy(source: str) -> AdapterContent:
     """Read an original file; its name tells the rest where it was published."""
     legacy = read_legacy_adapter(source)
-    if legacy.lora_alpha is not None and lora_alpha not in (None, legacy.lora_alpha):
-        raise ValueError(f"lora_alpha is {lora_alpha}, but '{source}' was published with {legacy.lora_alpha}.")
-    alpha = lora_alpha if legacy.lora_alpha is None else legacy.lora_alpha
-    if alpha is None:
-        raise ValueError(
-            f"'{source}' does not say its alpha and is none of the published files: pass the lora_alpha that it was "
-            "trained with. Another one gives wrong results without an error."
-        )
     return AdapterContent(
         source,
         legacy.tensors,
         legacy.r,
-        alpha,
+        legacy.lora_alpha,
         id2label=None if legacy.labels is None else dict(enumerate(legacy.labels)),
-        position_query=False,
         base=legacy.base,
     )

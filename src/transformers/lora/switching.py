@@ -9,7 +9,7 @@ Letters in shapes: ``B`` batch, ``D`` hidden size, ``N`` labels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -62,6 +62,18 @@ class AdapterMixin:
         """Start with no adapter; one that the model is made with is entered when a second comes."""
         self.adapters, self.active_adapter, self._replaced = {}, None, {}
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Move or cast what waits with the model: `torch.nn.Module` knows of what is in place alone."""
+        result = super()._apply(fn, recurse)  # type: ignore[misc]
+        in_place = {id(parameter) for parameter in _model(self).parameters()}
+        waiting = [self._replaced, *(adapter.parameters for adapter in self.adapters.values())]
+        moved: set[int] = set()
+        for parameter in (parameter for parameters in waiting for parameter in parameters.values()):
+            if id(parameter) not in in_place and id(parameter) not in moved:
+                parameter.data = fn(parameter.data)
+                moved.add(id(parameter))
+        return result
+
     def load_adapter(
         self,
         path: str | os.PathLike[str],
@@ -84,7 +96,7 @@ class AdapterMixin:
                 not finite; or if the name is taken, or the model is merged. The model is then unchanged.
         """
         model = _model(self)
-        content = read_adapter(path, lora_alpha=lora_alpha, **hub_options)
+        content = read_adapter(path, **hub_options).with_alpha(lora_alpha)
         self._refuse_merged("load an adapter")
         if adapter_name in self.loaded_adapters:
             raise ValueError(f"There is an adapter '{adapter_name}' already; delete it, or choose another name.")
@@ -95,8 +107,7 @@ class AdapterMixin:
             model.config.apply_lora = True
             if model.base_hash is None:
                 model.base_hash = hash_loaded_base(model)
-            if content.position_query is not None:
-                model.set_position_query(content.position_query)
+            model.set_position_query(content.position_query)
         else:
             self._enter_current()
         _enter(model, adapter_name, content)
@@ -208,6 +219,14 @@ class AdapterMixin:
             return self.score(first_tokens)
         _refuse_labels(labels)
         return self.mixed_logits(first_tokens, adapter_names)
+
+    def shares_base(self, adapter_names: Sequence[str]) -> bool:
+        """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
+        model = _model(self)
+        if getattr(model.config, "adapts_position_query", False):
+            return False
+        chosen = (self.adapters[name].parameters for name in set(adapter_names) & set(self.adapters))
+        return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
 
     def logits_apart(
         self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None

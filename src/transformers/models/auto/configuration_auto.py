@@ -103,7 +103,8 @@ class AutoConfig:
             OSError: If the model is not found.
             ValueError: If its model type is not part of this package, or a value is out of range.
         """
-        from ...lora.adapter import adapter_config_overrides, base_options, is_adapter
+        from ...lora.adapter import adapter_config_overrides, base_options
+        from ...lora.reading import is_adapter
 
         own_base = kwargs.pop("base_model_name_or_path", None)
         options, rest = split_hub_options(kwargs)

@@ -150,20 +150,22 @@ def disentangled_attention(
     terms = 1 + (position_key is not None) + (position_query is not None)
     scale = 1 / math.sqrt(query.shape[-1] * terms)
     query = query * scale  # before the products: after them, fp16 may have overflowed
-    position_query = None if position_query is None else position_query * scale
+    position_key = None if position_key is None else position_key.transpose(0, 1).contiguous()  # (H, 2N - 1, d)
+    position_query = None if position_query is None else (position_query * scale).transpose(0, 1).contiguous()
     one_query = query.shape[0] != key.shape[0]
+    sizes = [group.rows * group.length for group in layout.groups]
+    queries = query.split([group.rows for group in layout.groups] if one_query else sizes)
     contexts, probabilities = [], []
-    for group in layout.groups:
-        k, v = group.tokens(key), group.tokens(value)  # (G, n, H, d)
+    for group, q, k, v in zip(layout.groups, queries, key.split(sizes), value.split(sizes), strict=True):
+        k, v = _heads_first(k, group.rows), _heads_first(v, group.rows)  # (H, G, n, d)
         k_pos, q_pos = _middle(position_key, group.length), _middle(position_query, group.length)
         if one_query:
-            offsets = _first_token_offsets(group, layout)
-            scores = _first_token_scores(group.row_values(query), k, k_pos, q_pos, offsets)
+            scores = _first_token_scores(q.transpose(0, 1), k, k_pos, q_pos, _first_token_offsets(group, layout))
         else:
-            scores = _Scores.apply(group.tokens(query), k, k_pos, q_pos)
-        p = dropout(_probabilities(scores, group.key_mask), dropout_prob, training=True)  # (H, G, q, n)
-        context = p @ v.permute(2, 0, 1, 3)  # (H, G, q, d)
-        contexts.append(context.permute(1, 2, 0, 3).flatten(0, 1).flatten(1))  # (G·q, H·d)
+            scores = _Scores.apply(_heads_first(q, group.rows), k, k_pos, q_pos)
+        p = _probabilities(scores, group.key_mask)  # (H, G, q, n)
+        p = dropout(p, dropout_prob, training=True)
+        contexts.append((p @ v).permute(1, 2, 0, 3).flatten(2).flatten(0, 1))  # (G·q, H·d)
         probabilities.append(p)
     padded = None
     if output_attentions:
@@ -171,26 +173,31 @@ def disentangled_attention(
     return torch.cat(contexts), padded
 
 
+def _heads_first(x: Tensor, rows: int) -> Tensor:
+    """Bring a group's tokens into the order that batched products want. Shape: (G·n, H, d) to (H, G, n, d)."""
+    return x.unflatten(0, (rows, -1)).permute(2, 0, 1, 3).contiguous()
+
+
 def _middle(positions: Tensor | None, length: int) -> Tensor | None:
-    """Take the distances that rows of one length have. Shape: (2N - 1, H, d) to (2n - 1, H, d)."""
+    """Take the distances that rows of one length have. Shape: (H, 2N - 1, d) to (H, 2n - 1, d)."""
     if positions is None:
         return None
-    longest = (positions.shape[0] + 1) // 2
-    return positions[longest - length : longest + length - 1]
+    longest = (positions.shape[1] + 1) // 2
+    return positions[:, longest - length : longest + length - 1]
 
 
 def _probabilities(scores: Tensor, key_mask: Tensor | None) -> Tensor:
     """Softmax over the keys, in fp32, back in the scores' dtype.
 
     Args:
-        scores: Shape: (H, G, q, n).
+        scores: Overwritten. Shape: (H, G, q, n).
         key_mask: True where a key may be attended to; None where all may. Shape: (G, n).
 
     Returns:
         Shape: (H, G, q, n).
     """
     if key_mask is not None:
-        scores = scores.masked_fill(~key_mask[:, None, :], float("-inf"))
+        scores = scores.masked_fill_(~key_mask[:, None, :], float("-inf"))
     return functional.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
 
 
@@ -207,31 +214,32 @@ def _first_token_scores(
     """Score one query a row: few enough that each row's distances can be looked up.
 
     Args:
-        query: Scaled. Shape: (G, H, d).
-        key: Shape: (G, n, H, d).
-        position_key: Shape: (2n - 1, H, d).
-        position_query: Scaled. Shape: (2n - 1, H, d).
+        query: Scaled. Shape: (H, G, d).
+        key: Shape: (H, G, n, d).
+        position_key: Shape: (H, 2n - 1, d).
+        position_query: Scaled. Shape: (H, 2n - 1, d).
         offsets: Place of each query in its row. Shape: (G,).
 
     Returns:
         Shape: (H, G, 1, n).
     """
-    length = key.shape[1]
+    length = key.shape[2]
     # Distances fall along the table, so the distance from token i to token j stands in row n - 1 - i + j.
     rows = length - 1 - offsets[:, None] + torch.arange(length, device=key.device)  # (G, n)
-    scores = torch.einsum("ghd,gnhd->hgn", query, key)
+    query = query[:, :, None]  # (H, G, 1, d)
+    scores = _finite(query @ key.transpose(-1, -2))
     if position_key is not None:
-        scores = scores + torch.einsum("ghd,gnhd->hgn", query, position_key[rows])
+        scores = scores + _finite(query @ position_key[:, rows].transpose(-1, -2))
     if position_query is not None:
-        scores = scores + torch.einsum("gnhd,gnhd->hgn", position_query[rows], key)
-    return scores[:, :, None]
+        scores = scores + _finite((position_query[:, rows] * key).sum(-1)[:, :, None])
+    return scores
 
 
 class _Scores(torch.autograd.Function):
     """The scores of all queries of a group: content to content, c2p and p2c.
 
-    Inputs: query (scaled), shape (G, n, H, d); key, shape (G, n, H, d); position key and position query (scaled), each
-    of shape (2n - 1, H, d) or None. Result: shape (H, G, n, n).
+    Inputs: query (scaled) and key, each of shape (H, G, n, d); position key and position query (scaled), each of shape
+    (H, 2n - 1, d) or None. Result: shape (H, G, n, n).
     """
 
     @staticmethod
@@ -239,54 +247,52 @@ class _Scores(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, position_key: Tensor | None, position_query: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(query, key, position_key, position_query)
-        q, k = query.permute(2, 0, 1, 3), key.permute(2, 0, 1, 3)  # (H, G, n, d)
-        scores = _finite(q @ k.transpose(-1, -2))
+        scores = _finite(query @ key.transpose(-1, -2))
         if position_key is not None:
-            scores += _skew(_finite(_by_position(query, position_key)))
+            scores += _skew(_finite(_by_position(query, position_key))).contiguous()
         if position_query is not None:
-            scores += _skew(_finite(_by_position(key, position_query.flip(0)))).transpose(-1, -2)
+            product = _finite(_by_position(key, position_query.flip(1)))
+            scores += _skew(product).transpose(-1, -2).contiguous()
         return scores
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, position_key, position_query = ctx.saved_tensors
-        q, k = query.permute(2, 0, 1, 3), key.permute(2, 0, 1, 3)
-        grad_q, grad_k = grad @ k, grad.transpose(-1, -2) @ q  # (H, G, n, d)
+        grad_query, grad_key = grad @ key, grad.transpose(-1, -2) @ query
         grad_position_key = grad_position_query = None
         if position_key is not None:
             moved = _unskew(grad)
-            grad_q += _from_position(moved, position_key)
+            grad_query += _from_position(moved, position_key)
             if ctx.needs_input_grad[2]:
                 grad_position_key = _to_position(moved, query)
         if position_query is not None:
             moved = _unskew(grad.transpose(-1, -2))
-            grad_k += _from_position(moved, position_query.flip(0))
+            grad_key += _from_position(moved, position_query.flip(1))
             if ctx.needs_input_grad[3]:
-                grad_position_query = _to_position(moved, key).flip(0)
-        return grad_q.permute(1, 2, 0, 3), grad_k.permute(1, 2, 0, 3), grad_position_key, grad_position_query
+                grad_position_query = _to_position(moved, key).flip(1)
+        return grad_query, grad_key, grad_position_key, grad_position_query
 
 
 def _by_position(x: Tensor, positions: Tensor) -> Tensor:
-    """Multiply tokens with all distances. Shape: (G, n, H, d) and (2n - 1, H, d) to (H, G, n, 2n - 1)."""
-    product = x.flatten(0, 1).transpose(0, 1) @ positions.permute(1, 2, 0)  # (H, G·n, 2n - 1)
-    return product.unflatten(1, x.shape[:2])
+    """Multiply tokens with all distances. Shape: (H, G, n, d) and (H, 2n - 1, d) to (H, G, n, 2n - 1)."""
+    return (x.flatten(1, 2) @ positions.transpose(1, 2)).unflatten(1, x.shape[1:3])
 
 
 def _from_position(moved: Tensor, positions: Tensor) -> Tensor:
-    """Give the gradient of `_by_position`'s tokens. Shape: (H, G, n, 2n - 1) and (2n - 1, H, d) to (H, G, n, d)."""
-    return (moved.flatten(1, 2) @ positions.transpose(0, 1)).unflatten(1, moved.shape[1:3])
+    """Give the gradient of `_by_position`'s tokens. Shape: (H, G, n, 2n - 1) and (H, 2n - 1, d) to (H, G, n, d)."""
+    return (moved.flatten(1, 2) @ positions).unflatten(1, moved.shape[1:3])
 
 
 def _to_position(moved: Tensor, x: Tensor) -> Tensor:
-    """Give the gradient of `_by_position`'s positions. Shape: (H, G, n, 2n - 1), (G, n, H, d) to (2n - 1, H, d)."""
-    return (moved.flatten(1, 2).transpose(1, 2) @ x.flatten(0, 1).transpose(0, 1)).transpose(0, 1)
+    """Give the gradient of `_by_position`'s positions. Shape: (H, G, n, 2n - 1), (H, G, n, d) to (H, 2n - 1, d)."""
+    return moved.flatten(1, 2).transpose(1, 2) @ x.flatten(1, 2)
 
 
 def _skew(product: Tensor) -> Tensor:
     """View column ``n - 1 - i + j`` of row ``i`` as column ``j``. Shape: (H, G, n, 2n - 1) to (H, G, n, n)."""
     heads, rows, length, columns = product.shape
     strides = (rows * length * columns, length * columns, columns - 1, 1)
-    return product.as_strided((heads, rows, length, length), strides, product.storage_offset() + length - 1)
+    return product.as_strided((heads, rows, length, length), strides, length - 1)
 
 
 def _unskew(grad: Tensor) -> Tensor:
@@ -297,8 +303,8 @@ def _unskew(grad: Tensor) -> Tensor:
 
 
 def _finite(scores: Tensor) -> Tensor:
-    """Keep the sum of three fp16 terms finite, in place; other dtypes have room enough."""
-    if scores.dtype == torch.float16:
-        limit = torch.finfo(scores.dtype).max / 3
-        scores.clamp_(-limit, limit)
-    return scores
+    """Keep the sum of three fp16 terms finite; other dtypes have room enough."""
+    if scores.dtype != torch.float16:
+        return scores
+    limit = torch.finfo(scores.dtype).max / 3
+    return scores.clamp(-limit, limit)

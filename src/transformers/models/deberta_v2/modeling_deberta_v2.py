@@ -855,7 +855,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,
                 or if ``adapter_names`` do not fit or come with labels.
         """
-        if adapter_names is not None and self.config.adapts_position_query:
+        if adapter_names is not None and not self.shares_base(adapter_names):
             apart = SequenceClassifierOutput(
                 logits=self.logits_apart(
                     adapter_names,
