@@ -1,6 +1,6 @@
-"""One side of a step benchmark: LoRA training steps with this package; one step for each line of standard input.
+"""One side of a step benchmark: LoRA training steps with this package, one for each line of standard input.
 
-Arguments and answers are those of `upstream_step.py`, its counterpart.
+Arguments, lines and answers are those of `upstream_step.py`, its counterpart.
 """
 
 from __future__ import annotations
@@ -17,31 +17,28 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 
-def main(model_folder: str, batch_file: str, settings: str) -> None:
+def main(model_folder: str, settings: str) -> None:
     """Load, then run a step whenever asked."""
     options: dict[str, Any] = json.loads(settings)
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
-    dtype = getattr(torch, options["dtype"])
     model = AutoModelForSequenceClassification.from_pretrained(
-        model_folder,
-        num_labels=2,
-        apply_lora=True,
-        lora_r=options["r"],
-        lora_alpha=options["alpha"],
+        model_folder, num_labels=2, apply_lora=True, lora_r=options["r"], lora_alpha=options["alpha"]
     )
-    if dtype is not torch.float32:
-        model.cast_frozen_parameters(dtype)
+    if options["dtype"] != "float32":
+        model.cast_frozen_parameters(getattr(torch, options["dtype"]))
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    batch = load_file(batch_file)
-    for _ in sys.stdin:
-        begin = time.perf_counter()
+    print(json.dumps({"torch": torch.__version__, "trained": model.num_parameters(only_trainable=True)}), flush=True)
+    for line in sys.stdin:
+        batch = load_file(line.strip())
+        wall, cpu = time.perf_counter(), time.process_time()
         loss = model(**batch).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        answer = {"seconds": time.perf_counter() - begin, "loss": float(loss)}
+        answer = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        answer["loss"] = float(loss.detach())
         answer["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps(answer), flush=True)
 

@@ -1,47 +1,58 @@
 """One side of a step benchmark: LoRA training steps with upstream Transformers and PEFT, in the reference environment.
 
-Arguments: a saved encoder's folder, a file with one batch, and settings as JSON (``dtype``, ``threads``, ``seed``, ``r``,
-``alpha``, ``targets``, ``head``). Each line of standard input asks for one step (forward, backward, AdamW); the answer is
-a line of JSON with ``seconds``, ``loss`` and ``peak_rss_bytes`` so far. bf16 is autocast, as upstream's Trainer does it.
+Arguments: a saved encoder's folder, and settings as JSON (``dtype``, ``threads``, ``seed``, ``r``, ``alpha``,
+``targets``, ``head``). Each line of standard input names a file with one batch and asks for one step on it (forward,
+backward, AdamW); the answer is a line of JSON: ``seconds``, ``cpu_seconds``, ``loss``, ``peak_rss_bytes`` so far. One
+line with versions comes first. bf16 is autocast, as upstream's Trainer does it.
 """
+
+from __future__ import annotations
 
 import json
 import resource
 import sys
 import time
+from typing import Any
 
+import peft
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+
+import transformers
 
 
-def main(model_folder: str, batch_file: str, settings: str) -> None:
+def main(model_folder: str, settings: str) -> None:
     """Load, then run a step whenever asked."""
-    options = json.loads(settings)
+    options: dict[str, Any] = json.loads(settings)
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
-    model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=2, dtype=torch.float32)
-    lora = LoraConfig(
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        model_folder, num_labels=2, dtype=torch.float32
+    )
+    lora = peft.LoraConfig(
         task_type="SEQ_CLS",
         r=options["r"],
         lora_alpha=options["alpha"],
         target_modules=options["targets"],
         modules_to_save=options["head"],
     )
-    model = get_peft_model(model, lora)
+    model = peft.get_peft_model(model, lora)
     model.train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    batch = load_file(batch_file)
-    dtype = getattr(torch, options["dtype"])
-    for _ in sys.stdin:
-        begin = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    autocast = options["dtype"] != "float32"
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
+    print(json.dumps({**versions, "trained": sum(p.numel() for p in trained)}), flush=True)
+    for line in sys.stdin:
+        batch = load_file(line.strip())
+        wall, cpu = time.perf_counter(), time.process_time()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
             loss = model(**batch).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        answer = {"seconds": time.perf_counter() - begin, "loss": float(loss)}
+        answer = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        answer["loss"] = float(loss.detach())
         answer["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps(answer), flush=True)
 

@@ -1,0 +1,201 @@
+"""How long does a LoRA training step take here, how long with upstream Transformers + PEFT, on the same batches?
+
+What the benchmarks of single models share. Each side is a process of its own that stays alive (`own_step.py`,
+`upstream_step.py`); they take turns step by step, so that whatever else the machine does hits both alike. The batches
+are real RTE pairs, padded to the longest of each batch. Peak memory is each process's largest resident set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from transformers import PreTrainedModel
+from transformers.run_environment import describe_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCH_SIZE = 16
+
+
+def rte_batches(count: int, vocab_size: int, seed: int, pad: int) -> list[dict[str, Tensor]]:
+    """Draw batches of RTE training pairs.
+
+    Words are cut into pieces of up to eight letters and numbered by a hash: ids of no tokenizer, but with lengths
+    like a real one's (1.36 tokens a word), and the same for both sides.
+
+    Args:
+        count: Number of batches.
+        vocab_size: Ids are below this.
+        seed: Of the draw.
+        pad: Id of the padding token.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``labels`` of each batch.
+
+    Raises:
+        OSError: If the GLUE data is absent.
+    """
+    import pandas as pd
+
+    folder = Path(os.environ.get("LORA_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    pairs = pd.read_parquet(folder / "glue" / "rte" / "train-00000-of-00001.parquet")
+    chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[: count * BATCH_SIZE]
+    batches = []
+    for rows in chosen.split(BATCH_SIZE):
+        texts = [pairs.iloc[int(row)] for row in rows]
+        ids = [[5, *_ids(t.sentence1, vocab_size), 6, *_ids(t.sentence2, vocab_size), 6] for t in texts]
+        input_ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], True, pad)
+        labels = torch.tensor([int(text.label) for text in texts])
+        batches.append({"input_ids": input_ids, "attention_mask": (input_ids != pad).long(), "labels": labels})
+    return batches
+
+
+def _ids(text: str, vocab_size: int) -> list[int]:
+    return [10 + zlib.crc32(piece.encode()) % (vocab_size - 10) for piece in re.findall(r"\w{1,8}|[^\w\s]", text)]
+
+
+class Side:
+    """One of the two processes.
+
+    Args:
+        python: The interpreter of its environment.
+        script: In this folder.
+        model_folder: A saved encoder.
+        settings: See `upstream_step.py`.
+    """
+
+    def __init__(self, python: Path | str, script: str, model_folder: Path, settings: dict[str, Any]) -> None:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(settings["threads"])}
+        environment["PYTHONPATH"] = str(ROOT / "src") if script == "own_step.py" else ""
+        command = [str(python), str(ROOT / "benchmarks" / script), str(model_folder), json.dumps(settings)]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.about = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}; run it by hand to see why.")
+
+    def step(self, batch: Path) -> dict[str, Any]:
+        """Run one step."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{batch}\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare_steps(
+    model: PreTrainedModel,
+    *,
+    head: list[str],
+    seed: int,
+    rounds: int,
+    threads: int,
+    batch_count: int,
+    r: int,
+    alpha: int,
+) -> dict[str, Any]:
+    """Measure both sides in fp32 and bf16.
+
+    Args:
+        model: The bare encoder.
+        head: The classifier's modules, which PEFT has to be told.
+        seed: Of the batches and of dropout.
+        rounds: Steps of each side on each batch; one more comes first and is not counted.
+        threads: CPU threads of each side.
+        batch_count: Number of batches of 16 pairs.
+        r: LoRA's rank.
+        alpha: LoRA's alpha.
+
+    Returns:
+        Settings, environments and results, JSON-ready.
+    """
+    batches = rte_batches(batch_count, model.config.vocab_size, seed, model.config.pad_token_id or 0)
+    settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head}
+    settings["targets"] = list(model.config.lora_targets)
+    reference = os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python")
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(Path(folder) / "model")
+        files = [Path(folder) / f"{number}.safetensors" for number in range(batch_count)]
+        for file, batch in zip(files, batches, strict=True):
+            save_file(batch, file)
+        for dtype in ("float32", "bfloat16"):
+            options = {**settings, "dtype": dtype}
+            with (
+                Side(sys.executable, "own_step.py", Path(folder) / "model", options) as ours,
+                Side(reference, "upstream_step.py", Path(folder) / "model", options) as theirs,
+            ):
+                results[dtype] = _take_turns(ours, theirs, files, rounds)
+                about = {"ours": ours.about, "upstream": theirs.about}
+    return {
+        "settings": {**settings, "rounds": rounds, "batch_size": BATCH_SIZE, "dropout": 0.1, "optimizer": "AdamW"},
+        "batches": [
+            {"padded_length": mask.shape[1], "tokens": int(mask.sum())}
+            for mask in (b["attention_mask"] for b in batches)
+        ],
+        "model": model.config.to_diff_dict(),
+        "sides": about,
+        "environment": {**describe_environment("cpu"), "threads": threads},
+        "load_average": os.getloadavg(),
+        "results": results,
+    }
+
+
+def _take_turns(ours: Side, theirs: Side, files: list[Path], rounds: int) -> dict[str, Any]:
+    """Let the sides step alternately, and sum up: medians of each batch's steps, added over the batches."""
+    sides = {"ours": ours, "upstream": theirs}
+    steps: dict[str, list[list[dict[str, Any]]]] = {name: [[] for _ in files] for name in sides}
+    for number in range(rounds + 1):
+        for place, file in enumerate(files):
+            for name, side in sides.items():
+                answer = side.step(file)
+                if number > 0:  # the first round warms up
+                    steps[name][place].append(answer)
+                print(f"  {name:9} {answer['seconds']:7.2f} s {answer['peak_rss_bytes'] / 1e9:6.2f} GB", flush=True)
+    summary: dict[str, Any] = {}
+    for name, by_batch in steps.items():
+        summary[name] = {
+            "seconds_per_step": sum(median(a["seconds"] for a in answers) for answers in by_batch) / len(files),
+            "cpu_seconds_per_step": sum(median(a["cpu_seconds"] for a in answers) for answers in by_batch)
+            / len(files),
+            "peak_rss_bytes": by_batch[-1][-1]["peak_rss_bytes"],
+            "seconds": [[round(a["seconds"], 3) for a in answers] for answers in by_batch],
+        }
+    for name, key in (("speedup", "seconds_per_step"), ("cpu_speedup", "cpu_seconds_per_step")):
+        summary[name] = round(summary["upstream"][key] / summary["ours"][key], 3)
+    summary["memory_share"] = round(summary["ours"]["peak_rss_bytes"] / summary["upstream"]["peak_rss_bytes"], 3)
+    return summary
