@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,7 +33,9 @@ from .checkpoint import (
 from .checkpoint_state import capture_rng_state, restore_rng_state
 from .data.samplers import GlobalBatchSampler
 from .trainer_callback import is_better, metric_key
+from .trainer_devices import explaining_lost_processes
 from .trainer_evaluation import EvaluatingTrainer
+from .trainer_parallel import whole_size
 from .trainer_saving import (
     TRAINER_STATE_NAME,
     is_training_checkpoint,
@@ -98,6 +99,7 @@ class Trainer(EvaluatingTrainer):
 
     # -- training ------------------------------------------------------------------------------------------------
 
+    @explaining_lost_processes()
     def train(
         self,
         resume_from_checkpoint: str | bool | None = None,
@@ -121,6 +123,7 @@ class Trainer(EvaluatingTrainer):
         Raises:
             ValueError: If there is no training data, or the checkpoint cannot be resumed from.
             FloatingPointError: If a step's loss or gradient is not finite; the weights are as before that step.
+            ConnectionError: If another process has died.
         """
         self._memory.start()
         self._ignore_keys_for_eval = ignore_keys_for_eval
@@ -191,7 +194,7 @@ class Trainer(EvaluatingTrainer):
         for number, (batch, _) in enumerate(passes):
             self._pass_weight = weights[number]
             last = number == len(passes) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.model_wrapped):
+            with self.parallel.forward_pass(last=last):
                 loss = loss + self.training_step(self.model_wrapped, batch)
         self._pass_weight = 1.0
         if self.args.world_size > 1:
@@ -223,38 +226,26 @@ class Trainer(EvaluatingTrainer):
             loss = self.compute_loss(model, inputs)
         if self._pass_weight != 1.0:
             loss = loss * self._pass_weight
-        self.accelerator.backward(self.precision.scaler.scale(loss))
+        self.parallel.backward(self.precision.scaler.scale(loss))
         return loss.detach()
 
     def _update(self, loss: Tensor) -> float:
         """Clip the gradients and update the weights, unless something is not finite; give the loss as a number."""
-        scaler, optimizer = self.precision.scaler, self.optimizer
-        scaler.unscale_(optimizer)
-        norm = self._clip_gradients()
+        scaler = self.precision.scaler
+        scaler.unscale_(self.optimizer)
+        norm = self.parallel.clip(self.model, self.args.max_grad_norm).to(self.args.device)
         value, self._gradient_norm = torch.stack([loss.float(), norm.float()]).tolist()
         if not (math.isfinite(value) and math.isfinite(self._gradient_norm)):
             self._handle_overflow(value)
         self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
-        scale = scaler.get_scale()
-        scaler.step(optimizer)
-        scaler.update()
-        if scaler.get_scale() >= scale:  # else the step was skipped, and the schedule waits for it
+        if self.parallel.step(self.optimizer, scaler):  # else the step was skipped, and the schedule waits for it
             self.lr_scheduler.step()
-        optimizer.zero_grad(set_to_none=True)
         return float(value)
-
-    def _clip_gradients(self) -> Tensor:
-        trained = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        if self.args.max_grad_norm > 0:
-            norm = self.accelerator.clip_grad_norm_(trained, self.args.max_grad_norm)
-        else:
-            norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-        return norm.to(self.args.device)
 
     def _handle_overflow(self, loss: float) -> None:
         """Stop before values that are not finite reach the weights; fp16 may first try a smaller scale."""
-        scaler, step = self.precision.scaler, self.state.global_step + 1
-        if scaler.is_enabled() and scaler.get_scale() > 1:
+        step = self.state.global_step + 1
+        if self.parallel.may_scale_less(self.precision.scaler):
             logger.warning("Step %d overflowed in fp16; it is skipped and the loss scaled less.", step)
             return
         what = "loss" if not math.isfinite(loss) else "gradient norm"
@@ -323,21 +314,26 @@ class Trainer(EvaluatingTrainer):
         if is_best:
             self.state.best_model_checkpoint = str(folder)
         rng_states = gather_object([capture_rng_state(self.args.device)])
-        if self.is_world_process_zero():
-            self.state.callback_states = self.callback_handler.state_dict()
-            with writing_checkpoint(folder) as partial:
-                write_model(self.model, partial, self.tokenizer, self.args)
-                self.state.save_to_json(partial / TRAINER_STATE_NAME)
-                if not self.args.save_only_model:
-                    save_training_state(
-                        partial,
-                        optimizer=self.optimizer,
-                        scheduler=self.lr_scheduler,
-                        scaler=self.precision.scaler,
-                        rng_states=rng_states,
-                    )
-            rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
+        optimizer_state = None if self.args.save_only_model else self.parallel.optimizer_state(self.optimizer)
+        with self.parallel.whole_model(self.model):
+            if self.is_world_process_zero():
+                self._write_checkpoint(folder, optimizer_state, rng_states)
         self.accelerator.wait_for_everyone()
+
+    def _write_checkpoint(self, folder: Path, optimizer_state: dict[str, Any] | None, rng_states: list[Any]) -> None:
+        self.state.callback_states = self.callback_handler.state_dict()
+        with writing_checkpoint(folder) as partial:
+            write_model(self.model, partial, self.tokenizer, self.args)
+            self.state.save_to_json(partial / TRAINER_STATE_NAME)
+            if optimizer_state is not None:
+                save_training_state(
+                    partial,
+                    optimizer_state=optimizer_state,
+                    scheduler=self.lr_scheduler,
+                    scaler=self.precision.scaler,
+                    rng_states=rng_states,
+                )
+        rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def _learning_rate(self) -> float:
         return float(self.lr_scheduler.get_last_lr()[0])
@@ -359,9 +355,9 @@ class Trainer(EvaluatingTrainer):
         epochs = max_steps if steps is None else math.ceil(max_steps / steps)
         if self.args.gradient_checkpointing:
             self._recompute_activations()
+        self.parallel.shard(self.model)
         self.create_optimizer_and_scheduler(max_steps)
-        if self.accelerator.num_processes > 1:
-            self.model_wrapped = self.accelerator.prepare_model(self.model)
+        self.model_wrapped, self.precision = self.parallel.wrap(self.model, self.optimizer, self.precision)
         self.state = TrainerState(
             max_steps=max_steps,
             num_train_epochs=epochs,
@@ -407,9 +403,14 @@ class Trainer(EvaluatingTrainer):
 
     def _resume(self, checkpoint: Path) -> dict[str, Any] | None:
         """Put everything back as it was when the checkpoint was written; give the state of the random generators."""
-        read_model(self.model, checkpoint)
+        with self.parallel.whole_model(self.model, change=True):
+            read_model(self.model, checkpoint)
         rng_states = load_training_state(
-            checkpoint, optimizer=self.optimizer, scheduler=self.lr_scheduler, scaler=self.precision.scaler
+            checkpoint,
+            optimizer=self.optimizer,
+            parallel=self.parallel,
+            scheduler=self.lr_scheduler,
+            scaler=self.precision.scaler,
         )
         saved = TrainerState.load_from_json(checkpoint / TRAINER_STATE_NAME)
         self._adapt_state(saved, checkpoint)
@@ -442,7 +443,7 @@ class Trainer(EvaluatingTrainer):
 
     def _announce(self, run: _Run) -> None:
         args = self.args
-        counts = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
+        counts = [(whole_size(parameter), parameter.requires_grad) for parameter in self.model.parameters()]
         trained = sum(count for count, trainable in counts if trainable)
         logger.info(
             "Training on %s examples for %s epochs, %s steps%s. A step sees %d examples: %d per device x %d processes "
@@ -458,6 +459,8 @@ class Trainer(EvaluatingTrainer):
             f"{trained:,}",
             f"{sum(count for count, _ in counts):,}",
         )
+        if args.world_size > 1:
+            logger.info("Each process sends %s in a step.", self.parallel.traffic(self.model))
 
     def _finish(self, start_time: float, steps: int) -> TrainOutput:
         """Load the best weights if they are wanted, and report."""
@@ -466,7 +469,8 @@ class Trainer(EvaluatingTrainer):
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             logger.info("Loading the best model, %s (%s).", state.best_model_checkpoint, state.best_metric)
             verify_checkpoint(state.best_model_checkpoint)
-            read_model(self.model, state.best_model_checkpoint)
+            with self.parallel.whole_model(self.model, change=True):
+                read_model(self.model, state.best_model_checkpoint)
         metrics = speed_metrics("train", start_time, self._examples_seen, steps)
         metrics["train_loss"] = state.loss_sum / max(1, state.global_step)
         self.log(metrics)

@@ -17,6 +17,7 @@ from .integrations import get_reporting_integration_callbacks
 from .optimization import create_optimizer, get_scheduler
 from .trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
 from .trainer_devices import build_accelerator
+from .trainer_parallel import choose_parallel
 from .trainer_precision import choose_precision
 from .trainer_pt_utils import LabelSmoother
 from .trainer_saving import write_model
@@ -54,7 +55,8 @@ class TrainerBase:
             raise ValueError("Trainer needs either a model or model_init, and not both.")
         self.args = args = args if args is not None else TrainingArguments("tmp_trainer")
         set_seed(args.seed, bool(args.use_deterministic_algorithms))
-        self.accelerator = build_accelerator(args.no_cuda, args.ddp_find_unused_parameters)
+        self.accelerator = build_accelerator(args.no_cuda, args.ddp_timeout)
+        self.parallel = choose_parallel(args)
         self.tokenizer = tokenizer if tokenizer is not None else processing_class
         self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
         self.data_collator = data_collator if data_collator is not None else _default_collator(self.tokenizer)
@@ -100,7 +102,9 @@ class TrainerBase:
     def _place_model(self, model: nn.Module) -> None:
         """Take a model: move it to the device and into the run's precision, and read what its batches hold."""
         self.model = self.model_wrapped = model.to(self.args.device)
-        self.precision = choose_precision(self.args, model, self.args.device)
+        self.precision = choose_precision(
+            self.args, model, self.args.device, cast_frozen=self.parallel.casts_frozen_parameters
+        )
         self.label_names = self.args.label_names or data.find_label_names(model)
         takes = data.forward_arguments(model) if self.args.remove_unused_columns else None
         self._known_columns = None if takes is None else {*takes, *self.label_names, "label", "label_ids"}
@@ -111,8 +115,9 @@ class TrainerBase:
         Args:
             output_dir: The folder; ``args.output_dir`` by default.
         """
-        if self.is_world_process_zero():
-            write_model(self.model, output_dir or self.args.output_dir, self.tokenizer, self.args)
+        with self.parallel.whole_model(self.model):
+            if self.is_world_process_zero():
+                write_model(self.model, output_dir or self.args.output_dir, self.tokenizer, self.args)
         self.accelerator.wait_for_everyone()
 
     # -- data ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,54 +14,143 @@ import torch
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
-__all__ = ["build_accelerator", "process_state"]
+__all__ = ["build_accelerator", "explaining_lost_processes", "launcher_deepspeed", "process_state"]
+
+# What gloo, NCCL and PyTorch's store say when another process is gone, or silent for longer than the timeout.
+_LOST = re.compile(
+    r"closed by peer|reset by peer|timed? ?out|broken pipe|connection refused|remote process exited|socket"
+    r"|recv(value)? failed|connection was likely closed",
+    re.IGNORECASE,
+)
 
 
-def process_state(no_cuda: bool = False) -> PartialState:
+def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
     """Give the state of this process, joining the launcher's processes at the first call.
 
     Args:
         no_cuda: Stay on the CPU.
+        timeout: Seconds after which a process that waits for the others in vain gives up.
 
     Raises:
-        RuntimeError: If the launcher started more processes than have found each other.
+        ValueError: If the launcher started more processes than have found each other, or more than there are GPUs.
+        ConnectionError: If they cannot find each other.
     """
     from accelerate import PartialState
     from accelerate.state import AcceleratorState
 
     cpu = _on_cpu(no_cuda)
-    state = PartialState(cpu=cpu)
-    if state.num_processes == 1 and (state.device.type == "cpu") is not cpu:
-        # accelerate keeps the first choice for the whole process; a later run may have another.
-        AcceleratorState._reset_state(reset_partial_state=True)
-        state = PartialState(cpu=cpu)
+    with _without_launcher_plugins():
+        state = _join(cpu, timeout)
+        if state.num_processes == 1 and (state.device.type == "cpu") is not cpu:
+            # accelerate keeps the first choice for the whole process; a later run may have another.
+            AcceleratorState._reset_state(reset_partial_state=True)
+            state = PartialState(cpu=cpu)
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if state.num_processes != launched:
-        raise RuntimeError(
-            f"The launcher started {launched} processes, but {state.num_processes} found each other: they would train "
-            "separate models. Check MASTER_ADDR, MASTER_PORT, RANK and LOCAL_RANK, or start without a launcher."
+        raise ValueError(
+            f"The launcher started {launched} processes (WORLD_SIZE), but {state.num_processes} found each other: "
+            "they would train separate models. Check MASTER_ADDR, MASTER_PORT, RANK and LOCAL_RANK, or start without "
+            "a launcher."
         )
     return state
 
 
-def build_accelerator(no_cuda: bool = False, find_unused_parameters: bool | None = None) -> Accelerator:
-    """Build the ``Accelerator`` of a Trainer: devices, wrapping of the model, gathering.
+def _join(cpu: bool, timeout: int) -> PartialState:
+    """Join the launcher's processes."""
+    from accelerate import PartialState
+
+    local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if not cpu and torch.cuda.is_available() and local >= gpus:
+        raise ValueError(
+            f"The launcher started process {local} of this machine (LOCAL_RANK), which has {gpus} GPUs. Start one "
+            "process for each GPU, or compute on the CPU with --no_cuda."
+        )
+    try:
+        return PartialState(cpu=cpu, timeout=timedelta(seconds=timeout))
+    except RuntimeError as error:  # torch.distributed's errors are RuntimeErrors
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
+            raise ConnectionError(
+                f"The processes cannot meet at {where}: another program uses this port. Give another one to the "
+                "launcher (--master_port)."
+            ) from error
+        if isinstance(error, torch.distributed.DistError) or _LOST.search(str(error)):
+            raise ConnectionError(
+                f"Process {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')} did not find the others at "
+                f"{where} ({_first_line(error)}). Did they all start, with the same MASTER_ADDR and MASTER_PORT?"
+            ) from error
+        raise
+
+
+@contextmanager
+def explaining_lost_processes() -> Iterator[None]:
+    """Turn what PyTorch raises when another process has died, or is silent for too long, into one clear line.
+
+    Raises:
+        ConnectionError: In the place of such an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        communication = isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
+        if not (several and communication and torch.distributed.get_world_size() > 1):
+            raise
+        raise ConnectionError(
+            f"Process {torch.distributed.get_rank()} of {torch.distributed.get_world_size()} lost the others: one of "
+            f"them died, was stopped, or was silent for longer than ddp_timeout ({_first_line(error)}). See its own "
+            "last lines; training can go on from the last checkpoint."
+        ) from error
+
+
+def launcher_deepspeed(config: str | None) -> str | None:
+    """Give the DeepSpeed configuration: the flag's, or the one that ``accelerate launch --use_deepspeed`` was given.
+
+    Raises:
+        ValueError: If ``accelerate launch`` asks for something that has its own flag here.
+    """
+    if _is_on("ACCELERATE_USE_FSDP"):
+        raise ValueError("accelerate launch was told --use_fsdp; give the script --fsdp full_shard instead.")
+    if config is None and _is_on("ACCELERATE_USE_DEEPSPEED"):
+        config = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+        if config.lower() == "none":
+            raise ValueError(
+                "accelerate launch was told --use_deepspeed without a configuration file; give the script --deepspeed "
+                "FILE instead."
+            )
+    return config
+
+
+def build_accelerator(no_cuda: bool = False, timeout: int = 1800) -> Accelerator:
+    """Build the ``Accelerator`` of a Trainer: devices, gathering.
 
     It is told of no mixed precision: accelerate would patch the model's ``forward`` for good and keep one precision
-    for the whole process. ``trainer_precision`` does that part with PyTorch's own means.
+    for the whole process. ``trainer_precision`` does that part with PyTorch's own means, and ``trainer_parallel`` the
+    connection of the processes.
 
     Args:
         no_cuda: Stay on the CPU.
-        find_unused_parameters: Passed to DistributedDataParallel.
+        timeout: See ``process_state``.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    process_state(no_cuda)
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != "no":
-        AcceleratorState._reset_state()
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=bool(find_unused_parameters))
-    return Accelerator(cpu=_on_cpu(no_cuda), mixed_precision="no", kwargs_handlers=[ddp])
+    process_state(no_cuda, timeout)
+    with _without_launcher_plugins():
+        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != "no":
+            AcceleratorState._reset_state()
+        return Accelerator(cpu=_on_cpu(no_cuda), mixed_precision="no")
+
+
+@contextmanager
+def _without_launcher_plugins() -> Iterator[None]:
+    """Hide from accelerate what ``accelerate launch`` may have asked for; the Trainer's flags decide."""
+    names = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP")
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _on_cpu(no_cuda: bool) -> bool:
@@ -65,5 +158,14 @@ def _on_cpu(no_cuda: bool) -> bool:
 
     Without this, accelerate starts separate one-process trainings where a launcher finds no GPU.
     """
-    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    return no_cuda or asked or not torch.accelerator.is_available()
+    return no_cuda or _is_on("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
+
+
+def _first_line(error: Exception) -> str:
+    """Give what an error says, without the place in C++ that it comes from."""
+    text = str(error).strip().split("\n")[0]
+    return re.sub(r"^\[[^\]]*\.(cc|cpp|h):\d+\]\s*", "", text)[:160]

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from .evaluation_batches import CollectedBatches, is_dealt_out, owned_examples, summarize
 from .trainer_base import TrainerBase
+from .trainer_devices import explaining_lost_processes
 from .trainer_pt_utils import nested_detach
 from .trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
 
@@ -67,6 +68,7 @@ class EvaluatingTrainer(TrainerBase):
         self._memory.stop_and_update_metrics(metric_key_prefix, output.metrics)
         return PredictionOutput(output.predictions, output.label_ids, output.metrics)
 
+    @explaining_lost_processes()
     def _timed_loop(
         self,
         loader: DataLoader[Any],

@@ -13,6 +13,7 @@ from .checkpoint_state import load_tree, save_tree
 from .utils import logging
 
 if TYPE_CHECKING:
+    from .trainer_parallel import Parallel
     from .training_args import TrainingArguments
 
 __all__ = ["holds_adapter", "is_training_checkpoint", "load_training_state", "read_model", "save_training_state"]
@@ -101,24 +102,24 @@ def _check_fit(own: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path)
 
 
 def save_training_state(
-    folder: Path, *, optimizer: torch.optim.Optimizer, scheduler: Any, scaler: Any, rng_states: list[dict[str, Any]]
+    folder: Path, *, optimizer_state: dict[str, Any], scheduler: Any, scaler: Any, rng_states: list[dict[str, Any]]
 ) -> None:
     """Write what a run needs, beside the model and ``trainer_state.json``, to go on exactly where it stands.
 
     Args:
         folder: The checkpoint that is being written.
-        optimizer: The optimizer.
+        optimizer_state: What ``Parallel.optimizer_state`` gives.
         scheduler: The schedule.
         scaler: The scaler of the loss.
         rng_states: The random generators of every process.
     """
-    save_tree(optimizer.state_dict(), folder, "optimizer")
+    save_tree(optimizer_state, folder, "optimizer")
     save_tree({"scheduler": scheduler.state_dict(), "scaler": scaler.state_dict()}, folder, "scheduler")
     save_tree(rng_states, folder, "rng_state")
 
 
 def load_training_state(
-    folder: Path, *, optimizer: torch.optim.Optimizer, scheduler: Any, scaler: Any
+    folder: Path, *, optimizer: Any, parallel: Parallel, scheduler: Any, scaler: Any
 ) -> list[dict[str, Any]]:
     """Put the optimizer, the schedule and the scaler back, and give the random generators of every process.
 
@@ -137,7 +138,7 @@ def load_training_state(
             f"'{folder}' trained other parameters than this run does ({len(before)} there, {len(now)} here); they "
             f"differ in {', '.join(different[:3]) or 'their order'}."
         )
-    optimizer.load_state_dict(saved)
+    parallel.load_optimizer_state(optimizer, saved)
     rest = load_tree(folder, "scheduler")
     scheduler.load_state_dict(rest["scheduler"])
     if rest["scaler"]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from .trainer_devices import explaining_lost_processes, launcher_deepspeed, process_state
 from .trainer_utils import IntervalStrategy, SchedulerType
 from .training_args_checks import check_training_arguments
 from .utils import logging
@@ -293,8 +294,19 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
     ddp_find_unused_parameters: bool | None = field(
         default=None, metadata=_help("Passed to DistributedDataParallel. Default: False.")
     )
+    ddp_timeout: int = field(
+        default=1800, metadata=_help("Seconds after which a process that waits for the others in vain gives up.")
+    )
+    fsdp: str = field(
+        default="",
+        metadata=_help(
+            "Share the parameters of a large model among the processes: full_shard, or shard_grad_op (faster, more "
+            "memory)."
+        ),
+    )
     deepspeed: str | None = field(
-        default=None, metadata=_help("A DeepSpeed configuration file (JSON). Not supported yet.")
+        default=None,
+        metadata=_help('A DeepSpeed configuration file (JSON): ZeRO-1, 2 or 3; "auto" in it means: as the flags say.'),
     )
 
     dataloader_drop_last: bool = field(
@@ -352,6 +364,8 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
                 setattr(self, new, getattr(self, old))
                 setattr(self, old, None)
         self.local_rank = int(os.environ.get("LOCAL_RANK", self.local_rank))
+        self.fsdp = " ".join([self.fsdp] if isinstance(self.fsdp, str) else self.fsdp or []).replace(",", " ")
+        self.deepspeed = launcher_deepspeed(self.deepspeed)
 
     def _fill_defaults(self) -> None:
         from .integrations import resolve_report_to
@@ -448,7 +462,7 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
         """
         state = self._process_state()
         logger.debug("Process %d: %s", state.process_index, desc)
-        with state.local_main_process_first() if local else state.main_process_first():
+        with explaining_lost_processes(), state.local_main_process_first() if local else state.main_process_first():
             yield
 
     def to_dict(self) -> dict[str, Any]:
@@ -468,6 +482,4 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
         }
 
     def _process_state(self) -> PartialState:
-        from .trainer_devices import process_state
-
-        return process_state(self.no_cuda)
+        return process_state(self.no_cuda, self.ddp_timeout)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING
 
 import torch
 
+from .deepspeed_config import check_deepspeed
 from .trainer_utils import IntervalStrategy
 
 if TYPE_CHECKING:
@@ -28,8 +30,7 @@ def check_training_arguments(args: TrainingArguments) -> None:
         raise ValueError("past_index: the models here keep no past states; leave it at -1.")
     if not args.save_safetensors:
         raise ValueError("save_safetensors=False: this package writes no pickles; leave it at True.")
-    if args.deepspeed is not None:
-        raise ValueError("deepspeed: the Trainer does not run under DeepSpeed yet; leave it out.")
+    _check_sharing(args)
 
 
 _LEAST = {
@@ -42,6 +43,7 @@ _LEAST = {
     "save_steps": 1,
     "save_total_limit": 0,
     "dataloader_num_workers": 0,
+    "ddp_timeout": 1,
     "learning_rate": 0,
     "weight_decay": 0,
     "adam_epsilon": 0,
@@ -74,11 +76,26 @@ def _check_strategies(args: TrainingArguments) -> None:
         )
 
 
+def _check_sharing(args: TrainingArguments) -> None:
+    words = args.fsdp.split()
+    kinds = [word for word in words if word in ("full_shard", "shard_grad_op")]
+    if words and (len(kinds) != 1 or set(words) - {*kinds, "auto_wrap"}):
+        raise ValueError(f"fsdp is '{args.fsdp}'; full_shard or shard_grad_op was expected (layers are the units).")
+    if words and (args.fp16 or args.optim == "adafactor"):
+        what = "fp16" if args.fp16 else "adafactor"
+        raise ValueError(f"fsdp and {what} do not go together; use {'bf16' if args.fp16 else 'adamw_torch'}.")
+    if args.deepspeed is not None:
+        check_deepspeed(args)
+
+
 def _check_precision(args: TrainingArguments) -> None:
     if args.fp16 and args.bf16:
         raise ValueError("fp16 and bf16 are both set; choose one of them (bf16 is the safer one).")
     if args.fp16_backend not in ("auto", "amp"):
         raise ValueError(f"fp16_backend is '{args.fp16_backend}'; only PyTorch's own, 'amp', is offered.")
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # set by `accelerate launch`
+    if launched in ("fp16", "bf16") and not getattr(args, launched):
+        raise ValueError(f"accelerate launch was told --mixed_precision {launched}; give --{launched} to the script.")
     for name in ("fp16", "fp16_full_eval"):
         if getattr(args, name) and (args.no_cuda or not torch.cuda.is_available()):
             better = name.replace("fp16", "bf16")
