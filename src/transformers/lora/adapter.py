@@ -1,11 +1,13 @@
 """The adapter folder: a task in a few megabytes that says by itself what it is and what it belongs to.
 
 ``adapter_model.safetensors`` and ``adapter_config.json`` are in PEFT's form, ``lora_metadata.json`` holds what PEFT
-leaves out. Reading checks everything first and changes the model last, so a bad file leaves the model as it was.
+leaves out. What PEFT's form cannot hold (bottleneck adapters, biases alone) has one of its own (`part_format`).
+Reading checks everything first and changes the model last, so a bad file leaves the model as it was.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -15,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..bitfit import bias_parameter_names
+from ..bottleneck import bottleneck_parameter_names
 from ..configuration_utils import split_hub_options
 from ..trainable import trainable_names
 from ..utils import logging
 from .layers import lora_parameter_names
 from .metadata import adapter_metadata
+from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, peft_holds
 from .peft_format import peft_config, to_peft_names
 from .reading import CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, AdapterContent, read_adapter
 
@@ -39,12 +44,15 @@ __all__ = [
 
 logger = logging.get_logger(__name__)
 
+ADAPTER_FILES = (WEIGHTS_NAME, CONFIG_NAME, METADATA_NAME)
+PART_FILES = (PART_WEIGHTS_NAME, PART_METADATA_NAME)
+
 
 # Saving -------------------------------------------------------------------------------------------------------
 
 
 def adapter_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Give what a LoRA run trains, under the model's names: matrices, head, what the base did not provide, and more.
+    """Give what a run on a frozen base trains, under the model's names: `transformers.trainable`'s choice, and more.
 
     More is what was unfrozen by hand, such as the biases of loralib's ``mark_only_lora_as_trainable(model, "all")``.
     """
@@ -59,24 +67,25 @@ def save_adapter(
     tokenizer: Any = None,
     training_args: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an adapter's folder.
+    """Write an adapter's folder, or in a form of its own what PEFT's cannot hold.
 
     Each file is written beside its place and then renamed, the metadata with its hash of the weights last.
 
     Args:
-        model: A LoRA model.
+        model: A LoRA model, or another one whose base is frozen.
         folder: Made where it does not exist.
         tokenizer: Described in the metadata (and saved by whoever calls, where wanted).
         training_args: The run's arguments, JSON-ready, kept in the metadata.
 
     Raises:
-        ValueError: If the model has no LoRA layers, or a value is not finite.
+        ValueError: If the model trains everything, or a value is not finite.
         OSError: If the folder cannot be written.
     """
     from safetensors.torch import save_file
 
-    if not model.config.apply_lora:
+    if not model.config.freezes_base:
         raise ValueError("This model has no LoRA layers, so there is no adapter; save it with save_pretrained.")
+    for_peft = peft_holds(model.config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = adapter_tensors(model)
@@ -84,15 +93,21 @@ def save_adapter(
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} of the model holds values that are not finite; the adapter is not saved.")
     base = _base_name(model)
-    contiguous = {name: tensor.contiguous().cpu() for name, tensor in to_peft_names(tensors).items()}
-    weights = folder / WEIGHTS_NAME
+    named = to_peft_names(tensors) if for_peft else tensors
+    contiguous = {name: tensor.contiguous().cpu() for name, tensor in named.items()}
+    weights = folder / (WEIGHTS_NAME if for_peft else PART_WEIGHTS_NAME)
     _replace(weights, lambda path: save_file(contiguous, path, metadata={"format": "pt"}))
     trained = list(tensors)
-    _write_json(folder / CONFIG_NAME, peft_config(model, base, trained))
     metadata = adapter_metadata(
         model, base=base, weights=weights, trained=trained, tokenizer=tokenizer, training_args=training_args
     )
-    _write_json(folder / METADATA_NAME, metadata)
+    if for_peft:
+        _write_json(folder / CONFIG_NAME, peft_config(model, base, trained))
+        _write_json(folder / METADATA_NAME, metadata)
+    else:
+        _write_json(folder / PART_METADATA_NAME, {**metadata, "methods": methods_of(model.config)})
+    for stale in PART_FILES if for_peft else ADAPTER_FILES:  # of another run into the same folder
+        (folder / stale).unlink(missing_ok=True)
 
 
 def _base_name(model: PreTrainedModel) -> str:
@@ -151,7 +166,8 @@ def _base_and_fields(content: AdapterContent, base: str | os.PathLike[str] | Non
     fields = content.config_fields(_head_width(content.tensors))
     if any(".query_proj." in name for name in content.tensors):  # DeBERTa's alone has two meanings
         fields["lora_position_query"] = content.position_query
-    return os.fspath(base), {**fields, "apply_lora": True}
+    methods = content.methods or {"apply_lora": True, "apply_bitfit": content.all_biases}
+    return os.fspath(base), {**fields, **methods}
 
 
 def _head_width(tensors: Mapping[str, Tensor]) -> int:
@@ -208,7 +224,7 @@ def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathL
     """Put an adapter's values, matrices and head, into a model in place.
 
     Args:
-        model: A LoRA model of the adapter's shapes.
+        model: A model of the adapter's shapes, with the same choice of what is trained.
         path_or_repo_id: The adapter.
         **hub_options: See `transformers.hub.cached_file`.
 
@@ -250,6 +266,7 @@ def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
         ValueError: If it is damaged.
     """
     content = read_adapter(path)
+    _require_lora(content)
     return content.r, content.lora_alpha
 
 
@@ -269,6 +286,7 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
             model is then unchanged.
     """
     content = read_adapter(path)
+    _require_lora(content)
     source = content.source
     if content.lora_alpha is None:
         logger.warning(
@@ -277,8 +295,8 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
             source,
             model.config.lora_alpha,
         )
-    content.check_settings(model.config)
-    expected = adapter_tensors(model)
+    dataclasses.replace(content, methods={}).check_settings(model.config)
+    expected = _lora_run_tensors(model)
     lora_names = lora_parameter_names(model)
     lora = {name: tensor for name, tensor in content.tensors.items() if name in lora_names}
     foreign = sorted(name for name in content.tensors if ".lora_" in name and name not in lora_names)
@@ -299,6 +317,19 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
     other = "its labels are others" if same_shape else "its head has another shape"
     reason = other if whole else "it has no whole head"
     return f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
+
+
+def _require_lora(content: AdapterContent) -> None:
+    if not content.r:
+        raise ValueError(f"'{content.source}' holds no LoRA adapter, but bottleneck adapters or biases alone.")
+
+
+def _lora_run_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Give what LoRA alone would train: not the bottleneck adapters, nor biases of the base, that may be beside it."""
+    beside = bottleneck_parameter_names(model)
+    if model.config.apply_bitfit:
+        beside |= {name for name in bias_parameter_names(model) if model.is_base_parameter(name)}
+    return {name: tensor for name, tensor in adapter_tensors(model).items() if name not in beside}
 
 
 def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:

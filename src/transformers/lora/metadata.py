@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT_VERSION",
     "adapter_metadata",
+    "check_metadata",
     "file_sha256",
     "hash_base",
     "hash_loaded_base",
@@ -36,11 +37,14 @@ logger = logging.get_logger(__name__)
 FORMAT_VERSION = 1
 _TEXT_OR_NONE = ((str, type(None)), "a text or null")
 _READ_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "base_model_name_or_path": ((str,), "a text"),
     "weights_sha256": ((str,), "a text"),
     "base_sha256": _TEXT_OR_NONE,
     "problem_type": _TEXT_OR_NONE,
     "finetuning_task": _TEXT_OR_NONE,
     "id2label": ((dict,), "a mapping of class ids to names"),
+}
+_LORA_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
     "lora_r": ((int,), "a whole number"),
     "lora_alpha": ((int, float), "a number"),
 }
@@ -113,9 +117,9 @@ def adapter_metadata(
     """Give the content of ``lora_metadata.json``.
 
     Args:
-        model: The LoRA model.
+        model: The LoRA model, or another one whose base is frozen.
         base: Path or hub id of its base.
-        weights: The written ``adapter_model.safetensors``.
+        weights: The written tensors.
         trained: Names of the parameters in it.
         tokenizer: The tokenizer of the run, where there is one.
         training_args: The run's arguments, JSON-ready.
@@ -129,7 +133,7 @@ def adapter_metadata(
         "model_type": config.model_type,
         "lora_r": config.lora_r,
         "lora_alpha": config.lora_alpha,
-        "lora_scaling": config.lora_scaling,
+        "lora_scaling": config.lora_scaling if config.apply_lora else None,
         "lora_dropout": config.lora_dropout,
         "lora_targets": list(config.lora_targets),
         "lora_initialization": config.lora_initialization,
@@ -158,12 +162,29 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ValueError: If it is not a JSON object, of a newer format, or a field is missing or of a wrong type.
     """
-    content = load_json(path)
+    return check_metadata(load_json(path), path)
+
+
+def check_metadata(content: dict[str, Any], path: str | os.PathLike[str], *, with_lora: bool = True) -> dict[str, Any]:
+    """Check the fields of a metadata file that loading relies on.
+
+    Args:
+        content: The file's content.
+        path: The file, for messages.
+        with_lora: Check LoRA's fields too.
+
+    Returns:
+        The content, with whole numbers as keys of ``id2label``.
+
+    Raises:
+        ValueError: If it is of another format, or a field is missing or of a wrong type.
+    """
     if content.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"'{path}': format_version is {content.get('format_version')!r}; this package reads {FORMAT_VERSION}."
         )
-    for name, (types, expected) in _READ_FIELDS.items():
+    fields = {**_READ_FIELDS, **(_LORA_FIELDS if with_lora else {})}
+    for name, (types, expected) in fields.items():
         if name not in content or not isinstance(content[name], types) or isinstance(content[name], bool):
             raise ValueError(f"'{path}': {name} is {content.get(name)!r}; {expected} was expected.")
     labels = content["id2label"]

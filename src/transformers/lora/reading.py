@@ -1,4 +1,4 @@
-"""Reading an adapter of any kind into one form: this package's folder, PEFT's, or an original ``.bin``."""
+"""Reading what a run trained, of any kind, into one form: this package's folders, PEFT's, or an original ``.bin``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..hub import cached_file, load_json
 from ..weights import read_tensors
 from .legacy import read_legacy_adapter
 from .metadata import file_sha256, hash_loaded_base, read_metadata
+from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, read_part_metadata
 from .peft_format import from_peft_names, read_peft_config
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class AdapterContent:
     Attributes:
         source: Where it came from, for messages.
         tensors: Matrices, head and other trained parameters under this package's names.
-        r: The rank.
-        lora_alpha: Numerator of the scaling; None for an original file that was not published.
+        r: The rank; 0 without LoRA.
+        lora_alpha: Numerator of the scaling; None for an original file that was not published, and without LoRA.
         lora_dropout: Dropout in front of ``lora_A``.
         id2label: Names of the classes; None where the adapter does not say them.
         problem_type: See `transformers.losses`.
@@ -46,6 +47,8 @@ class AdapterContent:
         base: Path or hub id of its base, where known.
         base_sha256: Hash of its base, where known.
         peft_type: PEFT's word for it, which says so where PEFT cannot represent it.
+        methods: The fields of `part_format.methods_of`, in this package's own form; empty in the others.
+        all_biases: Whether all biases were trained beside LoRA, as PEFT calls it and BitFit does.
     """
 
     source: str
@@ -60,6 +63,8 @@ class AdapterContent:
     base: str | None = None
     base_sha256: str | None = None
     peft_type: str | None = None
+    methods: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    all_biases: bool = False
 
     def with_alpha(self, lora_alpha: float | None) -> AdapterContent:
         """Give the adapter with its alpha settled.
@@ -68,8 +73,13 @@ class AdapterContent:
             lora_alpha: What the caller says; None for nothing.
 
         Raises:
-            ValueError: If the caller contradicts the adapter, or neither says it.
+            ValueError: If the caller contradicts the adapter, or neither says it; or if it is more than LoRA.
         """
+        if self.methods:
+            raise ValueError(
+                f"'{self.source}' holds more than a LoRA adapter (bottleneck adapters, or biases alone); load it with "
+                "from_pretrained."
+            )
         if None not in (lora_alpha, self.lora_alpha) and lora_alpha != self.lora_alpha:
             raise ValueError(f"lora_alpha is {lora_alpha}, but the adapter '{self.source}' has {self.lora_alpha}.")
         alpha = lora_alpha if self.lora_alpha is None else self.lora_alpha
@@ -94,10 +104,9 @@ class AdapterContent:
     def config_fields(self, num_labels: int) -> dict[str, Any]:
         """Give what the adapter puts into a configuration."""
         id2label = self.id2label or {number: f"LABEL_{number}" for number in range(num_labels)}
+        lora = {"lora_r": self.r, "lora_alpha": self.lora_alpha, "lora_dropout": self.lora_dropout}
         return {
-            "lora_r": self.r,
-            "lora_alpha": self.lora_alpha,
-            "lora_dropout": self.lora_dropout,
+            **(lora if self.r else {}),
             "id2label": id2label,
             "label2id": {name: number for number, name in id2label.items()},
             "problem_type": self.problem_type,
@@ -121,11 +130,15 @@ class AdapterContent:
             )
 
     def check_settings(self, config: PretrainedConfig) -> None:
-        """Refuse a configuration whose r or alpha are others, or that means something else by LoRA.
+        """Refuse a configuration that trains something else, whose r or alpha are others, or that means other things.
 
         Raises:
             ValueError: If it is so.
         """
+        if self.methods and self.methods != methods_of(config):
+            raise ValueError(f"'{self.source}' holds {dict(self.methods)}, but this model has {methods_of(config)}.")
+        if not self.r:
+            return
         if not config.apply_lora:
             raise ValueError(f"'{self.source}' is an adapter, but this model has no LoRA layers: set apply_lora.")
         if config.lora_r != self.r or self.lora_alpha not in (None, config.lora_alpha):
@@ -153,12 +166,13 @@ class AdapterContent:
 
 
 def is_adapter(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> bool:
-    """Say whether a folder or hub repository is an adapter rather than a whole model."""
+    """Say whether a folder or hub repository is an adapter, or another trained part, rather than a whole model."""
     if Path(path_or_repo_id).is_file():
         return False
     if cached_file(path_or_repo_id, "config.json", **hub_options) is not None:
         return False
-    return cached_file(path_or_repo_id, CONFIG_NAME, **hub_options) is not None
+    names = (CONFIG_NAME, PART_METADATA_NAME)
+    return any(cached_file(path_or_repo_id, name, **hub_options) is not None for name in names)
 
 
 def read_adapter(path: str | os.PathLike[str], **hub_options: Any) -> AdapterContent:
@@ -187,8 +201,11 @@ def read_adapter(path: str | os.PathLike[str], **hub_options: Any) -> AdapterCon
 def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
     """Read a folder, of this package or of PEFT, which writes no metadata."""
     config_path = cached_file(source, CONFIG_NAME, **hub_options)
+    part_path = cached_file(source, PART_METADATA_NAME, **hub_options) if config_path is None else None
+    if part_path is not None:
+        return _read_part(source, part_path, **hub_options)
     if config_path is None:
-        raise OSError(f"'{source}' is no adapter: it holds no {CONFIG_NAME}.")
+        raise OSError(f"'{source}' is no adapter: it holds neither {CONFIG_NAME} nor {PART_METADATA_NAME}.")
     raw = load_json(config_path)
     fields = read_peft_config(raw, str(config_path))
     weights = cached_file(source, WEIGHTS_NAME, **hub_options)
@@ -211,16 +228,45 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         base=fields["base"],
         base_sha256=metadata.get("base_sha256"),
         peft_type=raw["peft_type"],
+        all_biases=raw.get("bias") == "all",
     )
+
+
+def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterContent:
+    """Read a folder of this package's own form."""
+    metadata = read_part_metadata(metadata_path)
+    weights = cached_file(source, PART_WEIGHTS_NAME, **hub_options)
+    if weights is None:
+        raise OSError(f"'{source}' holds {PART_METADATA_NAME} but no {PART_WEIGHTS_NAME}.")
+    _check_hash(metadata, weights, PART_METADATA_NAME)
+    return AdapterContent(
+        source,
+        read_tensors(weights),
+        metadata["lora_r"] if metadata["methods"]["apply_lora"] else 0,
+        metadata["lora_alpha"],
+        metadata["lora_dropout"],
+        id2label=metadata["id2label"],
+        problem_type=metadata["problem_type"],
+        finetuning_task=metadata["finetuning_task"],
+        position_query=bool(metadata["lora_position_query"]),
+        base=metadata["base_model_name_or_path"] or None,
+        base_sha256=metadata["base_sha256"],
+        methods=metadata["methods"],
+    )
+
+
+def _check_hash(metadata: Mapping[str, Any], weights: Path, metadata_name: str) -> None:
+    """Refuse tensors that are not those that the metadata were written with."""
+    if metadata["weights_sha256"] != file_sha256(weights):
+        raise ValueError(
+            f"'{weights}' is not the file that the {metadata_name} beside it describes (its sha256 differs): it was "
+            "damaged or replaced. Copy the whole folder again."
+        )
 
 
 def _check_agreement(fields: Mapping[str, Any], metadata: Mapping[str, Any], weights: Path) -> None:
     """Refuse a folder whose three files were not written together."""
-    if metadata["weights_sha256"] != file_sha256(weights):
-        raise ValueError(
-            f"'{weights}' is not the file that the {METADATA_NAME} beside it describes (its sha256 differs): it was "
-            "damaged or replaced. Copy the whole folder again."
-        )
+    _check_hash(metadata, weights, METADATA_NAME)
     for name, value in (("r", metadata["lora_r"]), ("lora_alpha", metadata["lora_alpha"])):
         if fields[name] != value:
             raise ValueError(
