@@ -43,7 +43,8 @@ def pipeline_of_model(model: SentencePieceModel, lower: bool, split_at_punctuati
         steps += [normalizers.Replace(Regex(_RUNS_OF_SPACES), " "), normalizers.Strip()]
     tokenizer.normalizer = normalizers.Sequence(steps)
     scheme = "always" if model.add_dummy_prefix else "never"
-    spaces = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme)
+    words_apart = not any(SPACE in piece[1:] for piece in model.pieces)
+    spaces = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=words_apart)
     split = [pre_tokenizers.Punctuation("isolated"), spaces] if split_at_punctuation else [spaces]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
     join = decoders.Metaspace(SPACE, prepend_scheme=scheme)

@@ -29,7 +29,7 @@ def texts_and_pairs(text: Texts, text_pair: Texts | None, words: bool) -> tuple[
         words: Whether texts are lists of words.
 
     Returns:
-        A list of texts, or of pairs as tuples; and whether the caller gave a batch.
+        A list of texts (or lists of words), or of pairs as tuples; and whether the caller gave a batch.
 
     Raises:
         TypeError: If ``text`` is neither a text nor a batch, or one argument is a batch and the other is not.
@@ -40,7 +40,7 @@ def texts_and_pairs(text: Texts, text_pair: Texts | None, words: bool) -> tuple[
         raise TypeError(f"`text` is a {type(text).__name__}; a str, or a list of them, was expected.")
     is_batch = _is_batch(text, words)
     if text_pair is None:
-        return (list(text) if is_batch else [text]), is_batch
+        return [_told_apart(item, words) for item in text] if is_batch else [_told_apart(text, words)], is_batch
     if not is_batch:
         # In a single call upstream takes an empty second text for none (in a batch it does not); ids must be the same.
         return [(text, text_pair) if text_pair else text], False
@@ -51,6 +51,15 @@ def texts_and_pairs(text: Texts, text_pair: Texts | None, words: bool) -> tuple[
             f"`text` holds {len(text)} texts and `text_pair` {len(text_pair)}; they must be equally many."
         )
     return list(zip(text, text_pair, strict=True)), True
+
+
+def _told_apart(item: Any, words: bool) -> Any:
+    """Give a list of words as a list and a pair as a tuple, whichever the caller took."""
+    if isinstance(item, str):
+        return item
+    if words:
+        return list(item) if isinstance(item, tuple) else item
+    return tuple(item) if isinstance(item, list) else item
 
 
 def _is_batch(text: str | list[Any] | tuple[Any, ...], words: bool) -> bool:

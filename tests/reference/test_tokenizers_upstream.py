@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from random_texts import random_texts
-from vocabularies import SENTENCES, make_bert_vocabulary, make_roberta_vocabulary
+from vocabularies import SENTENCES, make_bert_vocabulary, make_roberta_vocabulary, make_sentencepiece_model
 
 from transformers import AutoTokenizer
 
@@ -29,29 +29,34 @@ WORDS = [[word for word in text.split(" ") if word] or ["a"] for text in random_
 SPECIAL = ["a <mask> b", "x<mask>", "[MASK] is [SEP]", "</s><s> <pad>", " <unk> [UNK][CLS]", "<mask>"]
 
 
-def ways_of_calling() -> list[dict[str, Any]]:
+def ways_of_calling(
+    texts: list[str] = TEXTS,
+    first: list[str] = FIRST,
+    second: list[str] = SECOND,
+    words: list[list[str]] = WORDS,
+) -> list[dict[str, Any]]:
     """List calls that cover singles, pairs, batches, words, truncation, overflow and padding."""
     calls: list[dict[str, Any]] = [
-        {"text": TEXTS, **EVERYTHING},
-        {"text": FIRST, "text_pair": SECOND, **EVERYTHING},
-        {"text": FIRST},
-        {"text": FIRST[0], "text_pair": SECOND[0], **EVERYTHING},
+        {"text": texts, **EVERYTHING},
+        {"text": first, "text_pair": second, **EVERYTHING},
+        {"text": first},
+        {"text": first[0], "text_pair": second[0], **EVERYTHING},
         {"text": ""},
         {"text": "", "text_pair": "", **EVERYTHING},
-        {"text": [[a, b] for a, b in zip(FIRST, SECOND, strict=True)], **EVERYTHING},
-        {"text": FIRST, "text_pair": SECOND, "add_special_tokens": False, **EVERYTHING},
-        {"text": WORDS, "is_split_into_words": True, **EVERYTHING},
-        {"text": WORDS, "text_pair": WORDS[::-1], "is_split_into_words": True, **EVERYTHING},
-        {"text": WORDS[0], "is_split_into_words": True, **EVERYTHING},
-        {"text": FIRST, "max_length": 9},
-        {"text": FIRST, "max_length": 9, "truncation": False},
+        {"text": [[a, b] for a, b in zip(first, second, strict=True)], **EVERYTHING},
+        {"text": first, "text_pair": second, "add_special_tokens": False, **EVERYTHING},
+        {"text": words, "is_split_into_words": True, **EVERYTHING},
+        {"text": words, "text_pair": words[::-1], "is_split_into_words": True, **EVERYTHING},
+        {"text": words[0], "is_split_into_words": True, **EVERYTHING},
+        {"text": first, "max_length": 9},
+        {"text": first, "max_length": 9, "truncation": False},
         {"text": SENTENCES, "return_token_type_ids": False, "return_attention_mask": False},
     ]
     for strategy, length, stride in [(True, 12, 0), ("longest_first", 13, 3), (True, 4, 0), ("do_not_truncate", 9, 0)]:
         for overflow in (False, True):
             options = {"truncation": strategy, "max_length": length, "return_overflowing_tokens": overflow}
-            calls.append({"text": FIRST, "text_pair": SECOND, "stride": stride, **options, **EVERYTHING})
-            calls.append({"text": FIRST, **options, **EVERYTHING})
+            calls.append({"text": first, "text_pair": second, "stride": stride, **options, **EVERYTHING})
+            calls.append({"text": first, **options, **EVERYTHING})
     for strategy in ("only_first", "only_second"):
         pair = (SENTENCES[1], SENTENCES[2])
         for overflow in (False, True):
@@ -61,9 +66,9 @@ def ways_of_calling() -> list[dict[str, Any]]:
     for side in ("left", "right"):
         for padding, length, multiple in [(True, None, None), ("longest", None, 8), ("max_length", 400, None)]:
             options = {"padding": padding, "max_length": length, "pad_to_multiple_of": multiple, "padding_side": side}
-            calls.append({"text": FIRST, "text_pair": SECOND, **options, **EVERYTHING})
+            calls.append({"text": first, "text_pair": second, **options, **EVERYTHING})
         calls.append(
-            {"text": FIRST, "padding": "max_length", "max_length": 16, "truncation": True, "padding_side": side}
+            {"text": first, "padding": "max_length", "max_length": 16, "truncation": True, "padding_side": side}
         )
     return calls
 
@@ -209,6 +214,29 @@ def test_what_upstream_refuses_is_refused_here(make: Any, ask: Any, tmp_path: Pa
     result = ask(described)[0]
     assert all("error" in expected for expected in result["calls"])
     assert_same(AutoTokenizer.from_pretrained(folder), described, result)
+
+
+ENGLISH = [text for text in SENTENCES if text.isascii()]
+"""Texts on which upstream's conversion of a SentencePiece model loses nothing."""
+
+
+def test_deberta_same_as_upstream_where_upstream_keeps_the_model(ask: Any, tmp_path: Path) -> None:
+    folder = make_sentencepiece_model(tmp_path / "vocabulary")
+    ours = AutoTokenizer.from_pretrained(folder)
+    ours.save_pretrained(tmp_path / "ours")
+    calls = ways_of_calling(ENGLISH, ENGLISH, ENGLISH[::-1], [text.split() for text in ENGLISH])
+    english = [*calls, {"text": ["a [MASK] b", "[CLS]x[SEP]"]}]
+    rows = [row for row in random_rows(len(ours), seed=9) if ours.unk_token_id not in row]
+    jobs = [
+        job(folder, english, rows, tmp_path / "theirs"),
+        job(tmp_path / "ours", english, rows),
+        job(tmp_path / "theirs", ways_of_calling(), rows),
+    ]
+    results = ask(*jobs)
+    assert_same(ours, jobs[0], results[0])
+    assert_same(AutoTokenizer.from_pretrained(tmp_path / "ours"), jobs[1], results[1])
+    # What upstream saves lacks the character map; on it we do as upstream does, on every text.
+    assert_same(AutoTokenizer.from_pretrained(tmp_path / "theirs"), jobs[2], results[2])
 
 
 def test_minilm_same_as_upstream(minilm: Path, ask: Any, tmp_path: Path) -> None:

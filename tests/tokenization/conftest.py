@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from vocabularies import make_bert_vocabulary, make_roberta_vocabulary
+from vocabularies import (
+    SENTENCEPIECE_MODELS,
+    make_bert_vocabulary,
+    make_roberta_vocabulary,
+    make_sentencepiece_model,
+)
 
 from transformers import BertTokenizer, RobertaTokenizer
 from transformers.tokenization_limits import _warned
@@ -19,6 +24,22 @@ def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bert_vocabulary(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session", params=SENTENCEPIECE_MODELS)
+def any_deberta_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an ``spm.model`` of each kind in turn."""
+    return make_sentencepiece_model(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="session")
+def deberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sentencepiece_model(tmp_path_factory.mktemp("deberta"))
+
+
+@pytest.fixture(scope="session")
+def byte_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sentencepiece_model(tmp_path_factory.mktemp("bytes"), "bytes")
 
 
 @pytest.fixture

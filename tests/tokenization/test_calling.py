@@ -30,7 +30,7 @@ def test_a_batch_is_its_texts_one_by_one(roberta: RobertaTokenizer, bert: BertTo
             alone = tokenizer(*pair)
             assert {name: together[name][row] for name in together} == dict(alone)
             assert tokenizer.encode(*pair) == alone["input_ids"]
-        assert tokenizer(batch).data == together.data
+        assert tokenizer(batch).data == tokenizer([list(pair) for pair in batch]).data == together.data
 
 
 @QUIET
@@ -86,6 +86,13 @@ def test_columns_arrays_and_empty_batches_are_batches(bert: BertTokenizer) -> No
     assert bert(column)["input_ids"] == expected
     assert bert(np.array(SENTENCES))["input_ids"] == expected
     assert dict(bert([])) == {"input_ids": [], "token_type_ids": [], "attention_mask": []}
+
+
+def test_words_may_be_tuples(bert: BertTokenizer) -> None:
+    expected = bert(["the", "cat"], is_split_into_words=True)
+    assert bert(("the", "cat"), is_split_into_words=True).data == expected.data
+    assert bert([("the", "cat")], is_split_into_words=True)["input_ids"] == [expected["input_ids"]]
+    assert bert(("a", "b"))["input_ids"] == [bert.encode("a"), bert.encode("b")]
 
 
 def test_targets_become_labels(bert: BertTokenizer) -> None:
