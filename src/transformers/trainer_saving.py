@@ -25,15 +25,15 @@ logger = logging.get_logger(__name__)
 
 
 def holds_adapter(model: nn.Module) -> bool:
-    """Say whether a model is saved as its adapter and head, without the frozen base."""
-    return bool(getattr(getattr(model, "config", None), "apply_lora", False))
+    """Say whether a model is saved as what it trains (an adapter, biases, the head), without the frozen base."""
+    return bool(getattr(getattr(model, "config", None), "freezes_base", False))
 
 
 def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: TrainingArguments) -> None:
     """Write a model, its tokenizer and the arguments of its training into a folder.
 
-    A LoRA model gives its adapter folder, another ``PreTrainedModel`` what ``save_pretrained`` writes, and any other
-    module ``model.safetensors``.
+    A model on a frozen base gives its adapter folder, another ``PreTrainedModel`` what ``save_pretrained`` writes, and
+    any other module ``model.safetensors``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
         ValueError: If a tensor is missing, unknown, or of another shape.
     """
     folder = Path(folder)
-    if holds_adapter(model) and (folder / "adapter_config.json").is_file():
+    forms = ("adapter_config.json", "trained_model.json")
+    if holds_adapter(model) and any((folder / name).is_file() for name in forms):
         from .lora.adapter import load_adapter_weights
 
         load_adapter_weights(model, folder)  # type: ignore[arg-type]
