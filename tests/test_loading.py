@@ -180,11 +180,11 @@ def test_parts_are_said_apart(base: Path, tmp_path: Path, capsys: pytest.Capture
     finally:
         logging.set_verbosity_warning()
     lines = capsys.readouterr().err.splitlines()
-    said = {key: next(line for line in lines if key in line) for key in ("encoder's", "head's", "LoRA matrices")}
+    said = {key: next(line for line in lines if key in line) for key in ("encoder's", "head's", "Adapters at their")}
     assert "roberta.encoder.layer.1.output.dense.weight" in said["encoder's"]
     assert "classifier" not in said["encoder's"]
     assert "classifier.out_proj.weight" in said["head's"]
-    assert "8 tensors" in said["LoRA matrices"]
+    assert "8 tensors" in said["Adapters at their"]
 
 
 def test_another_models_checkpoint_is_refused(base: Path, tmp_path: Path) -> None:

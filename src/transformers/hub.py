@@ -52,11 +52,13 @@ def cached_file(
     Raises:
         OSError: If the folder or repository does not exist, or cannot be reached and is not in the cache.
     """
-    folder = Path(path_or_repo_id)
+    name = os.fspath(path_or_repo_id)
+    if not name:
+        raise OSError("The model's name is empty; a folder, or a hub id such as 'roberta-base', was expected.")
+    folder = Path(name)
     if folder.is_dir():
         candidate = folder / subfolder / filename
         return candidate if candidate.is_file() else None
-    name = os.fspath(path_or_repo_id)
     if folder.exists():
         raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
     if _looks_like_path(name):
@@ -91,15 +93,18 @@ def _from_hub(name: str, filename: str, **options: Any) -> Path | None:
         RevisionNotFoundError,
     )
 
+    network_error: type[Exception] = HfHubHTTPError.__mro__[
+        1
+    ]  # httpx's HTTPError, of whichever httpx the hub's library uses
     try:
         return Path(hf_hub_download(name, filename, **options))
     except LocalEntryNotFoundError as error:
-        if _cached_without(name, options):
+        if _cached_without(name, filename, options):
             return None
+        why = "offline mode" if options["local_files_only"] else error.__cause__ or "no answer"
         raise OSError(
-            f"'{name}' is no folder here, its '{filename}' is not in the cache, and the hub cannot be reached"
-            f"{' (offline mode)' if options['local_files_only'] else ''}. Check the name and the connection, or give "
-            "a folder that holds the model."
+            f"'{name}' is no folder here, its '{filename}' is not in the cache, and the hub cannot be reached "
+            f"({why}). Check the name and the connection, or give a folder that holds the model."
         ) from error
     except EntryNotFoundError:
         return None
@@ -113,16 +118,24 @@ def _from_hub(name: str, filename: str, **options: Any) -> Path | None:
         raise OSError(
             f"'{name}' is neither a folder here nor a repository on the hub (or it is private: pass token=…)."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, network_error, OSError) as error:
         raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {error}") from error
 
 
-def _cached_without(name: str, options: dict[str, Any]) -> bool:
-    """Say whether the cache holds this model's config (so that another missing file is simply not part of it)."""
-    from huggingface_hub import try_to_load_from_cache
+def _cached_without(name: str, filename: str, options: dict[str, Any]) -> bool:
+    """Say whether the cache knows that a model has no such file.
 
-    found = try_to_load_from_cache(name, "config.json", cache_dir=options["cache_dir"], revision=options["revision"])
-    return isinstance(found, str)
+    It does where the hub said so before, and where the model's (or the adapter's) own configuration is cached: another
+    missing file is then simply not part of it.
+    """
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    def look_up(file: str) -> Any:
+        path = f"{options['subfolder']}/{file}" if options["subfolder"] else file
+        return try_to_load_from_cache(name, path, cache_dir=options["cache_dir"], revision=options["revision"])
+
+    configurations = map(look_up, ("config.json", "adapter_config.json"))
+    return look_up(filename) is _CACHED_NO_EXIST or any(isinstance(found, str) for found in configurations)
 
 
 def load_json(path: str | os.PathLike[str]) -> dict[str, Any]:
