@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from .peft_support import deepspeed_config, is_deepspeed_zero3_enabled
 from .trainer_callback import TrainerCallback, TrainerControl, TrainerState
 from .utils import logging
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "TensorBoardCallback",
     "WandbCallback",
+    "deepspeed_config",
     "get_available_reporting_integrations",
     "get_reporting_integration_callbacks",
+    "is_deepspeed_zero3_enabled",
     "is_tensorboard_available",
     "is_wandb_available",
     "resolve_report_to",

@@ -15,9 +15,12 @@ from .utils.generic import ModelOutput
 __all__ = [
     "BaseModelOutput",
     "BaseModelOutputWithPooling",
+    "CausalLMOutputWithPast",
     "MaskedLMOutput",
     "ModelOutput",
+    "QuestionAnsweringModelOutput",
     "SequenceClassifierOutput",
+    "TokenClassifierOutput",
 ]
 
 
@@ -83,5 +86,63 @@ class SequenceClassifierOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+# Outputs of models that this package does not hold; PEFT's wrappers of those name them.
+
+
+@dataclass
+class TokenClassifierOutput(ModelOutput):
+    """Output of a token classifier.
+
+    Attributes:
+        loss: Mean cross entropy. Shape: ().
+        logits: Scores of the labels of every token. Shape: (B, L, N).
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class QuestionAnsweringModelOutput(ModelOutput):
+    """Output of an extractive question answerer.
+
+    Attributes:
+        loss: Mean cross entropy of both ends. Shape: ().
+        start_logits: Scores of each token as the answer's first. Shape: (B, L).
+        end_logits: Scores of each token as the answer's last. Shape: (B, L).
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    loss: Tensor | None = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class CausalLMOutputWithPast(ModelOutput):
+    """Output of a language model that writes.
+
+    Attributes:
+        loss: Mean cross entropy. Shape: ().
+        logits: Scores of every word at every position. Shape: (B, L, V).
+        past_key_values: What it remembers of the text so far.
+        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (B, L, D).
+        attentions: Every layer's attention probabilities, where asked for. Shape of each: (B, H, L, L).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: tuple[Tensor, ...] | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from adapter_models import KINDS, load_base, logits, make_adapted, write_base
-from tiny import same_tensors, values
+from tiny import same_tensors, shake, values
 
-from transformers import PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.lora import lora_state_dict, mark_only_lora_as_trainable
 from transformers.lora.layers import lora_layers
 
 ROBERTA = KINDS["roberta"]
@@ -116,3 +118,19 @@ def test_copies_keep_their_adapters_apart(pair: PreTrainedModel, duplicate: obje
     assert torch.equal(logits(pair), logits(pair))
     assert logits(pair).shape[1] == 3
     assert logits(other).shape[1] == 2
+
+
+@pytest.mark.parametrize("bias", ["none", "all", "lora_only"])
+def test_loralibs_own_functions_work_and_their_choice_of_biases_is_saved(
+    bias: str, base: Path, tmp_path: Path
+) -> None:
+    model = make_adapted(ROBERTA, base)
+    mark_only_lora_as_trainable(model, bias)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == set(lora_state_dict(model, bias)), "loralib's two functions mean the same parameters"
+    shake(model, 4)
+    model.save_adapter(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["bias"] == bias
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "adapter")
+    assert torch.equal(logits(again), logits(model))

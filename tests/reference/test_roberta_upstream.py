@@ -35,7 +35,10 @@ TINY: dict[str, Any] = {
 CASES: dict[str, tuple[type[PreTrainedModel], dict[str, Any]]] = {
     "classifier": (RobertaForSequenceClassification, {"num_labels": 3, "type_vocab_size": 1}),
     "regression": (RobertaForSequenceClassification, {"num_labels": 1}),
-    "several-labels": (RobertaForSequenceClassification, {"num_labels": 4, "problem_type": "multi_label_classification"}),
+    "several-labels": (
+        RobertaForSequenceClassification,
+        {"num_labels": 4, "problem_type": "multi_label_classification"},
+    ),
     "encoder": (RobertaModel, {"hidden_act": "gelu_new", "type_vocab_size": 2}),
     "encoder-relu-pad0": (RobertaModel, {"hidden_act": "relu", "pad_token_id": 0, "layer_norm_eps": 1e-5}),
     "masked-lm": (RobertaForMaskedLM, {}),

@@ -23,7 +23,7 @@ EVERYTHING = {
     "return_offsets_mapping": True,
     "return_length": True,
 }
-TEXTS = random_texts(1500, seed=1) + SENTENCES
+TEXTS = random_texts(1000, seed=1) + SENTENCES
 FIRST, SECOND = random_texts(60, seed=2) + SENTENCES, random_texts(60, seed=3) + SENTENCES[::-1]
 WORDS = [[word for word in text.split(" ") if word] or ["a"] for text in random_texts(60, seed=4)]
 SPECIAL = ["a <mask> b", "x<mask>", "[MASK] is [SEP]", "</s><s> <pad>", " <unk> [UNK][CLS]", "<mask>"]

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
+
+import transformers
 
 
 def run_case(folder: Path) -> None:
@@ -40,7 +41,9 @@ def run_case(folder: Path) -> None:
         waves = torch.arange(result.last_hidden_state.numel()).sin().view_as(result.last_hidden_state)
         (result.last_hidden_state * inputs["attention_mask"][..., None] * waves).sum().backward()
     outputs |= {f"grad.{name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
-    save_file({name: value.detach().contiguous().clone() for name, value in outputs.items()}, folder / "outputs.safetensors")
+    save_file(
+        {name: value.detach().contiguous().clone() for name, value in outputs.items()}, folder / "outputs.safetensors"
+    )
     model.save_pretrained(folder / "upstream")
 
 

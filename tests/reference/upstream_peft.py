@@ -10,6 +10,7 @@ import sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+
 from transformers import AutoModelForSequenceClassification
 
 
@@ -17,7 +18,10 @@ def main(base: str, adapter: str, batches: str, learning_rate: str, results: str
     torch.set_num_threads(1)
     tensors = load_file(batches)
     steps = 1 + max(int(name.partition(".")[0]) for name in tensors)
-    inputs = [{name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{step}.")} for step in range(steps)]
+    inputs = [
+        {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{step}.")}
+        for step in range(steps)
+    ]
     num_labels = int(1 + max(batch["labels"].max() for batch in inputs))
     model = AutoModelForSequenceClassification.from_pretrained(
         base, num_labels=num_labels, attn_implementation="eager", dtype=torch.float32

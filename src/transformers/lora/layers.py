@@ -17,6 +17,7 @@ from typing import Any
 
 import loralib
 import torch
+from loralib import lora_state_dict, mark_only_lora_as_trainable
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,6 +33,8 @@ __all__ = [
     "lora_layers",
     "lora_linear",
     "lora_parameter_names",
+    "lora_state_dict",
+    "mark_only_lora_as_trainable",
 ]
 
 

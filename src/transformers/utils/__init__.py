@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from packaging.version import Version
 
 from . import logging
@@ -26,3 +29,18 @@ def check_min_version(min_version: str) -> None:
             f"This script asks for transformers >= {min_version}, but this is {__version__}, which offers the API of "
             "4.4.2 for RoBERTa and DeBERTa-V2 with LoRA. Use the script's version for 4.4.2, or upstream Transformers."
         )
+
+
+# What PEFT looks for here, by the module that has it.
+_ELSEWHERE = {
+    "PushToHubMixin": "peft_support",
+    "http_user_agent": "peft_support",
+    "cached_file": "hub",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name that lives elsewhere when it is first asked for."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module 'transformers.utils' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"transformers.{_ELSEWHERE[name]}"), name)

@@ -1,0 +1,37 @@
+"""A PEFT that is installed beside this package wraps, trains, saves and reloads our models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from adapter_models import KINDS, write_base
+
+pytestmark = pytest.mark.reference
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def only_peft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with real PEFT alone, taken out of the reference environment, for the path of our own."""
+    packages = list((ROOT / ".venv-reference").glob("lib/python*/site-packages"))
+    if not packages:
+        pytest.skip("needs .venv-reference (scripts/test.sh makes it)")
+    folder = tmp_path_factory.mktemp("peft")
+    for name in ("peft", *(path.name for path in packages[0].glob("peft-*.dist-info"))):
+        (folder / name).symlink_to(packages[0] / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["roberta", "deberta-adapted-positions"])
+def test_peft_wraps_trains_saves_and_reloads(name: str, only_peft: Path, tmp_path: Path) -> None:
+    base = write_base(KINDS[name], tmp_path / "base")
+    script = Path(__file__).parent / "peft_beside.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(only_peft)])}
+    command = [sys.executable, str(script), str(base), str(tmp_path / "adapter")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
