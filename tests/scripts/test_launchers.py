@@ -89,6 +89,23 @@ def test_values_are_the_originals(
     assert flags["output_dir"] == str(tmp_path / "output" / name)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docs_list_the_values(name: str, launch: Launch, adapters: Path, tmp_path: Path) -> None:
+    lines = (ROOT / "docs" / "launchers.md").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| `{name}` |")]
+    batch, rate, epochs, warmup, decay, length, size, paper = (cell.strip() for cell in line.split("|")[2:-1])
+    flags = plan(launch, name, cwd=tmp_path, NUM_GPUS=1, LORA_ADAPTERS=adapters)
+    per_device, times = flags["per_device_train_batch_size"], flags["gradient_accumulation_steps"]
+    assert int(batch) == int(per_device) * int(times)
+    assert (rate, epochs, length) == (flags["learning_rate"], flags["num_train_epochs"], flags["max_seq_length"])
+    assert warmup == flags.get("warmup_ratio", f"{flags.get('warmup_steps')} steps")
+    assert decay == flags.get("weight_decay", "")
+    lora = f"{flags.get('lora_r')} / {flags.get('lora_alpha')}"
+    assert size == (f"{flags['adapter_type']} {flags['adapter_size']}" if "apply_adapter" in flags else lora)
+    words = "" if paper == "same" else paper.strip("`")
+    assert f"PAPER=({words})" in (SCRIPTS / f"{name}.sh").read_text()
+
+
 # The paper's appendix, in the order of TASKS; what a row does not have is the launcher's own.
 PAPER: dict[str, dict[str, str]] = {
     "roberta_base": {
