@@ -51,7 +51,7 @@ class DataTrainingArguments:
 
 @dataclass
 class ModelArguments:
-    """Which model to start from, and how LoRA goes in."""
+    """Which model to start from, what of it is trained, and how."""
 
     model_name_or_path: str = field(
         metadata=_help("A hub id such as roberta-base, a folder, or an adapter's folder (which knows its base).")
@@ -79,6 +79,36 @@ class ModelArguments:
         default=None,
         metadata=_help("Start from this adapter: a folder, or an original .bin. Its r and alpha are taken from it."),
     )
+    apply_adapter: bool = field(
+        default=False, metadata=_help("Freeze the encoder and train bottleneck adapters in every layer, and the head.")
+    )
+    adapter_type: str | None = field(
+        default=None,
+        metadata=_help("Which ones: houlsby (the default) or pfeiffer.", choices=["houlsby", "pfeiffer"]),
+    )
+    adapter_size: int | None = field(
+        default=None, metadata=_help("Width of the bottleneck, such as 8, 16, 32 or 64 (the default).")
+    )
+    adapter_path: str | None = field(
+        default=None,
+        metadata=_help("Start from these bottleneck adapters: a folder of AdapterHub's, or of a run of this script."),
+    )
+    apply_bitfit: bool = field(
+        default=False, metadata=_help("Freeze the encoder and train its biases (BitFit), and the head.")
+    )
+    consistency: str | None = field(
+        default=None,
+        metadata=_help(
+            "Train two passes of every batch to agree: cutoff (the default with --reg_loss_wgt) or rdrop.",
+            choices=["cutoff", "rdrop"],
+        ),
+    )
+    reg_loss_wgt: float = field(
+        default=0.0, metadata=_help("Weight of the passes' disagreement in the loss; the original uses 1.0.")
+    )
+    masking_prob: float = field(
+        default=0.0, metadata=_help("Cutoff's share of tokens that the second pass sees as unknown.")
+    )
     ignore_mismatched_sizes: bool = field(
         default=False, metadata=_help("Start tensors of another shape anew instead of stopping.")
     )
@@ -95,6 +125,8 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
         raise ValueError("there is nothing to do: give --do_train, --do_eval or --do_predict (or several).")
     _check_data(data_args, args)
     _check_lora(model_args)
+    _check_bottleneck(model_args)
+    _check_consistency(model_args, args)
 
 
 def _check_data(data_args: DataTrainingArguments, args: TrainingArguments) -> None:
@@ -148,3 +180,34 @@ def _take_settings_of_adapter(model_args: ModelArguments, path: str) -> None:
         raise ValueError(f"--lora_path {path} does not say its alpha; give --lora_alpha as it was trained with.")
     if model_args.lora_alpha is None:
         model_args.lora_alpha = alpha
+
+
+def _check_bottleneck(model_args: ModelArguments) -> None:
+    """Settle type and size: as given, as the adapters in ``--adapter_path`` have it, or the original's defaults."""
+    for name in ("adapter_type", "adapter_size", "adapter_path"):
+        if getattr(model_args, name) is not None and not model_args.apply_adapter:
+            raise ValueError(
+                f"--{name} is given without --apply_adapter, so it would have no effect; add --apply_adapter."
+            )
+    if not model_args.apply_adapter:
+        return
+    kind, size = "houlsby", 64
+    if model_args.adapter_path is not None:
+        from transformers.adapterhub import read_bottleneck
+
+        found = read_bottleneck(model_args.adapter_path)
+        kind, size = found.adapter_type, found.adapter_size
+    model_args.adapter_type = model_args.adapter_type or kind
+    model_args.adapter_size = size if model_args.adapter_size is None else model_args.adapter_size
+
+
+def _check_consistency(model_args: ModelArguments, args: TrainingArguments) -> None:
+    """Refuse what would have no effect; the rest is the configuration's to check."""
+    if model_args.consistency is not None and model_args.reg_loss_wgt == 0:
+        raise ValueError(
+            f"--consistency {model_args.consistency} needs --reg_loss_wgt above 0; the original uses 1.0."
+        )
+    if model_args.reg_loss_wgt > 0 and args.label_smoothing_factor > 0:
+        raise ValueError(
+            "--reg_loss_wgt and --label_smoothing_factor exclude each other: the smoothed loss is that of one pass."
+        )

@@ -83,7 +83,7 @@ def print_report(
     (folder / "run_record.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     curve = _plot(trainer, data, folder / "learning_curve.png") if trainer.args.do_train else None
     _print_table(record, data, curve)
-    _print_next_steps(trainer, model_args, data_args)
+    _print_next_steps(trainer, data_args)
 
 
 def _record(
@@ -106,7 +106,7 @@ def _record(
         "training_arguments": trainer.args.to_dict(),
         "environment": describe_environment(trainer.args.device),
         "output": str(Path(trainer.args.output_dir).resolve()),
-        "holds_adapter": bool(model.config.apply_lora),
+        "holds_adapter": bool(model.config.freezes_base),
     }
 
 
@@ -164,7 +164,7 @@ def _plot(trainer: Trainer, data: TextData, path: Path) -> Path | None:
     return path
 
 
-def _print_next_steps(trainer: Trainer, model_args: ModelArguments, data_args: DataTrainingArguments) -> None:
+def _print_next_steps(trainer: Trainer, data_args: DataTrainingArguments) -> None:
     """Print commands that go on from here."""
     if not trainer.args.do_train:
         return
@@ -184,6 +184,6 @@ def _print_next_steps(trainer: Trainer, model_args: ModelArguments, data_args: D
     print(
         "  use in Python",
         f'AutoModelForSequenceClassification.from_pretrained("{trainer.args.output_dir}")  # finds its base itself'
-        if model_args.apply_lora
+        if trainer.model.config.freezes_base
         else f'AutoModelForSequenceClassification.from_pretrained("{trainer.args.output_dir}")',
     )

@@ -128,7 +128,7 @@ def prepare_output(arguments: Arguments) -> str | None:
 
 
 def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load configuration, tokenizer and model; put LoRA in; start from another task's adapter where one is given."""
+    """Load configuration, tokenizer and model; start from another task's adapter where one is given."""
     model_args = arguments.model
     options = {
         "cache_dir": model_args.cache_dir,
@@ -136,8 +136,8 @@ def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, P
         "token": True if model_args.use_auth_token else None,
     }
     name = model_args.model_name_or_path
-    config = make_config(arguments, data, options)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options)
+    config = make_config(arguments, data, tokenizer, options)
     check_tokenizer(tokenizer, config, model_args.tokenizer_name or name)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **options
@@ -151,17 +151,12 @@ def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, P
     return model, tokenizer
 
 
-def make_config(arguments: Arguments, data: TextData, options: dict[str, Any]) -> PretrainedConfig:
-    """Read the model's configuration and put labels, LoRA and dropout into it."""
+def make_config(
+    arguments: Arguments, data: TextData, tokenizer: PreTrainedTokenizerBase, options: dict[str, Any]
+) -> PretrainedConfig:
+    """Read the model's configuration and put labels, what is trained and how, and dropout into it."""
     model_args = arguments.model
-    fields: dict[str, Any] = {"finetuning_task": arguments.data.task_name}
-    if model_args.apply_lora:
-        fields |= {
-            "apply_lora": True,
-            "lora_r": model_args.lora_r,
-            "lora_alpha": model_args.lora_alpha,
-            "lora_dropout": model_args.lora_dropout,
-        }
+    fields: dict[str, Any] = {"finetuning_task": arguments.data.task_name, **method_fields(model_args, tokenizer)}
     if arguments.training.cls_dropout is not None:
         fields["cls_dropout"] = arguments.training.cls_dropout
     name = model_args.config_name or model_args.model_name_or_path
@@ -173,6 +168,19 @@ def make_config(arguments: Arguments, data: TextData, options: dict[str, Any]) -
         fields["label2id"] = {label: index for index, label in enumerate(data.labels)}
     config: PretrainedConfig = AutoConfig.from_pretrained(name, **fields, **options)
     return config
+
+
+def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Give the configuration's fields for LoRA, bottleneck adapters, BitFit and consistency training."""
+    names = ["consistency", "reg_loss_wgt", "masking_prob"]
+    if model_args.apply_lora:
+        names += ["apply_lora", "lora_r", "lora_alpha", "lora_dropout"]
+    if model_args.apply_adapter:
+        names += ["apply_adapter", "adapter_type", "adapter_size", "adapter_path"]
+    if model_args.apply_bitfit:
+        names += ["apply_bitfit"]
+    special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
+    return {name: getattr(model_args, name) for name in names} | {name: getattr(tokenizer, name) for name in special}
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
