@@ -109,7 +109,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Go through a message's fields: number and value, a whole number or bytes."""
     position = 0
     while position < len(data):
-        tag, position = _varint(data, position)
+        tag, position = (data[position], position + 1) if data[position] < 0x80 else _varint(data, position)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             value, position = _varint(data, position)

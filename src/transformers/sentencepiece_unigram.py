@@ -8,10 +8,10 @@ could make up for is the float32 computation repeated, for that word, from the s
 
 from __future__ import annotations
 
+import math
+from array import array
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from .sentencepiece_normalizer import SPACE, SentencePieceNormalizer
 from .sentencepiece_reader import BYTE, NORMAL, USER_DEFINED, SentencePieceModel
@@ -37,12 +37,8 @@ class Segmented:
     ends: list[int]
 
 
-class _Piece(NamedTuple):
-    """One step of the best path: a piece of the text up to ``end``."""
-
-    end: int
-    id: int
-    score: float
+# One step of a path: where the piece ends in the text, its id, its score. Plain tuples, as millions are made.
+_Step = tuple[int, int, float]
 
 
 class _Word(NamedTuple):
@@ -51,7 +47,7 @@ class _Word(NamedTuple):
     ``safe`` is the largest sum of scores in front of the word for which rounding cannot change the splitting.
     """
 
-    path: list[_Piece]
+    path: list[_Step]
     ids: list[int]
     ends: list[int]
     total: float
@@ -71,7 +67,7 @@ class SentencePieceUnigram:
         self._cache: dict[str, _Word] = {}
         self._unknown = model.unknown_id
         normal = [score for score, kind in zip(model.scores, model.kinds, strict=True) if kind == NORMAL]
-        self._unknown_score = float(np.float32(min(normal, default=0.0)) - np.float32(_UNKNOWN_PENALTY))
+        self._unknown_score = array("f", [min(normal, default=0.0) - _UNKNOWN_PENALTY])[0]
         self._entries = _searchable(model)
         self._longest: dict[str, int] = {}
         for piece in self._entries:
@@ -111,11 +107,13 @@ class SentencePieceUnigram:
             return Segmented([], [])
         words = self._words(normalized) if self._by_word else [normalized]
         found: list[_Word] = []
-        total = 0.0
+        total, rounded, summed = 0.0, array("f", [0.0]), 0
         for text in words:
             word = self._cache.get(text) or self._split(text)
             if abs(total) >= word.safe:
-                word = self._word(text, self._rounded_path(text, _rounded_sum(found)), 0.0)
+                _add_rounded(rounded, found[summed:])
+                summed = len(found)
+                word = self._word(text, self._rounded_path(text, rounded[0]), 0.0)
             found.append(word)
             total += word.total
             if abs(total) > 0.9 * _RESET:
@@ -141,20 +139,20 @@ class SentencePieceUnigram:
                 ends.pop()
             ids += word.ids
             ends += [offset + end for end in word.ends]
-            offset += word.path[-1].end
+            offset += word.path[-1][0]
         return Segmented(ids, ends)
 
-    def _steps(self, text: str, start: int) -> list[_Piece]:
+    def _steps(self, text: str, start: int) -> list[_Step]:
         """List the pieces that start at a position, shortest first; an unknown one if no single character does."""
         steps = []
         single = False
         for end in range(start + 1, min(len(text), start + self._longest.get(text[start], 0)) + 1):
             entry = self._entries.get(text[start:end])
             if entry is not None:
-                steps.append(_Piece(end, *entry))
+                steps.append((end, *entry))
                 single = single or end == start + 1
         if not single:
-            steps.append(_Piece(start + 1, self._unknown, self._unknown_score))
+            steps.append((start + 1, self._unknown, self._unknown_score))
         return steps
 
     def _split(self, text: str) -> _Word:
@@ -162,19 +160,23 @@ class SentencePieceUnigram:
 
         Scores are float32 values, so their sums in float64 are exact for any word that can occur.
         """
-        best = [0.0, *[-np.inf] * len(text)]
-        lead = [np.inf] * (len(text) + 1)
-        last: list[tuple[int, _Piece] | None] = [None] * (len(text) + 1)
+        best = [0.0] * (len(text) + 1)
+        lead = [math.inf] * (len(text) + 1)
+        last: list[tuple[int, _Step] | None] = [None] * (len(text) + 1)
         for start in range(len(text)):
+            before = best[start]
             for step in self._steps(text, start):
-                score = best[start] + step.score
-                if last[step.end] is None or score > best[step.end]:
-                    lead[step.end] = np.inf if last[step.end] is None else score - best[step.end]
-                    best[step.end], last[step.end] = score, (start, step)
+                end, _, score = step
+                score += before
+                if last[end] is None:
+                    best[end], last[end] = score, (start, step)
+                elif score > best[end]:
+                    lead[end] = score - best[end]
+                    best[end], last[end] = score, (start, step)
                 else:
-                    lead[step.end] = min(lead[step.end], best[step.end] - score)
+                    lead[end] = min(lead[end], best[end] - score)
         path = _path(last)
-        smallest_lead = min(lead[step.end] for step in path)
+        smallest_lead = min(lead[end] for end, _, _ in path)
         safe = smallest_lead / (len(text) * _ROUNDING) - max(map(abs, best))
         word = self._word(text, path, safe)
         if len(text) <= _CACHE_LENGTH:
@@ -183,21 +185,26 @@ class SentencePieceUnigram:
             self._cache[text] = word
         return word
 
-    def _rounded_path(self, text: str, before: float) -> list[_Piece]:
+    def _rounded_path(self, text: str, before: float) -> list[_Step]:
         """Find the best path as SentencePiece computes it: in float32, from the sum before the text."""
-        best = np.zeros(len(text) + 1, dtype=np.float32)
+        best = array("f", bytes(4 * (len(text) + 1)))
+        rounded = array("f", [before])
         best[0] = before
-        last: list[tuple[int, _Piece] | None] = [None] * (len(text) + 1)
+        last: list[tuple[int, _Step] | None] = [None] * (len(text) + 1)
         for start in range(len(text)):
             if abs(best[start]) > _RESET:
-                best[start:] -= best[start]
+                offset = best[start]
+                for place in range(start, len(best)):
+                    best[place] -= offset
+            before = best[start]
             for step in self._steps(text, start):
-                score = best[start] + np.float32(step.score)
-                if last[step.end] is None or score > best[step.end]:
-                    best[step.end], last[step.end] = score, (start, step)
+                end, _, score = step
+                rounded[0] = before + score  # exact in float64, so this rounds once, as float32 addition does
+                if last[end] is None or rounded[0] > best[end]:
+                    best[end], last[end] = rounded[0], (start, step)
         return _path(last)
 
-    def _word(self, text: str, path: list[_Piece], safe: float) -> _Word:
+    def _word(self, text: str, path: list[_Step], safe: float) -> _Word:
         """Write a path as ids: unknown pieces as bytes, or neighbours among them as one."""
         ids: list[int] = []
         ends: list[int] = []
@@ -213,7 +220,7 @@ class SentencePieceUnigram:
                 ids.append(number)
                 ends.append(end)
             start = end
-        return _Word(path, ids, ends, sum(step.score for step in path), safe)
+        return _Word(path, ids, ends, sum(score for _, _, score in path), safe)
 
 
 def _searchable(model: SentencePieceModel) -> dict[str, tuple[int, float]]:
@@ -221,13 +228,13 @@ def _searchable(model: SentencePieceModel) -> dict[str, tuple[int, float]]:
     entries = {}
     for number, (piece, score, kind) in enumerate(zip(model.pieces, model.scores, model.kinds, strict=True)):
         if kind == USER_DEFINED:
-            entries[piece] = number, float(np.float32(0.1 * (len(piece.encode("utf-8")) - 1)))
+            entries[piece] = number, array("f", [0.1 * (len(piece.encode("utf-8")) - 1)])[0]
         elif kind == NORMAL:
             entries[piece] = number, score
     return entries
 
 
-def _path(last: list[tuple[int, _Piece] | None]) -> list[_Piece]:
+def _path(last: list[tuple[int, _Step] | None]) -> list[_Step]:
     """Follow the best steps back from the end."""
     path = []
     position = len(last) - 1
@@ -240,7 +247,8 @@ def _path(last: list[tuple[int, _Piece] | None]) -> list[_Piece]:
     return path[::-1]
 
 
-def _rounded_sum(words: list[_Word]) -> float:
-    """Add up the scores of all pieces so far, in float32 and in their order."""
-    scores = np.array([step.score for word in words for step in word.path], dtype=np.float32)
-    return float(np.add.accumulate(scores)[-1]) if len(scores) else 0.0
+def _add_rounded(total: array[float], words: list[_Word]) -> None:
+    """Add the scores of all pieces to a sum in float32, in their order."""
+    for word in words:
+        for _, _, score in word.path:
+            total[0] += score

@@ -24,8 +24,8 @@ EVERYTHING = {
     "return_length": True,
 }
 TEXTS = random_texts(1000, seed=1) + SENTENCES
-FIRST, SECOND = random_texts(60, seed=2) + SENTENCES, random_texts(60, seed=3) + SENTENCES[::-1]
-WORDS = [[word for word in text.split(" ") if word] or ["a"] for text in random_texts(60, seed=4)]
+FIRST, SECOND = random_texts(25, seed=2) + SENTENCES, random_texts(25, seed=3) + SENTENCES[::-1]
+WORDS = [[word for word in text.split(" ") if word] or ["a"] for text in random_texts(25, seed=4)]
 SPECIAL = ["a <mask> b", "x<mask>", "[MASK] is [SEP]", "</s><s> <pad>", " <unk> [UNK][CLS]", "<mask>"]
 
 
@@ -64,7 +64,7 @@ def ways_of_calling(
             calls.append({"text": pair[0], "text_pair": pair[1], **options, **EVERYTHING})
         calls.append({"text": pair[0], "text_pair": pair[1], "truncation": strategy, "max_length": 8})
     for side in ("left", "right"):
-        for padding, length, multiple in [(True, None, None), ("longest", None, 8), ("max_length", 400, None)]:
+        for padding, length, multiple in [(True, None, None), ("longest", None, 8), ("max_length", 200, None)]:
             options = {"padding": padding, "max_length": length, "pad_to_multiple_of": multiple, "padding_side": side}
             calls.append({"text": first, "text_pair": second, **options, **EVERYTHING})
         calls.append(

@@ -54,7 +54,7 @@ def hard_texts() -> list[str]:
 
 def test_ids_and_normalised_text_are_sentencepieces(any_deberta_folder: Path) -> None:
     theirs, ours = pair(any_deberta_folder)
-    for text in random_texts(4000, seed=21) + hard_texts() + SENTENCES:
+    for text in random_texts(2500, seed=21) + hard_texts() + SENTENCES:
         assert ours.normalizer.normalize(text) == theirs.normalize(text), repr(text)
         assert ours.encode(text) == theirs.encode(text), repr(text)
 
@@ -78,7 +78,7 @@ def test_ids_of_a_very_long_text(deberta_folder: Path) -> None:
 def test_what_is_remembered_changes_nothing(deberta_folder: Path) -> None:
     _, ours = pair(deberta_folder)
     before = pickle.dumps(ours)
-    texts = hard_texts()
+    texts = hard_texts()[::3]
     first = [ours.encode(text) for text in texts]
     assert [ours.encode(text) for text in texts] == first
     assert [ours.encode(text) for text in texts[::-1]] == first[::-1]
