@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import (
     DebertaV2Model,
     PreTrainedModel,
 )
+from transformers.models.deberta_v2.disentangled_attention import log_buckets
 
 pytestmark = pytest.mark.reference
 
@@ -148,11 +150,10 @@ def test_fifty_training_steps_equal_peft(upstream: Upstream, tmp_path: Path, nam
     compare_training(model, tmp_path / "base", _batches(config, 50), tmp_path, upstream)
 
 
-def test_original_position_query_trains_otherwise_than_peft(upstream: Upstream, tmp_path: Path) -> None:
-    config = DebertaV2Config(**{**TINY, **V3, "initializer_range": 0.1, "lora_position_query": False})
-    DebertaV2Model(config).save_pretrained(tmp_path / "base")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        tmp_path / "base", apply_lora=True, lora_r=4, lora_alpha=8
-    )
-    with pytest.raises(AssertionError):
-        compare_training(model, tmp_path / "base", _batches(config, 50), tmp_path, upstream)
+def test_buckets_equal_upstream(upstream: Upstream, tmp_path: Path) -> None:
+    pairs = [(256, 512), (256, 1024), (8, 16), (8, 24), (7, 24), (4, 8), (32, 512), (16, 1000), (2, 3), (64, 50)]
+    upstream("upstream_buckets.py", tmp_path / "buckets.json", *(str(number) for pair in pairs for number in pair))
+    found = json.loads((tmp_path / "buckets.json").read_text())
+    for (buckets, largest), wanted in zip(pairs, found, strict=True):
+        distances = torch.arange(-2 * largest, 2 * largest + 1)
+        assert log_buckets(distances, buckets, largest).tolist() == wanted, (buckets, largest)

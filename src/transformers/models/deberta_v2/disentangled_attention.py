@@ -231,7 +231,8 @@ def _first_token_scores(
     if position_key is not None:
         scores = scores + _finite(query @ position_key[:, rows].transpose(-1, -2))
     if position_query is not None:
-        scores = scores + _finite((position_query[:, rows] * key).sum(-1)[:, :, None])
+        product = (position_query[:, rows].float() * key.float()).sum(-1)  # (H, G, n), summed in fp32 as @ does
+        scores = scores + _finite(product.to(key.dtype))[:, :, None]
     return scores
 
 
@@ -306,5 +307,5 @@ def _finite(scores: Tensor) -> Tensor:
     """Keep the sum of three fp16 terms finite; other dtypes have room enough."""
     if scores.dtype != torch.float16:
         return scores
-    limit = torch.finfo(scores.dtype).max / 3
+    limit = torch.finfo(scores.dtype).max / 4  # a third could be rounded up
     return scores.clamp(-limit, limit)

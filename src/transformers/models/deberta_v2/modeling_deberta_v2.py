@@ -31,7 +31,7 @@ from ...load_report import LoadReport
 from ...lora.layers import LoraLinear, lora_linear
 from ...lora.switching import mixed_adapters
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
-from ...modeling_utils import PreTrainedModel
+from ...modeling_utils import PreTrainedModel, resized_parameter
 from ...packing import PackedLayout, PackedOutput
 from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
@@ -541,6 +541,11 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
             raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
         words = input_ids if input_ids is not None else inputs_embeds
         assert words is not None
+        if words.dim() != (2 if input_ids is not None else 3):
+            raise ValueError(
+                f"The input has the shape {tuple(words.shape)}; (batch, length) was expected for input_ids, and "
+                "(batch, length, embedding size) for inputs_embeds."
+            )
         if attention_mask is None:
             attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
         if attention_mask.shape != words.shape[:2]:
@@ -696,11 +701,10 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
     def _resize_output(self, new_num_tokens: int) -> None:
         """Bring bias and decoder to a new vocabulary; new words start at zero."""
         head = self._head()
-        head.bias = _resized(head.bias, new_num_tokens)
+        head.bias = resized_parameter(head.bias, new_num_tokens)
         if self.cls is not None:
-            head.decoder.weight = _resized(head.decoder.weight, new_num_tokens)
-            tied = self.config.tie_word_embeddings
-            head.decoder.bias = head.bias if tied else _resized(head.decoder.bias, new_num_tokens)
+            for name in ("weight", "bias"):  # tie_weights comes last
+                setattr(head.decoder, name, resized_parameter(getattr(head.decoder, name), new_num_tokens))
             head.decoder.out_features = new_num_tokens
 
     def forward(
@@ -762,14 +766,6 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
         """Apply whichever head there is. Shape: (T, D) to (T, V)."""
         head = self._head()
         return head(features) if self.config.legacy else head.score(features, self.get_input_embeddings().weight)
-
-
-def _resized(parameter: nn.Parameter, size: int) -> nn.Parameter:
-    """Make a parameter longer or shorter along its first dimension, with zeros where it is new."""
-    result = parameter.new_zeros((size, *parameter.shape[1:]))
-    kept = min(size, parameter.shape[0])
-    result[:kept] = parameter.detach()[:kept]
-    return nn.Parameter(result, requires_grad=parameter.requires_grad)
 
 
 class ContextPooler(nn.Module):
