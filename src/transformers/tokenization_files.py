@@ -28,19 +28,24 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 
-# What other writers put into tokenizer_config.json and what is a matter of the folder, not of the tokenizer.
+# What other writers put into tokenizer_config.json, or callers give, and what is no matter of the tokenizer itself.
 _NOT_SETTINGS = (
     "added_tokens_decoder",
     "auto_map",
     "backend",
+    "config",
+    "from_slow",
     "is_local",
     "local_files_only",
     "merges_file",
     "name_or_path",
     "processor_class",
+    "proxies",
+    "resume_download",
     "special_tokens_map_file",
     "tokenizer_class",
     "tokenizer_file",
+    "trust_remote_code",
     "use_fast",
     "vocab_file",
 )

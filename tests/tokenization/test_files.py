@@ -193,6 +193,14 @@ def test_an_adapter_folder_with_the_tokenizer_beside_it(roberta: RobertaTokenize
     assert loaded.encode("a cat") == roberta.encode("a cat")
 
 
+def test_arguments_that_are_no_settings_are_not_saved(roberta_folder: Path, tmp_path: Path) -> None:
+    given = {"use_fast": True, "config": object(), "proxies": None, "trust_remote_code": False}
+    RobertaTokenizer.from_pretrained(roberta_folder, **given, note="kept").save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert not saved.keys() & given.keys()
+    assert saved["note"] == "kept"
+
+
 def test_subfolder(roberta: RobertaTokenizer, tmp_path: Path) -> None:
     roberta.save_pretrained(tmp_path / "inside")
     assert AutoTokenizer.from_pretrained(tmp_path, subfolder="inside").encode("a") == roberta.encode("a")
