@@ -24,8 +24,10 @@ DEV = [
     "py-rattler>=0.28,<0.40",  # reads environment.yml as conda does
     "pytest>=9,<10",  # runs the tests
     "ruff>=0.15,<0.20",  # style, import order, docstrings
-    "sentencepiece>=0.2,<0.3",  # the oracle for DeBERTa's tokenizer
-    "types-tqdm",  # types of tqdm for mypy
+    "pytest-xdist>=3.8,<4",  # on all cores
+    "sentencepiece==0.2.3",  # the oracle for DeBERTa's tokenizer; its scores at the margin are the version's
+    "types-psutil",  # types for mypy
+    "types-tqdm",
 ]
 
 setup(

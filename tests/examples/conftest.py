@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from glue_tasks import TASKS
 from tiny_checkpoint import write_tiny_checkpoint
+
+from glue_tasks import TASKS
 
 
 @pytest.fixture(scope="session")

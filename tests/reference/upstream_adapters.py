@@ -2,8 +2,8 @@
 
 Each case is a folder with ``base/`` (a bare encoder), ``ours/`` (an adapter of this package), ``inputs.safetensors``
 and ``case.json`` (number of labels, target modules, bias). Written are ``logits.safetensors`` with ``ours`` (the
-adapter's logits under PEFT) and ``peft`` (those of an adapter that PEFT made, saved into ``peft/``), or ``refused.txt``
-with PEFT's words where it refuses ours.
+adapter's logits under PEFT) and ``peft`` (those of an adapter that PEFT made, saved into ``peft/``), or
+``refused.txt`` with PEFT's words where it refuses ours.
 """
 
 import json

@@ -16,8 +16,10 @@ from ..modeling_utils import PreTrainedModel
 
 __all__ = ["add_command"]
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json")
-_TOKENIZER_FILES += ("merges.txt", "spm.model", "added_tokens.json")
+_TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spm.model"),
+)
 
 
 def add_command(commands: Any) -> None:
@@ -57,7 +59,7 @@ def run_show(options: argparse.Namespace) -> int:
         "for PEFT": "yes" if content.peft_type in (None, "LORA") else f"no: {content.peft_type}",
         "base": content.base or "(not said)",
         "base sha256": content.base_sha256 or "(not said)",
-        "r, alpha, scaling": f"{content.r}, {content.lora_alpha:g}, {content.lora_alpha / content.r:g}",
+        "r, alpha, scaling": f"{content.r}, {content.alpha:g}, {content.alpha / content.r:g}",
         "dropout": f"{content.lora_dropout:g}",
         "LoRA": f"{len(lora)} matrices, {_count(lora):,} values",
         "head": f"{len(head)} tensors, {_count(head):,} values",
@@ -82,7 +84,7 @@ def run_check(options: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"not ok  {' '.join(str(error).split())}")
         return 1
-    print(f"ok      {content.source} is whole: r {content.r}, alpha {content.lora_alpha:g}")
+    print(f"ok      {content.source} is whole: r {content.r}, alpha {content.alpha:g}")
     print(f"ok      {len(content.tensors)} tensors, all values finite")
     try:
         _load(options, content)
@@ -112,7 +114,7 @@ def run_convert(options: argparse.Namespace) -> int:
     content = read_adapter(options.adapter).with_alpha(options.lora_alpha)
     if target.suffix == ".bin":
         save_legacy_adapter(content.tensors, target)
-        print(f"Written: {target}. It says neither alpha ({content.lora_alpha:g}) nor labels nor base.")
+        print(f"Written: {target}. It says neither alpha ({content.alpha:g}) nor labels nor base.")
         return 0
     model = _load(options, content)
     model.save_adapter(target)
@@ -127,7 +129,7 @@ def run_merge(options: argparse.Namespace) -> int:
     merged = _load(options, content).merge_and_unload()
     difference = largest_difference(_load(options, content), merged)
     merged.save_pretrained(target)
-    for folder in (options.adapter, options.base or content.base):
+    for folder in (options.adapter, options.base or content.base or ""):
         _copy_tokenizer(Path(folder), target)
     print(f"Written: {target}, a plain {type(merged).__name__}; largest difference of a logit: {difference:.2e}")
     return 0

@@ -66,6 +66,15 @@ class AdapterContent:
     methods: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     all_biases: bool = False
 
+    @property
+    def alpha(self) -> float:
+        """The alpha, settled.
+
+        Raises:
+            ValueError: If the adapter does not say it; see `with_alpha`.
+        """
+        return self.with_alpha(None).lora_alpha or 0.0
+
     def with_alpha(self, lora_alpha: float | None) -> AdapterContent:
         """Give the adapter with its alpha settled.
 

@@ -103,7 +103,7 @@ class AdapterMixin:
         _check_fits(model, content)
         first = not model.config.apply_lora
         if first:
-            inject_lora(model, model.config.lora_targets, content.r, content.lora_alpha, content.lora_dropout)
+            inject_lora(model, model.config.lora_targets, content.r, content.alpha, content.lora_dropout)
             model.config.apply_lora = True
             if model.base_hash is None:
                 model.base_hash = hash_loaded_base(model)
@@ -326,7 +326,7 @@ class AdapterMixin:
         for field, value in adapter.fields.items():
             setattr(model.config, field, value)
         if hasattr(model, "num_labels"):
-            model.num_labels = model.config.num_labels
+            model.num_labels = model.config.num_labels  # type: ignore[assignment]
         self.active_adapter = adapter_name
 
     def _check_name(self, adapter_name: str) -> None:
@@ -401,9 +401,7 @@ def _enter(model: PreTrainedModel, adapter_name: str, content: AdapterContent) -
         name: nn.Parameter(tensor.to(device, torch.float32, copy=True)) for name, tensor in content.tensors.items()
     }
     for path, layer in lora_layers(model):
-        layer.updates[adapter_name] = LoraUpdate(
-            made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.lora_alpha
-        )
+        layer.updates[adapter_name] = LoraUpdate(made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.alpha)
     labels = content.num_labels(model.config.num_labels, model.label_parameters())
     model.adapters[adapter_name] = LoadedAdapter(made, content.config_fields(labels))
 
