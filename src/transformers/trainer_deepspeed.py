@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import Field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,6 +69,8 @@ class DeepSpeedParallel(Parallel):
             config=config,
             dist_init_required=False,
         )
+        if self._stage == 3:
+            _complete_hooks(model, self._engine)
         self._begin_state()
         self.wrapped = self._engine
         return self._engine, precision.without_casts()
@@ -240,12 +243,73 @@ def _join(deepspeed: Any, device: torch.device) -> None:
 
 
 def _mark_units(model: nn.Module) -> None:
-    """Tell ZeRO-3 what belongs together.
+    """Tell ZeRO-3 that the parameters of a layer come and go together: our layers use those of their parts directly.
 
-    A layer's parameters come and go as a whole, for our layers use those of their parts directly.
+    ZeRO-3 lets them go when the layer's inputs have their gradient. With a frozen embedding below, the first layer's
+    would have none, and its parameters would be gone too early: its input gets a gradient that nobody reads.
     """
-    for layer in layers_of(model):
+    layers = layers_of(model)
+    for layer in layers:
         layer._z3_leaf = True  # type: ignore[assignment]
+    if layers:
+        layers[0].register_forward_pre_hook(_require_gradient)
+
+
+def _complete_hooks(model: nn.Module, engine: Any) -> None:
+    """Tell ZeRO-3, whose hooks are in place now, what they cannot see."""
+    from deepspeed.runtime.zero import register_external_parameter
+
+    for layer in layers_of(model):
+        layer.register_forward_pre_hook(_join_inputs)
+    for module in model.modules():
+        table = getattr(module, "rel_embeddings", None)  # DeBERTa's encoder reads it without calling its forward
+        if table is not None:
+            register_external_parameter(module, table.weight)
+            table.weight.is_external_param = True  # stays whole until the step is over
+            if not table.weight.ds_persist:
+                table.weight.ds_persist = True
+                engine.optimizer.persistent_parameters.append(table.weight)
+
+
+def _require_gradient(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    if torch.is_grad_enabled() and isinstance(inputs[0], Tensor) and not inputs[0].requires_grad:
+        inputs[0].requires_grad_()
+
+
+def _join_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Let all gradients of a layer's inputs be there before any of them goes further down.
+
+    ZeRO-3 sees tensors among the inputs, but not those inside a dataclass (DeBERTa's relative embeddings): when the
+    first input had its gradient it would let the parameters go that the others' gradients are still to pass.
+    """
+    hidden = [(place, item.name) for place, value in enumerate(inputs) for item in _tensor_fields(value)]
+    if not (hidden and torch.is_grad_enabled() and isinstance(inputs[0], Tensor)):
+        return None
+    first, *others = _Join.apply(inputs[0], *(getattr(inputs[place], name) for place, name in hidden))
+    joined = [first, *inputs[1:]]
+    for (place, name), tensor in zip(hidden, others, strict=True):
+        joined[place] = replace(joined[place], **{name: tensor})
+    return tuple(joined)
+
+
+def _tensor_fields(value: Any) -> list[Field[Any]]:
+    """Give the fields of a dataclass that hold a tensor with a gradient; none for any other value."""
+    if not is_dataclass(value):
+        return []
+    held = [(item, getattr(value, item.name)) for item in fields(value)]
+    return [item for item, tensor in held if isinstance(tensor, Tensor) and tensor.requires_grad]
+
+
+class _Join(torch.autograd.Function):
+    """Gives tensors on as they are; their gradients pass together, when all of them are there."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.view_as(tensor) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return gradients
 
 
 def _shape(parameter: nn.Parameter) -> torch.Size:

@@ -111,7 +111,7 @@ class FullyShardedParallel(Parallel):
         for name, share in shares.items():
             whole = share.full_tensor().detach()  # by all processes, whoever keeps it
             if keep:
-                values[name] = whole.cpu()
+                values[name] = whole.cpu().clone()  # without what fills the shares up to equal sizes
         with whole_parameters(model, values), self._own_class(model):
             yield
         if change:
