@@ -255,7 +255,7 @@ def inject_lora(model: nn.Module, targets: Collection[str], r: int, lora_alpha: 
             layer = LoraLinear(
                 plain.in_features, plain.out_features, r, lora_alpha, lora_dropout, bias=plain.bias is not None
             )
-        layer.weight, layer.bias = plain.weight, plain.bias
+        layer._parameters.update(plain._parameters)  # the very weight and bias
         layer.train(plain.training)
         setattr(model.get_submodule(where), name, layer)
 

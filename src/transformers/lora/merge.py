@@ -70,7 +70,8 @@ def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
     model.untie_position_projections()
     for path, layer in _layers(model):
         plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        plain.weight, plain.bias = nn.Parameter(layer.weight.data), layer.bias
+        plain.weight = nn.Parameter(layer.weight.data)
+        plain.register_parameter("bias", layer.bias)
         where, _, name = path.rpartition(".")
         setattr(model.get_submodule(where), name, plain)
     model.forget_adapters()
@@ -92,7 +93,7 @@ def largest_difference(model: PreTrainedModel, merged: PreTrainedModel, rows: in
         The largest difference of any output value.
     """
     generator = torch.Generator().manual_seed(0)
-    length = min(length, model.config.max_position_embeddings // 2)
+    length = min(length, int(getattr(model.config, "max_position_embeddings", length)) // 2)
     words = torch.randint(0, model.config.vocab_size, (rows, length), generator=generator)
     mask = (torch.arange(length) < torch.linspace(2, length, rows)[:, None]).long()
     words = torch.where(mask.bool(), words.clamp_min(3), model.config.pad_token_id or 0).to(model.device)
