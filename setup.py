@@ -17,8 +17,10 @@ DEMO = [
     "rich>=14,<16",  # the table at the end of a run
     "matplotlib>=3.10,<4",  # learning curves
 ]
+DEEPSPEED = ["deepspeed>=0.19,<0.20"]  # optimizer state, gradients and parameters shared out (ZeRO)
 DEV = [
     *DEMO,
+    *DEEPSPEED,
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
     "mypy>=2.4,<3",  # types
     "py-rattler>=0.28,<0.40",  # reads environment.yml as conda does
@@ -53,5 +55,5 @@ setup(
         "tqdm>=4.67,<5",  # progress bars
     ],
     entry_points={"console_scripts": ["transformers-cli = transformers.commands.transformers_cli:main"]},
-    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": ["deepspeed>=0.19,<0.20"]},
+    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": DEEPSPEED},
 )

@@ -53,10 +53,12 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--parallel", type=int, default=2, help="pairs of runs at once")
+    parser.add_argument("--anew", action="store_true", help="forget the runs that the result file has")
     options = parser.parse_args()
-    rows = []
+    rows = [] if options.anew or not RESULTS.is_file() else json.loads(RESULTS.read_text())["runs"]
+    done = {(row["task"], row["seed"]) for row in rows}
     with ThreadPoolExecutor(max_workers=options.parallel) as pool:  # each run is a process of one thread
-        pairs = [(task, seed) for seed in options.seeds for task in options.tasks]
+        pairs = [(task, seed) for seed in options.seeds for task in options.tasks if (task, seed) not in done]
         for row in pool.map(lambda pair: compare(*pair), pairs):
             rows.append(row)
             print(json.dumps(row), flush=True)

@@ -24,5 +24,6 @@ say "Style"
 say "Types"
 "$VENV/bin/mypy"
 say "Tests"
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-exec "$VENV/bin/python" -m pytest -q --durations=15 "$@"
+# One test file to a worker, one thread to a process: threads of several processes on few cores wait for each other.
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
+exec "$VENV/bin/python" -m pytest -q --numprocesses auto --dist loadfile --durations=15 "$@"

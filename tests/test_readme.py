@@ -69,7 +69,17 @@ def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:
         if name != "MRPC.tsv":  # only with --do_predict
             assert (tmp_path / "out" / name).exists(), f"README says that the run leaves {name}"
 
-    code = block_with("AutoModelForSequenceClassification.from_pretrained", "python")
-    done = run([sys.executable, "-c", code.replace("output/mrpc", str(tmp_path / "out"))])
+    out = str(tmp_path / "out")
+    code = block_with("model.config.id2label", "python")
+    done = run([sys.executable, "-c", code.replace("output/mrpc", out)])
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() in ("equivalent", "not_equivalent")
+
+    code = block_with("adapter_names", "python").replace("output/mrpc", out).replace("output/rte", out)
+    done = run([sys.executable, "-c", code.replace("roberta-base", str(tiny))])
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    for line in block_with("transformers-cli").splitlines():
+        words = [sys.executable, "-m", "transformers.commands.transformers_cli", *shlex.split(line)[1:]]
+        done = run([word.replace("output/mrpc", out) for word in words])
+        assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
