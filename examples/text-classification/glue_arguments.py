@@ -51,7 +51,7 @@ class DataTrainingArguments:
 
 @dataclass
 class ModelArguments:
-    """Which model to start from, what of it is trained, and how."""
+    """Which model to start from, how LoRA goes in, and what else is trained and how."""
 
     model_name_or_path: str = field(
         metadata=_help("A hub id such as roberta-base, a folder, or an adapter's folder (which knows its base).")

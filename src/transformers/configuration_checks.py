@@ -15,6 +15,7 @@ __all__ = [
     "check_classifies",
     "check_consistency",
     "check_lora",
+    "masking_ids",
 ]
 
 ADAPTER_TYPES = ("houlsby", "pfeiffer")
@@ -129,9 +130,25 @@ def check_classifies(config: PretrainedConfig) -> None:
             f"to {problem.replace('_', ' ')}. Leave out consistency, reg_loss_wgt and masking_prob."
         )
     if config.masking_prob > 0:
-        for name in ("cls_token_id", "sep_token_id", "unk_token_id"):
-            if not isinstance(getattr(config, name), int):
-                raise ValueError(
-                    f"config.{name} is {getattr(config, name)!r}; with masking_prob above 0 the tokenizer's {name} is "
-                    "needed, to know what to mask and with what."
-                )
+        masking_ids(config)
+
+
+def masking_ids(config: PretrainedConfig) -> dict[str, int]:
+    """Give the ids that masking needs: ``cls_token_id``, ``sep_token_id``, ``pad_token_id`` and ``unk_token_id``.
+
+    Args:
+        config: Any.
+
+    Raises:
+        ValueError: If one is not known.
+    """
+    ids = {}
+    for name in ("cls_token_id", "sep_token_id", "pad_token_id", "unk_token_id"):
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(
+                f"config.{name} is {value!r}; with masking_prob above 0 the tokenizer's {name} is needed, to know "
+                "what to mask and with what."
+            )
+        ids[name] = value
+    return ids

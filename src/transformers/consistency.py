@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .configuration_checks import masking_ids
 from .losses import sequence_classification_loss
 
 if TYPE_CHECKING:
@@ -107,11 +108,15 @@ def mask_tokens(input_ids: Tensor, config: PretrainedConfig) -> Tensor:
 
     Returns:
         New ids. Shape: (B, L).
+
+    Raises:
+        ValueError: If the configuration does not know the ids.
     """
-    kept = torch.tensor([config.cls_token_id, config.sep_token_id, config.pad_token_id], device=input_ids.device)
+    ids = masking_ids(config)
+    special = torch.tensor([ids[name] for name in ("cls_token_id", "sep_token_id", "pad_token_id")])
     chosen = torch.rand(input_ids.shape, device=input_ids.device) < config.masking_prob
-    unknown = torch.full_like(input_ids, config.unk_token_id)
-    return torch.where(chosen & ~torch.isin(input_ids, kept), unknown, input_ids)
+    chosen &= ~torch.isin(input_ids, special.to(input_ids.device))
+    return input_ids.masked_fill(chosen, ids["unk_token_id"])
 
 
 def classification_loss(
