@@ -171,21 +171,24 @@ def _score(
 
 
 def _describe_model(folder: Path, arguments: Mapping[str, Any]) -> tuple[str, str]:
-    """Give the base model's name, and what was trained of it."""
+    """Give the base model's name, and what was trained of it: as the saved part says, or else the arguments."""
     name = arguments["model_name_or_path"]
-    metadata = _read_json(folder / "lora_metadata.json") or _read_json(Path(name) / "lora_metadata.json")
-    parts = []
+    saved = (place / file for place in (folder, Path(name)) for file in ("lora_metadata.json", "trained_model.json"))
+    metadata = next((found for path in saved if (found := _read_json(path))), {})
+    facts = {**arguments, **metadata.get("methods", {})}
     if metadata:
         name = metadata["base_model_name_or_path"]
-        parts.append(f"LoRA r {metadata['lora_r']} alpha {metadata['lora_alpha']:g}")
-    elif arguments.get("apply_lora"):
-        parts.append(f"LoRA r {arguments['lora_r']} alpha {arguments['lora_alpha']:g}")
-    if arguments.get("apply_adapter"):
-        parts.append(f"{arguments['adapter_type'].title()} adapter {arguments['adapter_size']}")
-    if arguments.get("apply_bitfit"):
+        facts |= {key: metadata[key] for key in ("lora_r", "lora_alpha")}
+        facts["apply_lora"] = bool(metadata["lora_r"])
+    parts = []
+    if facts.get("apply_lora"):
+        parts.append(f"LoRA r {facts['lora_r']} alpha {facts['lora_alpha']:g}")
+    if facts.get("apply_adapter"):
+        parts.append(f"{facts['adapter_type'].title()} adapter {facts['adapter_size']}")
+    if facts.get("apply_bitfit"):
         parts.append("BitFit")
-    if arguments.get("reg_loss_wgt"):
-        parts.append(arguments.get("consistency") or "consistency")
+    if facts.get("reg_loss_wgt"):
+        parts.append(facts.get("consistency") or "cutoff")
     return Path(name).name, " + ".join(parts) or "full fine-tuning"
 
 

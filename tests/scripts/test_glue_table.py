@@ -91,6 +91,15 @@ def test_a_prediction_afterwards_does_not_hide_the_training(tmp_path: Path) -> N
     assert dict(run.settings)["learning_rate"] == 1e-3
 
 
+def test_a_saved_part_says_what_was_trained(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", model=str(tmp_path / "run"))
+    methods = {"apply_adapter": True, "adapter_type": "pfeiffer", "adapter_size": 16, "apply_bitfit": True}
+    metadata = {"base_model_name_or_path": "owner/base", "lora_r": None, "lora_alpha": None, "methods": methods}
+    (folder / "trained_model.json").write_text(json.dumps(metadata))
+    run = read(folder)
+    assert (run.model, run.method) == ("base", "Pfeiffer adapter 16 + BitFit")
+
+
 def test_what_is_no_finished_run_is_passed_over(tmp_path: Path) -> None:
     write_run(tmp_path / "unfinished", metrics={"train_loss": 1.0})
     own = write_run(tmp_path / "own-files")
