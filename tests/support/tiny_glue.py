@@ -46,5 +46,6 @@ def _rows(task: str, number: int, labelled: bool) -> dict[str, list[object]]:
         columns["label"] = [row % labels if labelled else -1 for row in range(number)]
     else:
         columns["label"] = [float(row % 6) if labelled else -1.0 for row in range(number)]
-    columns["idx"] = list(range(number))
+    first = 0 if labelled else 100  # test rows are numbered as a part of something larger would be
+    columns["idx"] = list(range(first, first + number))
     return columns
