@@ -9,7 +9,6 @@ from tiny_checkpoint import write_tiny_checkpoint
 from tiny_glue import write_tiny_glue
 
 
-
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "model")
