@@ -61,7 +61,9 @@ def test_counts_on_the_meta_device_are_those_of_real_tensors(kind: str, checkpoi
         if checkpointing:
             model.gradient_checkpointing_enable()
         counts.append(kept_bytes(model, 3, 9))
-    assert 0 < counts[0] <= counts[1] <= 1.1 * counts[0]  # RoBERTa's fused attention on a CPU keeps a little less
+    # RoBERTa's fused attention keeps other things on a CPU.
+    assert counts[1] == (pytest.approx(counts[0], rel=0.1) if kind == "roberta" else counts[0])
+    assert counts[0] > 0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
