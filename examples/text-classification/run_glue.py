@@ -58,7 +58,8 @@ def main(words: Sequence[str] | None = None) -> int:
         words: Its words; those of the process where None.
 
     Returns:
-        The exit code: 0, or 2 where the input cannot be used (one line on standard error says why).
+        The exit code: 0, or 2 where the input cannot be used, or training cannot go on: its values explode, the disk
+        is full, another process died (one line on standard error says why).
     """
     arguments = parse(words)
     try:
@@ -66,16 +67,29 @@ def main(words: Sequence[str] | None = None) -> int:
         data = load_data(arguments.data, arguments.training, arguments.model.cache_dir)
         model, tokenizer = make_model(arguments, data)
         tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
-    except (ValueError, OSError) as error:
-        if logging.get_verbosity() <= logging.DEBUG:
-            raise
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        return 2
-    trainer = make_trainer(arguments, data, model, tokenizer)
-    results = run(trainer, arguments, data, checkpoint)
+        trainer = make_trainer(arguments, data, model, tokenizer)
+        results = run(trainer, arguments, data, checkpoint)
+    except (ValueError, OSError, FloatingPointError) as error:
+        return give_up(error)
     if trainer.is_world_process_zero():
         print_report(trainer, arguments.model, arguments.data, data, results)
     return 0
+
+
+def give_up(error: Exception) -> int:
+    """Say in one line why the run ends; with TRANSFORMERS_VERBOSITY=debug, where.
+
+    What is wrong with the input is wrong in every process alike, and said by the first.
+
+    Returns:
+        The exit code, 2.
+    """
+    if logging.get_verbosity() <= logging.DEBUG:
+        raise error
+    process = int(os.environ.get("RANK", 0))
+    if process == 0 or isinstance(error, OSError):
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr, flush=True)
+    return 2
 
 
 def parse(words: Sequence[str] | None) -> Arguments:

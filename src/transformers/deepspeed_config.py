@@ -9,10 +9,11 @@ import copy
 import importlib.util
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .trainer_devices import launched_processes
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
@@ -112,7 +113,7 @@ def fill_config(args: TrainingArguments, hidden_size: int | None = None) -> dict
 
 def _entries(args: TrainingArguments) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Give every entry that a flag decides: the flag, the entry's path, and the value (None if not yet known)."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))  # the process group is not there yet when flags are checked
+    processes = launched_processes()  # the process group is not there yet when flags are checked
     total = args.per_device_train_batch_size * processes * args.gradient_accumulation_steps
     whole = f"the global batch (per_device_train_batch_size x {processes} processes x gradient_accumulation_steps)"
     yield "per_device_train_batch_size", ("train_micro_batch_size_per_gpu",), args.per_device_train_batch_size

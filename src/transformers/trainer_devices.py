@@ -14,7 +14,13 @@ import torch
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
-__all__ = ["build_accelerator", "explaining_lost_processes", "launcher_deepspeed", "process_state"]
+__all__ = [
+    "build_accelerator",
+    "explaining_lost_processes",
+    "launched_processes",
+    "launcher_deepspeed",
+    "process_state",
+]
 
 # What gloo, NCCL and PyTorch's store say when another process is gone, or silent for longer than the timeout.
 _LOST = re.compile(
@@ -45,7 +51,7 @@ def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
             # accelerate keeps the first choice for the whole process; a later run may have another.
             AcceleratorState._reset_state(reset_partial_state=True)
             state = PartialState(cpu=cpu)
-    launched = int(os.environ.get("WORLD_SIZE", 1))
+    launched = launched_processes()
     if state.num_processes != launched:
         raise ValueError(
             f"The launcher started {launched} processes (WORLD_SIZE), but {state.num_processes} found each other: "
@@ -53,6 +59,24 @@ def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
             "a launcher."
         )
     return state
+
+
+def launched_processes() -> int:
+    """Count the processes that the launcher started, without joining them.
+
+    Raises:
+        ValueError: If it was asked for several and started one.
+    """
+    for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"):
+        if name in os.environ:
+            return int(os.environ[name])
+    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ:  # its trace where N > 1 were asked for
+        raise ValueError(
+            "accelerate launch was asked for several processes, but starts only one where it computes on the CPU. "
+            "Start them with torchrun --nproc_per_node=N, or with accelerate launch --multi_gpu --num_processes N and "
+            "ACCELERATE_USE_CPU=1 in the environment."
+        )
+    return 1
 
 
 def _join(cpu: bool, timeout: int) -> PartialState:
@@ -76,7 +100,7 @@ def _join(cpu: bool, timeout: int) -> PartialState:
             ) from error
         if isinstance(error, torch.distributed.DistError) or _LOST.search(str(error)):
             raise ConnectionError(
-                f"Process {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')} did not find the others at "
+                f"Process {os.environ.get('RANK')} of {launched_processes()} did not find the others at "
                 f"{where} ({_first_line(error)}). Did they all start, with the same MASTER_ADDR and MASTER_PORT?"
             ) from error
         raise

@@ -80,7 +80,9 @@ class Parallel:
                 model,
                 device_ids=[device] if device.type == "cuda" else None,
                 find_unused_parameters=bool(self.args.ddp_find_unused_parameters),
-                broadcast_buffers=any(buffer.is_floating_point() for buffer in model.buffers()),  # running statistics
+                forward_sync_buffers=any(
+                    buffer.is_floating_point() for buffer in model.buffers()
+                ),  # running statistics
             )
         return self.wrapped, precision
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, verify_checkpoint
@@ -34,9 +35,22 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
 
     A model on a frozen base gives its adapter folder, another ``PreTrainedModel`` what ``save_pretrained`` writes, and
     any other module ``model.safetensors``.
+
+    Raises:
+        OSError: If something could not be written (a full disk).
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _write_weights(model, folder, tokenizer, args)
+    except SafetensorError as error:
+        raise OSError(f"The model could not be written into '{folder}' ({error}).") from error
+    if hasattr(tokenizer, "save_pretrained"):
+        tokenizer.save_pretrained(folder)
+    (folder / TRAINING_ARGS_NAME).write_text(args.to_json_string() + "\n", encoding="utf-8")
+
+
+def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
     if holds_adapter(model):
         from .lora.adapter import save_adapter
 
@@ -47,9 +61,6 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
         from safetensors.torch import save_model
 
         save_model(model, str(folder / "model.safetensors"))
-    if hasattr(tokenizer, "save_pretrained"):
-        tokenizer.save_pretrained(folder)
-    (folder / TRAINING_ARGS_NAME).write_text(args.to_json_string() + "\n", encoding="utf-8")
 
 
 def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = False) -> None:

@@ -99,7 +99,7 @@ class CountBytes(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-        def count(group: Any, bucket: Any) -> Any:
+        def count(group, bucket):  # DistributedDataParallel reads the annotations, and takes its own alone
             self.sent += bucket.buffer().nbytes
             return allreduce_hook(group, bucket)
 
@@ -137,12 +137,16 @@ def outcome(trainer: Trainer) -> dict[str, Tensor]:
     state = trainer.parallel.optimizer_state(trainer.optimizer)
     names = [name for group in trainer.optimizer.param_groups for name in group["param_names"]]
     found = {
-        f"optimizer.{names[number]}.{key}": value for number, entry in state["state"].items() for key, value in entry.items()
+        f"optimizer.{names[number]}.{key}": value
+        for number, entry in state["state"].items()
+        for key, value in entry.items()
     }
     evaluation = trainer.evaluate()["eval_loss"]
     prediction = trainer.predict(trainer.eval_dataset)
     with trainer.parallel.whole_model(trainer.model):
-        found |= {f"model.{name}": value.detach().float().clone() for name, value in trainer.model.state_dict().items()}
+        found |= {
+            f"model.{name}": value.detach().float().clone() for name, value in trainer.model.state_dict().items()
+        }
     history = [
         (entry["step"], entry["loss"], entry["grad_norm"], entry["learning_rate"])
         for entry in trainer.state.log_history
