@@ -124,6 +124,8 @@ def prepare_output(arguments: Arguments) -> str | None:
     folder = Path(args.output_dir)
     if folder.is_file():
         raise ValueError(f"--output_dir {folder} is a file; a folder was expected.")
+    if args.do_train and folder.resolve() == Path(arguments.model.model_name_or_path).resolve():
+        raise ValueError(f"--output_dir {folder} is the folder of the model to start from; give another one.")
     if not args.do_train or args.overwrite_output_dir or not folder.is_dir():
         return None
     last = get_last_checkpoint(args.output_dir)

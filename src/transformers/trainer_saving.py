@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ __all__ = ["holds_adapter", "is_training_checkpoint", "load_training_state", "re
 
 TRAINER_STATE_NAME = "trainer_state.json"
 TRAINING_ARGS_NAME = "training_args.json"
+
+_WHOLE_MODEL = ("config.json", "model*.safetensors*", "pytorch_model*.bin*")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "lora_metadata.json", "trained_model.*")
 
 logger = logging.get_logger(__name__)
 
@@ -54,13 +58,23 @@ def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: Trainin
     if holds_adapter(model):
         from .lora.adapter import save_adapter
 
+        if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
+            _remove(folder, _WHOLE_MODEL)  # of an earlier run into this folder: loading would take that model
         save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
     elif hasattr(model, "save_pretrained"):
+        _remove(folder, _ADAPTER)
         model.save_pretrained(folder)  # type: ignore[operator]
     else:
         from safetensors.torch import save_model
 
         save_model(model, str(folder / "model.safetensors"))
+
+
+def _remove(folder: Path, patterns: Iterable[str]) -> None:
+    """Take files of an earlier save in another form away."""
+    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+        logger.info("Replacing %s of an earlier run.", path)
+        path.unlink()
 
 
 def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = False) -> None:

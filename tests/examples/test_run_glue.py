@@ -140,6 +140,21 @@ def test_files_train_and_the_adapter_goes_on_alone(
     assert {row[1] for row in predictions[1:]} <= {"up", "down"}
 
 
+def test_a_lora_run_over_a_full_one_leaves_no_other_model(
+    files: dict[str, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    words = ["--model_name_or_path", tiny_checkpoint, *QUICK, "--train_file", files["train"], "--do_train"]
+    words += ["--output_dir", output, "--overwrite_output_dir"]
+    assert run(*words) == 0
+    assert (output / "model.safetensors").is_file()
+    assert run(*words, *LORA) == 0
+    assert not (output / "model.safetensors").exists()
+    assert AutoModelForSequenceClassification.from_pretrained(output).config.apply_lora
+    assert run(*words) == 0
+    assert not AutoModelForSequenceClassification.from_pretrained(output).config.apply_lora
+
+
 def test_values_mean_regression(files: dict[str, Path], tiny_checkpoint: Path, tmp_path: Path) -> None:
     words = ["--model_name_or_path", tiny_checkpoint, *LORA, *QUICK, "--do_train", "--do_eval"]
     data = ["--train_file", files["values"], "--validation_file", files["values"]]
@@ -252,6 +267,10 @@ BAD: dict[str, tuple[Words, str]] = {
     ),
     "output not empty": (lambda f, m, t: [*TRAIN(f, m, t), "--output_dir", f["train"].parent], "is not empty"),
     "output is a file": (lambda f, m, t: [*TRAIN(f, m, t), "--output_dir", f["train"]], "is a file"),
+    "output is the model": (
+        lambda f, m, t: [*TRAIN(f, m, t), "--output_dir", m, "--overwrite_output_dir"],
+        "the folder of the model to start from",
+    ),
     "other tokenizer": (lambda f, m, t: [*TRAIN(f, m, t), "--tokenizer_name", t / "big"], "do not belong together"),
     "other shape": (lambda f, m, t: [*TRAIN(f, m, t), "--config_name", t / "wide"], "of another shape"),
 }
