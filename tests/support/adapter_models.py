@@ -18,6 +18,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
 )
+from transformers.bitfit import accept_fp32_biases
 
 DEBERTA: dict[str, Any] = {
     **TINY,
@@ -56,6 +57,7 @@ KINDS = {
     "roberta": Kind(),
     "roberta-bf16": Kind(dtype=torch.bfloat16),
     "roberta-biases": Kind(biases=True),
+    "roberta-biases-bf16": Kind(biases=True, dtype=torch.bfloat16),
     "deberta-base-positions": Kind(deberta=True, fields={"lora_position_query": False}),
     "deberta-adapted-positions": Kind(deberta=True, fields={"lora_position_query": True}),
     "deberta-bf16": Kind(deberta=True, fields={"lora_position_query": False}, dtype=torch.bfloat16),
@@ -98,6 +100,8 @@ def make_adapted(kind: Kind, base: Path, seed: int = 1, r: int = 4, num_labels: 
         for name, parameter in model.named_parameters():
             if name.endswith(".bias"):
                 parameter.requires_grad_(True)
+                parameter.data = parameter.data.float()
+        accept_fp32_biases(model.base_model)
     shake(model, seed)
     return model.eval()
 

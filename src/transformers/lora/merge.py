@@ -75,7 +75,10 @@ def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
         where, _, name = path.rpartition(".")
         setattr(model.get_submodule(where), name, plain)
     model.forget_adapters()
-    for parameter in model.parameters():
+    dtype = model.dtype
+    for name, parameter in model.named_parameters():
+        if model.is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
+            parameter.data = parameter.data.to(dtype)
         parameter.requires_grad_(True)
     return model
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..bitfit import accept_fp32_biases
 from ..packing import PackedLayout
 from ..trainable import mark_trainable
 from ..utils import logging
@@ -318,6 +319,8 @@ class AdapterMixin:
         for name in adapter.parameters:
             if name not in self._replaced and model.is_base_parameter(name) and name not in leaving:
                 self._replaced[name] = model.get_parameter(name)
+        if any(model.is_base_parameter(name) for name in adapter.parameters):
+            accept_fp32_biases(model.base_model)  # trained fp32 biases may stand beside weights in half precision
         restored = {name: self._replaced[name] for name in leaving if name in self._replaced}
         _install(model, {**restored, **adapter.parameters})
         for _, layer in lora_layers(model):
