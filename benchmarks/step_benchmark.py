@@ -78,7 +78,9 @@ class Side:
     """
 
     def __init__(self, python: Path | str, script: str, model_folder: Path, settings: dict[str, Any]) -> None:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(settings["threads"])}
+        # Passive: threads that wait do not spin, which would cost the other side, or whoever shares the machine, time.
+        threads = {"OMP_NUM_THREADS": str(settings["threads"]), "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {**os.environ, **threads, "HF_HUB_OFFLINE": "1"}
         environment["PYTHONPATH"] = str(ROOT / "src") if script == "own_step.py" else ""
         command = [str(python), str(ROOT / "benchmarks" / script), str(model_folder), json.dumps(settings)]
         self.process = subprocess.Popen(
