@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from .peft_support import deepspeed_config, is_deepspeed_zero3_enabled
+from .deepspeed import (
+    HfDeepSpeedConfig,
+    deepspeed_config,
+    is_deepspeed_zero3_enabled,
+    unset_hf_deepspeed_config,
+)
 from .trainer_callback import TrainerCallback, TrainerControl, TrainerState
 from .utils import logging
 
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     from .training_args import TrainingArguments
 
 __all__ = [
+    "HfDeepSpeedConfig",
     "TensorBoardCallback",
     "WandbCallback",
     "deepspeed_config",
@@ -26,6 +32,7 @@ __all__ = [
     "is_wandb_available",
     "resolve_report_to",
     "rewrite_logs",
+    "unset_hf_deepspeed_config",
 ]
 
 logger = logging.get_logger(__name__)

@@ -12,7 +12,13 @@ import pytest
 import torch
 from glue_case import BIN, ROOT, TORCHRUN, launch
 
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    HfArgumentParser,
+    TrainingArguments,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -98,10 +104,9 @@ def test_two_processes_give_what_one_gives(
 
 
 @pytest.mark.parametrize("spelling", ["--local-rank=0", "--local_rank=0"])
-def test_both_spellings_of_the_local_rank(spelling: str, checkpoint: Path, mrpc: Path, tmp_path: Path) -> None:
-    flags = [spelling, "--model_name_or_path", checkpoint, "--task_name", "mrpc", "--glue_dataset", mrpc, "--do_eval"]
-    ran = launch([sys.executable], [*flags, *QUIET, "--output_dir", tmp_path / "out"], tmp_path / "cache")
-    assert ran.returncode == 0, ran.stderr[-3000:]
+def test_both_spellings_of_the_local_rank(spelling: str) -> None:
+    (args,) = HfArgumentParser(TrainingArguments).parse_args_into_dataclasses(["--output_dir", "out", spelling])
+    assert args.local_rank == 0
 
 
 def _deberta(folder: Path, checkpoint: Path) -> Path:

@@ -1,0 +1,71 @@
+"""How run_glue.py ends when training cannot go on: one clear line, exit code 2, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import run_glue
+
+SCRIPT = Path(run_glue.__file__)
+
+
+def _flags(checkpoint: Path, glue: Path, output: Path) -> list[str]:
+    words = ["--model_name_or_path", checkpoint, "--task_name", "mrpc", "--glue_dataset", glue, "--do_train"]
+    words += ["--max_steps", 6, "--report_to", "none", "--disable_tqdm", "true", "--no_cuda", "--output_dir", output]
+    return [str(word) for word in words]
+
+
+def test_values_that_explode(
+    tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*_flags(tiny_checkpoint, tiny_glue, tmp_path / "out"), "--learning_rate", "1e30", "--max_grad_norm", "0"]
+    assert run_glue.main(words) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "error: The loss of step" in line or "error: The gradient norm of step" in line
+    assert "The weights were not updated. Likely: a learning rate that is too high" in line
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_checkpoint_that_cannot_be_resumed(
+    tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*_flags(tiny_checkpoint, tiny_glue, tmp_path / "out"), "--resume_from_checkpoint", str(tmp_path / "none")]
+    assert run_glue.main(words) == 2
+    assert "no such folder" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_full_disk(tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> None:
+    """Files of more than 60 kB cannot be written: the model's weights have 94 kB, all else is small."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    environment["PYTHONPATH"] = str(SCRIPT.parents[2] / "src")
+    for further, words in (
+        (["--save_steps", "2"], "checkpoint-2' could not be written"),
+        ([], "could not be written"),
+    ):
+        command = [sys.executable, str(SCRIPT), *_flags(tiny_checkpoint, tiny_glue, tmp_path / "out"), *further]
+        ran = subprocess.run(
+            [*command, "--overwrite_output_dir"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            preexec_fn=limit,
+            check=False,
+        )
+        assert ran.returncode == 2, ran.stderr[-2000:]
+        line = ran.stderr.strip().splitlines()[-1]
+        assert "run_glue.py: error: " in line
+        assert words in line
+        assert "Traceback" not in ran.stderr
+        assert not list((tmp_path / "out").glob("checkpoint-*")), "no torn checkpoint is left"
