@@ -237,6 +237,7 @@ def _join(deepspeed: Any, device: torch.device) -> None:
     """Let DeepSpeed use this training's processes; a process alone becomes a group of one."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not torch.distributed.is_initialized():
+        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
         store = torch.distributed.HashStore()  # type: ignore[attr-defined]
         torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)

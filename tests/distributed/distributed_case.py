@@ -194,14 +194,19 @@ def environment(**changes: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in launcher}, **ours, **changes}
 
 
-def start(folder: Path, runs: list[dict[str, Any]], *, processes: int, timeout: float = 120) -> None:
-    """Run trainings one after the other in several processes; raise with what they said if they fail."""
+def start(folder: Path, runs: list[dict[str, Any]], *, processes: int, timeout: float = 120, **variables: str) -> None:
+    """Run trainings one after the other in several processes; raise with what they said if they fail.
+
+    A single process is started without a launcher.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     request = folder / "request.json"
     request.write_text(json.dumps({"runs": runs}))
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [sys.executable, *launcher, __file__, str(request)]
-    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
+    command = [sys.executable, *(launcher if processes > 1 else []), __file__, str(request)]
+    ran = subprocess.run(
+        command, env=environment(**variables), capture_output=True, text=True, timeout=timeout, check=False
+    )
     if ran.returncode != 0:
         raise RuntimeError(f"exit code {ran.returncode}\n{ran.stdout[-2000:]}\n{ran.stderr[-30000:]}")
 

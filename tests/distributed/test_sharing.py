@@ -149,6 +149,17 @@ def test_three_processes_whose_shares_are_uneven(tmp_path: Path) -> None:
         assert_equal(read(tmp_path / f"r-{way}"), one)
 
 
+@pytest.mark.skipif(not DEEPSPEED, reason="needs deepspeed: pip install -e '.[deepspeed]'")
+def test_one_process_under_deepspeed_as_accelerate_launch_asks_for_it(
+    folder: Path, alone: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    run_ = {"base": _base(folder, "roberta"), "output_dir": str(tmp_path / "o"), "result": str(tmp_path / "r")}
+    variables = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_MIXED_PRECISION": "no"}
+    variables["ACCELERATE_DEEPSPEED_CONFIG_FILE"] = str(SCRIPTS / "ds_config.json")
+    start(tmp_path, [{**run_, "lora": True}], processes=1, **variables)
+    assert_equal(read(tmp_path / "r"), alone["roberta-lora"])
+
+
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "plain"])
 def test_in_bf16_the_masters_stay_fp32(way: str, folder: Path, tmp_path: Path) -> None:
     saved = load_file(folder / "bf16" / way / "checkpoint-3" / "model.safetensors")
