@@ -166,11 +166,9 @@ def disentangled_attention(
         p = _probabilities(scores, group.key_mask)  # (H, G, q, n)
         p = dropout(p, dropout_prob, training=True)
         contexts.append((p @ v).permute(1, 2, 0, 3).flatten(2).flatten(0, 1))  # (G·q, H·d)
-        probabilities.append(p)
-    padded = None
-    if output_attentions:
-        padded = layout.unpack_attentions([p.transpose(0, 1) for p in probabilities])
-    return torch.cat(contexts), padded
+        if output_attentions:
+            probabilities.append(p.transpose(0, 1))
+    return torch.cat(contexts), layout.unpack_attentions(probabilities) if output_attentions else None
 
 
 def _heads_first(x: Tensor, rows: int) -> Tensor:
