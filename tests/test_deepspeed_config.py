@@ -148,3 +148,25 @@ def test_fsdp_and_the_timeout(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingArguments("out", **changes)
     assert TrainingArguments("out", fsdp=["full_shard", "auto_wrap"]).fsdp == "full_shard auto_wrap"  # as in 5.x
+
+
+@needs_deepspeed
+def test_accelerate_s_own_deepspeed_support_finds_our_names() -> None:
+    from accelerate.utils import DeepSpeedPlugin
+
+    plugin = DeepSpeedPlugin(hf_ds_config={"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 2})
+    plugin.set_deepspeed_weakref()
+    found = deepspeed_config()
+    assert found is not None
+    assert found["zero_optimization"]["stage"] == 3
+    unset_hf_deepspeed_config()
+
+
+@needs_deepspeed
+def test_accelerate_launch_may_name_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(SCRIPTS / "ds_config.json"))
+    assert TrainingArguments("out", **FLAGS).deepspeed == str(SCRIPTS / "ds_config.json")
+    monkeypatch.delenv("ACCELERATE_DEEPSPEED_CONFIG_FILE")
+    with pytest.raises(ValueError, match="--deepspeed FILE"):
+        TrainingArguments("out", **FLAGS)

@@ -24,7 +24,17 @@ pytestmark = pytest.mark.slow
 
 LORA = ["--apply_lora", "--lora_r", 2, "--lora_alpha", 4]
 QUIET = ["--report_to", "none", "--disable_tqdm", "true"]
-TRAINING = [*LORA, "--do_train", "--do_eval", "--do_predict", "--num_train_epochs", 2, "--learning_rate", 5e-3, *QUIET]
+TRAINING = [
+    *LORA,
+    "--do_train",
+    "--do_eval",
+    "--do_predict",
+    "--num_train_epochs",
+    2,
+    "--learning_rate",
+    5e-3,
+    *QUIET[2:],
+]
 HEAD = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -57,10 +67,14 @@ def alone(steady: Path, mrpc: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """What one process writes, with the same 8 examples a step."""
     output = tmp_path_factory.mktemp("alone") / "out"
     flags = ["--model_name_or_path", steady, "--task_name", "mrpc", "--glue_dataset", mrpc, *TRAINING]
-    flags += ["--per_device_train_batch_size", 8, "--logging_steps", 1, "--output_dir", output]
+    flags += ["--per_device_train_batch_size", 8, "--logging_steps", 1, "--output_dir", output, *_reports(output)]
     ran = launch([sys.executable], flags, output.parent / "cache")
     assert ran.returncode == 0, ran.stderr[-3000:]
     return output
+
+
+def _reports(output: Path) -> list[object]:
+    return ["--report_to", "tensorboard", "--logging_dir", output / "logs"]
 
 
 def _results(output: Path) -> dict[str, float]:
@@ -78,7 +92,7 @@ def test_two_processes_give_what_one_gives(
     words, further, variables = _launchers(port)[launcher]
     output = tmp_path / "out"
     flags = ["--model_name_or_path", steady, "--task_name", "mrpc", "--glue_dataset", mrpc, *TRAINING, *further]
-    flags += ["--per_device_train_batch_size", 4, "--logging_steps", 1, "--output_dir", output]
+    flags += ["--per_device_train_batch_size", 4, "--logging_steps", 1, "--output_dir", output, *_reports(output)]
     ran = launch(words, flags, tmp_path / "cache", **variables)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "4 per device x 2 processes" in ran.stderr
@@ -99,6 +113,8 @@ def test_two_processes_give_what_one_gives(
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert (output / "MRPC.tsv").read_bytes() == (alone / "MRPC.tsv").read_bytes()
     assert {path.name for path in output.iterdir()} == {path.name for path in alone.iterdir()}
+    events = [sum(path.is_file() for path in (folder / "logs").rglob("*")) for folder in (output, alone)]
+    assert events[0] == events[1] > 0, "one process reports"
     assert ran.stdout.count("***** eval metrics *****") == 1, "only the first process prints"
     assert ran.stdout.count("trained / all values") == 1
 

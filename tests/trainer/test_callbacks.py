@@ -13,8 +13,10 @@ from training_case import build
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import (
     TensorBoardCallback,
+    WandbCallback,
     get_available_reporting_integrations,
     get_reporting_integration_callbacks,
+    resolve_report_to,
     rewrite_logs,
 )
 
@@ -148,6 +150,9 @@ def test_tensorboard_s_files_hold_scalars_arguments_and_hyper_parameters(tmp_pat
     assert len(texts) == 1
     assert json.loads(texts[0])["learning_rate"] == 1e-2
     assert any("hparams" in value.tag for _, value in values)
+    parameters = b"".join(path.read_bytes() for path in (tmp_path / "logs" / "hparams").iterdir())
+    assert b"learning_rate" in parameters
+    assert b"global_step" in parameters or b"eval/loss" in parameters
 
 
 def test_without_reports_nothing_is_written(tmp_path: Path) -> None:
@@ -160,6 +165,9 @@ def test_reports_are_chosen_by_name() -> None:
     assert get_reporting_integration_callbacks(["tensorboard"]) == [TensorBoardCallback]
     with pytest.raises(ValueError, match="'tensorbored' is unknown"):
         get_reporting_integration_callbacks(["tensorbored"])
+    named = [{"tensorboard": TensorBoardCallback, "wandb": WandbCallback}[name] for name in resolve_report_to("all")]
+    assert get_reporting_integration_callbacks(["all"]) == named
+    assert TensorBoardCallback in named
     if "wandb" not in get_available_reporting_integrations():
         with pytest.raises(ValueError, match="pip install wandb"):
             get_reporting_integration_callbacks(["wandb"])
