@@ -466,6 +466,7 @@ class Trainer(EvaluatingTrainer):
         """Load the best weights if they are wanted, and report."""
         state = self.state
         self.model_wrapped = self.model
+        self.parallel.unwrap()
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             logger.info("Loading the best model, %s (%s).", state.best_model_checkpoint, state.best_metric)
             verify_checkpoint(state.best_model_checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 from collections.abc import Iterator
@@ -90,7 +91,9 @@ def _join(cpu: bool, timeout: int) -> PartialState:
             "process for each GPU, or compute on the CPU with --no_cuda."
         )
     try:
-        return PartialState(cpu=cpu, timeout=timedelta(seconds=timeout))
+        state = PartialState(cpu=cpu, timeout=timedelta(seconds=timeout))
+        atexit.register(_leave)
+        return state
     except RuntimeError as error:  # torch.distributed's errors are RuntimeErrors
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
@@ -104,6 +107,12 @@ def _join(cpu: bool, timeout: int) -> PartialState:
                 f"{where} ({_first_line(error)}). Did they all start, with the same MASTER_ADDR and MASTER_PORT?"
             ) from error
         raise
+
+
+def _leave() -> None:
+    """Leave the group before Python ends: its threads would otherwise abort a process now and then."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
@@ -120,6 +129,7 @@ def explaining_lost_processes() -> Iterator[None]:
         communication = isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
         if not (several and communication and torch.distributed.get_world_size() > 1):
             raise
+        atexit.unregister(_leave)  # it could wait for the lost ones
         raise ConnectionError(
             f"Process {torch.distributed.get_rank()} of {torch.distributed.get_world_size()} lost the others: one of "
             f"them died, was stopped, or was silent for longer than ddp_timeout ({_first_line(error)}). See its own "

@@ -86,6 +86,10 @@ class Parallel:
             )
         return self.wrapped, precision
 
+    def unwrap(self) -> None:
+        """Let the connections of a training go that is over."""
+        self.wrapped = None
+
     def forward_pass(self, *, last: bool) -> AbstractContextManager[Any]:
         """Give the context of a forward and backward pass; only the last one of a step exchanges gradients."""
         if last or not isinstance(self.wrapped, DistributedDataParallel):
