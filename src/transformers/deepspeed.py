@@ -1,6 +1,6 @@
 """What accelerate and older scripts import from here: the DeepSpeed configuration that is in use.
 
-The Trainer runs DeepSpeed's engine itself (``trainer_deepspeed``). These names serve ``accelerate``'s own DeepSpeed
+The Trainer runs DeepSpeed's engine itself (``training.deepspeed``). These names serve ``accelerate``'s own DeepSpeed
 support, in scripts that have their own loop: it announces its configuration, so that models could be loaded in parts.
 Here models are always loaded whole.
 """
@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from .deepspeed_config import read_config
+from .training.deepspeed_config import read_config
 
 __all__ = [
     "HfDeepSpeedConfig",

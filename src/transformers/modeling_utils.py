@@ -17,6 +17,7 @@ from .lora.metadata import hash_base
 from .lora.switching import AdapterMixin
 from .trainable import cast_frozen_parameters, mark_trainable
 from .utils import logging
+from .utils.generic import ModelOutput
 from .weights import load_weights, save_weights
 
 __all__ = ["PreTrainedModel", "resized_parameter", "unwrap_model"]
@@ -210,6 +211,11 @@ class PreTrainedModel(AdapterMixin, nn.Module):
     def cast_frozen_parameters(self, dtype: torch.dtype) -> None:
         """Store every frozen parameter in ``dtype``, in place; see `transformers.trainable`."""
         cast_frozen_parameters(self, dtype)
+
+    def _returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        """Give an output as the caller, or else the configuration, wants it: whole, or as a tuple of what is there."""
+        wants_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if wants_dict else output.to_tuple()
 
     @property
     def is_gradient_checkpointing(self) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PackedLayout", "PackedOutput", "RowGroup"]
+__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "pack_batch"]
 
 # How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
 # slow for its size; a sixteenth keeps the groups few and the wasted work small.
@@ -256,3 +256,37 @@ def _group_rows(lengths: list[int]) -> list[tuple[int, int]]:
             begin, padding = row, 0
     ranges.append((begin, len(lengths)))
     return ranges
+
+
+def pack_batch(
+    input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None
+) -> tuple[Tensor, PackedLayout]:
+    """Check what a caller gave an encoder and plan its layout.
+
+    Args:
+        input_ids: Token ids. Shape: (B, L).
+        inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
+        attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+
+    Returns:
+        The one of ``input_ids`` and ``inputs_embeds`` that was given, and the layout.
+
+    Raises:
+        ValueError: If both or neither are given, or a shape is not as described.
+    """
+    words = input_ids if inputs_embeds is None else inputs_embeds
+    if words is None or (input_ids is not None and inputs_embeds is not None):
+        raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
+    if words.dim() != (2 if inputs_embeds is None else 3):
+        raise ValueError(
+            f"The input has the shape {tuple(words.shape)}; (batch, length) was expected for input_ids, and "
+            "(batch, length, width of the embeddings) for inputs_embeds."
+        )
+    if attention_mask is None:
+        attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
+    if attention_mask.shape != words.shape[:2]:
+        raise ValueError(
+            f"attention_mask has the shape {tuple(attention_mask.shape)}, but the input's rows and columns are "
+            f"{tuple(words.shape[:2])}; the same were expected."
+        )
+    return words, PackedLayout.from_mask(attention_mask)

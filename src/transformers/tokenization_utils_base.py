@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from tokenizers import AddedToken
 
-from .tokenization_batch import BatchEncoding, CharSpan, TokenSpan
-from .tokenization_calling import TextEncoder
-from .tokenization_files import load_tokenizer, save_tokenizer
-from .tokenization_limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy
-from .tokenization_padding import PaddingPlan, collate_rows, pad_columns
-from .tokenization_special import SpecialTokensMixin
+from .tokenization.batch import BatchEncoding, CharSpan, TokenSpan
+from .tokenization.calling import TextEncoder
+from .tokenization.files import load_tokenizer, save_tokenizer
+from .tokenization.limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy
+from .tokenization.padding import PaddingPlan, collate_rows, pad_columns
+from .tokenization.special import SpecialTokensMixin
 from .utils.generic import ExplicitEnum, PaddingStrategy, TensorType
 
 __all__ = [

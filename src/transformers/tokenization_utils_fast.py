@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from tokenizers import AddedToken, Encoding, Tokenizer
 from tokenizers.decoders import Decoder
 
-from .tokenization_calling import EncodeStyle
-from .tokenization_limits import Limits, TruncationStrategy
-from .tokenization_special import ROLES, as_added_token
-from .tokenization_texts import explain_bad_text
+from .tokenization.calling import EncodeStyle
+from .tokenization.limits import Limits, TruncationStrategy
+from .tokenization.special import ROLES, as_added_token
+from .tokenization.texts import explain_bad_text
 from .tokenization_utils_base import PreTrainedTokenizerBase
 from .utils.generic import PaddingStrategy
 

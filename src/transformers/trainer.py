@@ -1,8 +1,8 @@
 """``Trainer``: train -> epoch -> step -> log, evaluate, save.
 
 The loop is plain PyTorch; devices, processes and gathering are ``accelerate``'s. What a step sees is decided by
-``data.samplers``, what a checkpoint holds by ``trainer_saving``, in which precision it computes by
-``trainer_precision``, and what happens beside the training by callbacks.
+``data.samplers``, what a checkpoint holds by ``training.saving``, in which precision it computes by
+``training.precision``, and what happens beside the training by callbacks.
 
 A step of several forward passes (accumulation, processes) gives the gradient of the mean loss over all its examples:
 each pass is weighted by its share of them, so that a short last batch or padding labels change nothing.
@@ -22,21 +22,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import trainer_data as data
-from .checkpoint import (
+from .data.samplers import GlobalBatchSampler
+from .trainer_callback import is_better, metric_key
+from .trainer_utils import TrainOutput, set_seed, speed_metrics
+from .training import batches as data
+from .training.checkpoint import (
     clear_leftovers,
     find_last_checkpoint,
     rotate_checkpoints,
     verify_checkpoint,
     writing_checkpoint,
 )
-from .checkpoint_state import capture_rng_state, restore_rng_state
-from .data.samplers import GlobalBatchSampler
-from .trainer_callback import is_better, metric_key
-from .trainer_devices import explaining_lost_processes
-from .trainer_evaluation import EvaluatingTrainer
-from .trainer_parallel import whole_size
-from .trainer_saving import (
+from .training.checkpoint_state import capture_rng_state, restore_rng_state
+from .training.devices import explaining_lost_processes
+from .training.evaluation import EvaluatingTrainer
+from .training.parallel import whole_size
+from .training.saving import (
     TRAINER_STATE_NAME,
     is_training_checkpoint,
     load_training_state,
@@ -44,8 +45,7 @@ from .trainer_saving import (
     save_training_state,
     write_model,
 )
-from .trainer_state import TrainerState
-from .trainer_utils import TrainOutput, set_seed, speed_metrics
+from .training.state import TrainerState
 from .utils import logging
 
 __all__ = ["Trainer"]

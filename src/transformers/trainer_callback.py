@@ -2,7 +2,8 @@
 
 The loop tells every callback where it is (``on_step_end``, ``on_evaluate``, ...), with the arguments, the state of the
 run, and a ``TrainerControl`` by which a callback asks for a log, an evaluation, a checkpoint or the end. The base
-class stands in ``callback_base``, the state in ``trainer_state``; here are the callbacks that come with the package.
+class stands in ``training.callback_base``, the state in ``training.state``; here are the callbacks that come with the
+package.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .callback_base import CallbackHandler, TrainerCallback
-from .trainer_state import TrainerControl, TrainerState
 from .trainer_utils import IntervalStrategy
+from .training.callback_base import CallbackHandler, TrainerCallback
+from .training.state import TrainerControl, TrainerState
 from .utils import logging
 
 if TYPE_CHECKING:

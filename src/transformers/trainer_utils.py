@@ -143,7 +143,7 @@ def get_last_checkpoint(folder: str) -> str | None:
         The path of the ``checkpoint-<step>`` folder with the highest step that is sealed and intact; None if there is
         none. A torn one is named in the log and passed over.
     """
-    from .checkpoint import find_last_checkpoint
+    from .training.checkpoint import find_last_checkpoint
 
     found = find_last_checkpoint(folder)
     return None if found is None else str(found)

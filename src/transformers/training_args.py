@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from .trainer_devices import explaining_lost_processes, launcher_deepspeed, process_state
 from .trainer_utils import IntervalStrategy, SchedulerType
+from .training.devices import explaining_lost_processes, launcher_deepspeed, process_state
 from .training_args_checks import check_training_arguments
 from .utils import logging
 from .utils.generic import ExplicitEnum

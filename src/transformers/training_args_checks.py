@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .deepspeed_config import check_deepspeed
 from .trainer_utils import IntervalStrategy
+from .training.deepspeed_config import check_deepspeed
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments

@@ -41,7 +41,7 @@ def test_zero_3_shards_the_weights_and_saves_them_whole() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("precision", [{}, {"bf16": True}])
 def test_what_a_flag_decides_follows_the_flag(name: str, precision: dict[str, bool], tmp_path: Any) -> None:
-    deepspeed_config = pytest.importorskip("transformers.deepspeed_config")
+    deepspeed_config = pytest.importorskip("transformers.training.deepspeed_config")
     pytest.importorskip("deepspeed")
     args = TrainingArguments(
         output_dir=str(tmp_path),

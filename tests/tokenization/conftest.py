@@ -13,7 +13,7 @@ from vocabularies import (
 )
 
 from transformers import BertTokenizer, RobertaTokenizer
-from transformers.tokenization_limits import _warned
+from transformers.tokenization.limits import _warned
 
 
 @pytest.fixture(scope="session")

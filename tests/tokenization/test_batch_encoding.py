@@ -10,7 +10,7 @@ import torch
 from vocabularies import SENTENCES
 
 from transformers import BatchEncoding, BertTokenizer
-from transformers.tokenization_batch import CharSpan, TokenSpan, to_tensor
+from transformers.tokenization.batch import CharSpan, TokenSpan, to_tensor
 
 
 def test_positions_agree_with_each_other(bert: BertTokenizer) -> None:

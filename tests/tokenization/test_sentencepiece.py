@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from random_texts import random_texts
 from vocabularies import SENTENCES, make_sentencepiece_model
 
-from transformers.sentencepiece_normalizer import CharacterMap
-from transformers.sentencepiece_reader import SentencePieceModel, read_sentencepiece_model
-from transformers.sentencepiece_unigram import SentencePieceUnigram
+from transformers.tokenization.sentencepiece.normalizer import CharacterMap
+from transformers.tokenization.sentencepiece.reader import SentencePieceModel, read_sentencepiece_model
+from transformers.tokenization.sentencepiece.unigram import SentencePieceUnigram
 
 sentencepiece = pytest.importorskip("sentencepiece")
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..tokenization_batch import to_tensor
-from ..tokenization_padding import collate_rows, pad_rows
+from ..tokenization.batch import to_tensor
+from ..tokenization.padding import collate_rows, pad_rows
 from ..tokenization_utils_base import PreTrainedTokenizerBase
 from ..utils.generic import PaddingStrategy
 

@@ -32,7 +32,7 @@ from ...lora.layers import LoraLinear, lora_linear
 from ...lora.switching import mixed_adapters
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel, resized_parameter
-from ...packing import PackedLayout, PackedOutput
+from ...packing import PackedLayout, PackedOutput, pack_batch
 from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
 
@@ -517,7 +517,7 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return self._returned(output, return_dict)
 
     def encode(
         self,
@@ -537,27 +537,11 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
         first token alone, unless hidden states or attentions are asked for. ``adapter_names`` gives each row an
         adapter of its own.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
-        words = input_ids if input_ids is not None else inputs_embeds
-        assert words is not None
-        if words.dim() != (2 if input_ids is not None else 3):
-            raise ValueError(
-                f"The input has the shape {tuple(words.shape)}; (batch, length) was expected for input_ids, and "
-                "(batch, length, embedding size) for inputs_embeds."
-            )
-        if attention_mask is None:
-            attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
-        if attention_mask.shape != words.shape[:2]:
-            raise ValueError(
-                f"attention_mask has the shape {tuple(attention_mask.shape)}, but the input's rows and columns are "
-                f"{tuple(words.shape[:2])}; the same were expected."
-            )
+        words, layout = pack_batch(input_ids, inputs_embeds, attention_mask)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        layout = PackedLayout.from_mask(attention_mask)
         hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
             return self.encoder(
@@ -567,10 +551,6 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
                 output_attentions,
                 first_token_only=first_token_only and not (output_hidden_states or output_attentions),
             )
-
-
-def _wants_dict(return_dict: bool | None, config: PretrainedConfig) -> bool:
-    return config.return_dict if return_dict is None else return_dict
 
 
 class DebertaV2PredictionTransform(nn.Module):
@@ -760,7 +740,7 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return self._returned(output, return_dict)
 
     def _score(self, features: Tensor) -> Tensor:
         """Apply whichever head there is. Shape: (T, D) to (T, V)."""
@@ -862,7 +842,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
                     inputs_embeds=inputs_embeds,
                 )
             )
-            return apart if _wants_dict(return_dict, self.config) else apart.to_tuple()
+            return self._returned(apart, return_dict)
         inputs = (attention_mask, token_type_ids, position_ids, inputs_embeds)
 
         def second_pass(words: Tensor | None) -> Tensor:
@@ -883,4 +863,4 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return self._returned(output, return_dict)

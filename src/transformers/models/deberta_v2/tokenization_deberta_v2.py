@@ -21,13 +21,13 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
-from ...sentencepiece_pipeline import model_of_pipeline, pipeline_of_model, switches_of_pipeline
-from ...sentencepiece_reader import SentencePieceModel, read_sentencepiece_model
-from ...sentencepiece_unigram import SentencePieceUnigram
-from ...tokenization_calling import EncodeStyle
-from ...tokenization_limits import Limits, warn_once
-from ...tokenization_pieces import PieceEncoding, PieceSegment, PieceSource, Span
-from ...tokenization_texts import explain_bad_text
+from ...tokenization.calling import EncodeStyle
+from ...tokenization.limits import Limits, warn_once
+from ...tokenization.pieces import PieceEncoding, PieceSegment, PieceSource, Span
+from ...tokenization.sentencepiece.pipeline import model_of_pipeline, pipeline_of_model, switches_of_pipeline
+from ...tokenization.sentencepiece.reader import SentencePieceModel, read_sentencepiece_model
+from ...tokenization.sentencepiece.unigram import SentencePieceUnigram
+from ...tokenization.texts import explain_bad_text
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 
 __all__ = ["DebertaV2Tokenizer", "DebertaV2TokenizerFast"]

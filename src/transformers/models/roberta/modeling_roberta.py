@@ -33,7 +33,7 @@ from ...modeling_outputs import (
     SequenceClassifierOutput,
 )
 from ...modeling_utils import PreTrainedModel, resized_parameter
-from ...packing import PackedLayout, PackedOutput
+from ...packing import PackedLayout, PackedOutput, pack_batch
 from .configuration_roberta import RobertaConfig
 
 __all__ = [
@@ -418,7 +418,7 @@ class RobertaModel(RobertaPreTrainedModel):
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return self._returned(output, return_dict)
 
     def encode(
         self,
@@ -439,27 +439,11 @@ class RobertaModel(RobertaPreTrainedModel):
         first token alone, unless hidden states or attentions are asked for. ``adapter_names`` gives each row an
         adapter of its own.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
-        words = input_ids if input_ids is not None else inputs_embeds
-        assert words is not None
-        if words.dim() != (2 if input_ids is not None else 3):
-            raise ValueError(
-                f"The input has the shape {tuple(words.shape)}; (batch, length) was expected for input_ids, and "
-                "(batch, length, hidden size) for inputs_embeds."
-            )
-        if attention_mask is None:
-            attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
-        if attention_mask.shape != words.shape[:2]:
-            raise ValueError(
-                f"attention_mask has the shape {tuple(attention_mask.shape)}, but the input's rows and columns are "
-                f"{tuple(words.shape[:2])}; the same were expected."
-            )
+        words, layout = pack_batch(input_ids, inputs_embeds, attention_mask)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        layout = PackedLayout.from_mask(attention_mask)
         if position_ids is None:
             position_ids = self._position_ids(words)
         hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
@@ -500,10 +484,6 @@ def _head_masks(head_mask: Tensor | None, config: RobertaConfig) -> list[Tensor 
             f"head_mask has the shape {tuple(head_mask.shape)}; ({heads},) or ({layers}, {heads}) was expected."
         )
     return list(head_mask.expand(layers, heads))
-
-
-def _wants_dict(return_dict: bool | None, config: PretrainedConfig) -> bool:
-    return config.return_dict if return_dict is None else return_dict
 
 
 class RobertaLMHead(nn.Module):
@@ -616,7 +596,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return self._returned(output, return_dict)
 
 
 class RobertaClassificationHead(nn.Module):
@@ -720,7 +700,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
                     inputs_embeds=inputs_embeds,
                 )
             )
-            return apart if _wants_dict(return_dict, self.config) else apart.to_tuple()
+            return self._returned(apart, return_dict)
         encoded = self.roberta.encode(
             input_ids,
             *inputs,
@@ -736,4 +716,4 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return self._returned(output, return_dict)

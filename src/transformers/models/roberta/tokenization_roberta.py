@@ -13,8 +13,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import RobertaProcessing
 
-from ...tokenization_calling import EncodeStyle
-from ...tokenization_limits import warn_once
+from ...tokenization.calling import EncodeStyle
+from ...tokenization.limits import warn_once
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 
 __all__ = ["RobertaTokenizer", "RobertaTokenizerFast"]

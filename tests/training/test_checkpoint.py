@@ -17,7 +17,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformers.checkpoint import (
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.training.checkpoint import (
     MANIFEST_NAME,
     TornCheckpointError,
     clear_leftovers,
@@ -27,10 +28,9 @@ from transformers.checkpoint import (
     verify_checkpoint,
     writing_checkpoint,
 )
-from transformers.checkpoint_state import capture_rng_state, load_tree, restore_rng_state, save_tree
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.training.checkpoint_state import capture_rng_state, load_tree, restore_rng_state, save_tree
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 def write(output_dir: Path, step: int, content: str = "values") -> Path:
@@ -102,7 +102,7 @@ def test_a_really_full_disk_loses_nothing_and_is_named(tmp_path: Path) -> None:
         "import resource, signal, sys, torch\n"
         "from pathlib import Path\n"
         "from safetensors.torch import save_file\n"
-        "from transformers.checkpoint import writing_checkpoint\n"
+        "from transformers.training.checkpoint import writing_checkpoint\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try:\n"
@@ -125,7 +125,7 @@ def test_a_kill_at_any_moment_loses_nothing(moment: str, tmp_path: Path) -> None
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from transformers import checkpoint\n"
+        "from transformers.training import checkpoint\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
         "moment, folder = sys.argv[2], Path(sys.argv[1], 'checkpoint-10')\n"
         "rename = Path.rename\n"
@@ -272,7 +272,7 @@ def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def test_nothing_here_unpickles(tmp_path: Path) -> None:
-    for name in ("checkpoint", "checkpoint_state", "trainer_saving", "trainer"):
+    for name in ("training/checkpoint", "training/checkpoint_state", "training/saving", "trainer"):
         text = (SOURCE / "transformers" / f"{name}.py").read_text()
         assert "torch.load(" not in text
         assert "import pickle" not in text

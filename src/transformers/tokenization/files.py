@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import AddedToken
 
-from .hub import cached_file, load_json
-from .tokenization_special import ROLES, as_added_token
+from ..hub import cached_file, load_json
+from .special import ROLES, as_added_token
 
 if TYPE_CHECKING:
-    from .tokenization_utils_base import PreTrainedTokenizerBase
+    from ..tokenization_utils_base import PreTrainedTokenizerBase
 
     T = TypeVar("T", bound=PreTrainedTokenizerBase)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from tokenizers import Encoding
 
-from .tokenization_batch import BatchEncoding
-from .tokenization_limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy, warn_once
-from .tokenization_special import SpecialTokensMixin
-from .tokenization_texts import Texts, texts_and_pairs
-from .utils.generic import PaddingStrategy, TensorType
+from ..utils.generic import PaddingStrategy, TensorType
+from .batch import BatchEncoding
+from .limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy, warn_once
+from .special import SpecialTokensMixin
+from .texts import Texts, texts_and_pairs
 
 __all__ = ["EncodeStyle", "TextEncoder"]
 

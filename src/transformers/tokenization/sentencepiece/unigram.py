@@ -13,8 +13,8 @@ from array import array
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .sentencepiece_normalizer import SPACE, SentencePieceNormalizer
-from .sentencepiece_reader import BYTE, NORMAL, USER_DEFINED, SentencePieceModel
+from .normalizer import SPACE, SentencePieceNormalizer
+from .reader import BYTE, NORMAL, USER_DEFINED, SentencePieceModel
 
 __all__ = ["Segmented", "SentencePieceUnigram"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .trainer_state import TrainerControl, TrainerState
-from .utils import logging
+from ..utils import logging
+from .state import TrainerControl, TrainerState
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = ["CallbackHandler", "TrainerCallback"]
 

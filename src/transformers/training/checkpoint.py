@@ -25,7 +25,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from .utils import logging
+from ..utils import logging
 
 __all__ = [
     "MANIFEST_NAME",

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from .data.samplers import EvalBatchSampler
-from .trainer_data import batch_size_of
-from .trainer_pt_utils import concatenate_padded, nested_numpify
-from .trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
+from ..data.samplers import EvalBatchSampler
+from ..trainer_pt_utils import concatenate_padded, nested_numpify
+from ..trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
+from .batches import batch_size_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -10,13 +10,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..utils import logging
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, verify_checkpoint
 from .checkpoint_state import load_tree, save_tree
-from .utils import logging
 
 if TYPE_CHECKING:
-    from .trainer_parallel import Parallel
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
+    from .parallel import Parallel
 
 __all__ = ["holds_adapter", "is_training_checkpoint", "load_training_state", "read_model", "save_training_state"]
 
@@ -56,7 +56,7 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
 
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
     if holds_adapter(model):
-        from .lora.adapter import save_adapter
+        from ..lora.adapter import save_adapter
 
         if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
             _remove(folder, _WHOLE_MODEL)  # of an earlier run into this folder: loading would take that model
@@ -92,11 +92,11 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
     folder = Path(folder)
     forms = ("adapter_config.json", "trained_model.json")
     if holds_adapter(model) and any((folder / name).is_file() for name in forms):
-        from .lora.adapter import load_adapter_weights
+        from ..lora.adapter import load_adapter_weights
 
         load_adapter_weights(model, folder)  # type: ignore[arg-type]
         return
-    from .weights import load_weights
+    from ..weights import load_weights
 
     tensors = load_weights(folder)
     own: dict[str, Tensor] = model.state_dict()

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..trainer_pt_utils import nested_detach
+from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
+from .base import TrainerBase
+from .devices import explaining_lost_processes
 from .evaluation_batches import CollectedBatches, is_dealt_out, owned_examples, summarize
-from .trainer_base import TrainerBase
-from .trainer_devices import explaining_lost_processes
-from .trainer_pt_utils import nested_detach
-from .trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
 
 __all__ = ["EvaluatingTrainer"]
 

@@ -11,7 +11,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator
 
-from .sentencepiece_reader import USER_DEFINED, SentencePieceModel
+from .reader import USER_DEFINED, SentencePieceModel
 
 __all__ = ["SPACE", "CharacterMap", "SentencePieceNormalizer"]
 

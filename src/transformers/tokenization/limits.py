@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .utils import logging
-from .utils.generic import ExplicitEnum, PaddingStrategy
+from ..utils import logging
+from ..utils.generic import ExplicitEnum, PaddingStrategy
 
 __all__ = ["NO_LIMIT", "VERY_LARGE_INTEGER", "Limits", "TruncationStrategy", "warn_once"]
 

@@ -159,8 +159,8 @@ def build_accelerator(no_cuda: bool = False, timeout: int = 1800) -> Accelerator
     """Build the ``Accelerator`` of a Trainer: devices, gathering.
 
     It is told of no mixed precision: accelerate would patch the model's ``forward`` for good and keep one precision
-    for the whole process. ``trainer_precision`` does that part with PyTorch's own means, and ``trainer_parallel`` the
-    connection of the processes.
+    for the whole process. ``training.precision`` does that part with PyTorch's own means, and ``training.parallel``
+    connects the processes.
 
     Args:
         no_cuda: Stay on the CPU.

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from .data.samplers import EvalBatchSampler, GlobalBatchSampler
-from .trainer_utils import set_seed
-from .utils import logging
+from ..data.samplers import EvalBatchSampler, GlobalBatchSampler
+from ..trainer_utils import set_seed
+from ..utils import logging
 
 if TYPE_CHECKING:
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = [
     "KnownColumns",

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from transformers import TrainingArguments
-from transformers.deepspeed_config import fill_config
 from transformers.integrations import HfDeepSpeedConfig, deepspeed_config, unset_hf_deepspeed_config
+from transformers.training.deepspeed_config import fill_config
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 FLAGS: dict[str, Any] = {
     "per_device_train_batch_size": 4,
     "gradient_accumulation_steps": 3,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from .utils import logging
+from ..utils import logging
 
 __all__ = ["capture_rng_state", "load_tree", "restore_rng_state", "save_tree"]
 

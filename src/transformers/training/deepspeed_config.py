@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .trainer_devices import launched_processes
+from .devices import launched_processes
 
 if TYPE_CHECKING:
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = ["check_deepspeed", "fill_config", "read_config"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tokenizers import Encoding
 
-from .utils.generic import TensorType
+from ..utils.generic import TensorType
 
 __all__ = ["BatchEncoding", "CharSpan", "TokenSpan", "to_tensor"]
 

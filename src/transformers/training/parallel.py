@@ -1,8 +1,8 @@
 """How the processes of a training share the work: ``Parallel`` is what the Trainer asks, in one process or several.
 
 - Here: one process, or several that each hold the whole model and average their gradients (DistributedDataParallel).
-- ``trainer_fsdp``: every process holds a share of each parameter (``--fsdp``).
-- ``trainer_deepspeed``: DeepSpeed's engine shares gradients, optimizer state or parameters (``--deepspeed``).
+- ``training.fsdp``: every process holds a share of each parameter (``--fsdp``).
+- ``training.deepspeed``: DeepSpeed's engine shares gradients, optimizer state or parameters (``--deepspeed``).
 
 Whatever the way, a checkpoint is the one that a single process would write, and any of them can go on from it.
 """
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .trainer_precision import Precision
+from .precision import Precision
 
 if TYPE_CHECKING:
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = ["Parallel", "Traffic", "choose_parallel", "layers_of", "whole_parameters", "whole_size"]
 
@@ -151,11 +151,11 @@ def choose_parallel(args: TrainingArguments) -> Parallel:
         ValueError: If what the flags ask for cannot be had.
     """
     if args.deepspeed is not None:
-        from .trainer_deepspeed import DeepSpeedParallel
+        from .deepspeed import DeepSpeedParallel
 
         return DeepSpeedParallel(args)
     if args.fsdp:
-        from .trainer_fsdp import FullyShardedParallel
+        from .fsdp import FullyShardedParallel
 
         return FullyShardedParallel(args)
     return Parallel(args)

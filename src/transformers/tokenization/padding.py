@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .utils.generic import PaddingStrategy
+from ..utils.generic import PaddingStrategy
 
 __all__ = ["PaddingPlan", "collate_rows", "pad_columns", "pad_rows"]
 

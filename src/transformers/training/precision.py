@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = ["Precision", "choose_precision"]
 

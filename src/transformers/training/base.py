@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import trainer_data as data
-from . import trainer_pt_utils
+from .. import trainer_pt_utils
+from ..integrations import get_reporting_integration_callbacks
+from ..optimization import create_optimizer, get_scheduler
+from ..trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
+from ..trainer_pt_utils import LabelSmoother
+from ..trainer_utils import EvalPrediction, TrainerMemoryTracker, set_seed
+from ..training_args import TrainingArguments
+from ..utils import logging
+from . import batches as data
 from .callback_base import CallbackHandler, TrainerCallback
-from .integrations import get_reporting_integration_callbacks
-from .optimization import create_optimizer, get_scheduler
-from .trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
-from .trainer_devices import build_accelerator
-from .trainer_parallel import choose_parallel
-from .trainer_precision import choose_precision
-from .trainer_pt_utils import LabelSmoother
-from .trainer_saving import write_model
-from .trainer_state import TrainerControl, TrainerState
-from .trainer_utils import EvalPrediction, TrainerMemoryTracker, set_seed
-from .training_args import TrainingArguments
-from .utils import logging
+from .devices import build_accelerator
+from .parallel import choose_parallel
+from .precision import choose_precision
+from .saving import write_model
+from .state import TrainerControl, TrainerState
 
 __all__ = ["TrainerBase"]
 
@@ -290,7 +290,7 @@ class TrainerBase:
 
 
 def _default_collator(tokenizer: Any) -> Callable[[list[Any]], Any]:
-    from .data.data_collator import DataCollatorWithPadding, default_data_collator
+    from ..data.data_collator import DataCollatorWithPadding, default_data_collator
 
     return default_data_collator if tokenizer is None else DataCollatorWithPadding(tokenizer)
 

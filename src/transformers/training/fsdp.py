@@ -17,11 +17,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from .trainer_parallel import Parallel, Traffic, layers_of, whole_parameters
-from .trainer_precision import Precision
+from .parallel import Parallel, Traffic, layers_of, whole_parameters
+from .precision import Precision
 
 if TYPE_CHECKING:
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = ["FullyShardedParallel"]
 

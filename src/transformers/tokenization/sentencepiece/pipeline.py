@@ -14,8 +14,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 
-from .sentencepiece_normalizer import SPACE
-from .sentencepiece_reader import BYTE, CONTROL, NORMAL, UNKNOWN, SentencePieceModel
+from .normalizer import SPACE
+from .reader import BYTE, CONTROL, NORMAL, UNKNOWN, SentencePieceModel
 
 __all__ = ["model_of_pipeline", "pipeline_of_model", "switches_of_pipeline"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Encoding
 
-from .sentencepiece_normalizer import SPACE
+from .sentencepiece.normalizer import SPACE
 
 __all__ = ["PieceEncoding", "PieceSegment", "PieceSource"]
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..utils import logging
 from .deepspeed_config import fill_config
-from .trainer_parallel import Parallel, Traffic, layers_of, whole_parameters, whole_size
-from .trainer_precision import Precision
-from .utils import logging
+from .parallel import Parallel, Traffic, layers_of, whole_parameters, whole_size
+from .precision import Precision
 
 if TYPE_CHECKING:
-    from .training_args import TrainingArguments
+    from ..training_args import TrainingArguments
 
 __all__ = ["DeepSpeedParallel"]
 

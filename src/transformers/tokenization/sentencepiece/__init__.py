@@ -1,0 +1,1 @@
+"""DeBERTa's SentencePiece models, read and computed exactly: file, normaliser, unigram search, and their JSON form."""

@@ -1,0 +1,1 @@
+"""What the Trainer is made of, one part a file; ``transformers.trainer`` puts them together."""
