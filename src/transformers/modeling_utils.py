@@ -14,7 +14,7 @@ from .configuration_utils import PretrainedConfig, split_hub_options
 from .load_report import LoadReport, match_state_dict
 from .lora.layers import init_lora_parameter
 from .lora.metadata import hash_base
-from .lora.switching import AdapterMixin
+from .lora.mixing import MixedBatchMixin
 from .trainable import cast_frozen_parameters, mark_trainable
 from .utils import logging
 from .utils.generic import ModelOutput
@@ -40,7 +40,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(AdapterMixin, nn.Module):
+class PreTrainedModel(MixedBatchMixin, nn.Module):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it

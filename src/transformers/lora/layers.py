@@ -91,7 +91,7 @@ class LoraLinear(loralib.Linear):
     fp32; the two small matrices are cast to the input's dtype at use.
 
     ``lora_A`` and ``lora_B`` are the active adapter's; those of the others wait in ``updates``, outside of the state
-    dict (`transformers.lora.bank`).
+    dict (`transformers.lora.switching`).
 
     Args:
         in_features: ``I``.

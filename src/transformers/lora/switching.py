@@ -1,4 +1,4 @@
-"""Several adapters on one base: load, switch, switch off, delete, and batches whose rows have different ones.
+"""Several adapters on one base: load, switch, switch off, delete. Batches of several adapters: `mixing`.
 
 Every adapter's LoRA matrices wait in the layers (`LoraLinear.updates`), its head here. Switching exchanges parameter
 objects; no value is copied and no base weight is touched.
@@ -9,7 +9,7 @@ Letters in shapes: ``B`` batch, ``D`` hidden size, ``N`` labels.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -18,18 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from ..bitfit import accept_fp32_biases
-from ..packing import PackedLayout
 from ..trainable import mark_trainable
 from ..utils import logging
 from . import merge as merging
-from .layers import AdapterMix, LoraLinear, LoraUpdate, inject_lora, lora_layers, lora_parameter_names
+from .layers import LoraUpdate, inject_lora, lora_layers, lora_parameter_names
 from .metadata import hash_loaded_base
 from .reading import AdapterContent, read_adapter
 
 if TYPE_CHECKING:
     from ..modeling_utils import PreTrainedModel
 
-__all__ = ["AdapterMixin", "LoadedAdapter", "mixed_adapters"]
+__all__ = ["DEFAULT", "AdapterMixin", "LoadedAdapter", "as_model", "install_parameters"]
 
 logger = logging.get_logger(__name__)
 
@@ -66,7 +65,7 @@ class AdapterMixin:
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move or cast what waits with the model: `torch.nn.Module` knows of what is in place alone."""
         result = super()._apply(fn, recurse)  # type: ignore[misc]
-        in_place = {id(parameter) for parameter in _model(self).parameters()}
+        in_place = {id(parameter) for parameter in as_model(self).parameters()}
         waiting = [self._replaced, *(adapter.parameters for adapter in self.adapters.values())]
         moved: set[int] = set()
         for parameter in (parameter for parameters in waiting for parameter in parameters.values()):
@@ -96,7 +95,7 @@ class AdapterMixin:
             ValueError: If it does not fit this model, belongs to another base, is damaged, or holds values that are
                 not finite; or if the name is taken, or the model is merged. The model is then unchanged.
         """
-        model = _model(self)
+        model = as_model(self)
         content = read_adapter(path, **hub_options).with_alpha(lora_alpha)
         self._refuse_merged("load an adapter")
         if adapter_name in self.loaded_adapters:
@@ -119,7 +118,7 @@ class AdapterMixin:
     @property
     def loaded_adapters(self) -> list[str]:
         """Names of the adapters that can be switched to."""
-        if not self.adapters and _model(self).config.apply_lora:
+        if not self.adapters and as_model(self).config.apply_lora:
             return [DEFAULT]
         return list(self.adapters)
 
@@ -151,7 +150,7 @@ class AdapterMixin:
             self._activate(others[0])
             logger.info("Adapter '%s' is deleted; '%s' is active now.", adapter_name, others[0])
         del self.adapters[adapter_name]
-        for _, layer in lora_layers(_model(self)):
+        for _, layer in lora_layers(as_model(self)):
             del layer.updates[adapter_name]
 
     @contextmanager
@@ -161,7 +160,7 @@ class AdapterMixin:
         Raises:
             ValueError: If the model has no adapter.
         """
-        layers = [layer for _, layer in lora_layers(_model(self))]
+        layers = [layer for _, layer in lora_layers(as_model(self))]
         if not layers:
             raise ValueError("This model has no adapter that could be disabled.")
         before = [layer.enabled for layer in layers]
@@ -173,108 +172,23 @@ class AdapterMixin:
             for layer, enabled in zip(layers, before, strict=True):
                 layer.enabled = enabled
 
-    @contextmanager
-    def _with_head_of(self, adapter_name: str) -> Iterator[None]:
-        """Let an adapter's head be in place inside the ``with``."""
-        current = self.adapters[cast(str, self.active_adapter)]
-        _install(_model(self), self.adapters[adapter_name].parameters)
-        try:
-            yield
-        finally:
-            _install(_model(self), current.parameters)
-
-    def mixed_logits(self, first_tokens: Tensor, adapter_names: Sequence[str]) -> Tensor:
-        """Score each row with the head of its adapter.
-
-        Args:
-            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
-            adapter_names: One a row.
-
-        Returns:
-            Logits; where an adapter has fewer labels than another, minus infinity behind its own. Shape: (B, N), ``N``
-            the most labels of any.
-        """
-        self._enter_current()
-        parts: list[tuple[list[int], Tensor]] = []
-        for name in dict.fromkeys(adapter_names):
-            rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
-            with self._with_head_of(name):
-                parts.append((rows, self.score(first_tokens[rows])))
-        return _side_by_side(parts, len(adapter_names))
-
-    def classify(self, first_tokens: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None) -> Tensor:
-        """Score each row with the active head, or with that of its own adapter.
-
-        Args:
-            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
-            labels: What the caller wants a loss for; None for no loss.
-            adapter_names: One a row; None for the active adapter everywhere.
-
-        Returns:
-            Logits. Shape: (B, N).
-
-        Raises:
-            ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
-        """
-        if adapter_names is None:
-            return self.score(first_tokens)
-        _refuse_labels(labels)
-        return self.mixed_logits(first_tokens, adapter_names)
-
-    def shares_base(self, adapter_names: Sequence[str]) -> bool:
-        """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
-        model = _model(self)
-        if getattr(model.config, "adapts_position_query", False):
-            return False
-        chosen = (self.adapters[name].parameters for name in set(adapter_names) & set(self.adapters))
-        return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
-
-    def logits_apart(
-        self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None
-    ) -> Tensor:
-        """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
-
-        Args:
-            adapter_names: One a row.
-            labels: Must be None, as in `classify`.
-            **inputs: Arguments of ``forward``, each with one entry a row, or None.
-
-        Returns:
-            Logits as of `mixed_logits`. Shape: (B, N).
-        """
-        self._enter_current()
-        model, active = _model(self), self.active_adapter
-        number = len(next(value for value in inputs.values() if value is not None))
-        _check_mix(model, list(lora_layers(model)), number, adapter_names)
-        _refuse_labels(labels)
-        parts: list[tuple[list[int], Tensor]] = []
-        try:
-            for name in dict.fromkeys(adapter_names):
-                rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
-                self.set_adapter(name)
-                chosen = {key: None if value is None else value[rows] for key, value in inputs.items()}
-                parts.append((rows, model(**chosen, return_dict=True).logits))
-        finally:
-            self.set_adapter(active or DEFAULT)
-        return _side_by_side(parts, len(adapter_names))
-
     # Merging ----------------------------------------------------------------------------------------------------
 
     def merge_adapter(self) -> None:
         """Fold the active adapter into the weights in place; see `transformers.lora.merge.merge`."""
-        merging.merge(_model(self))
+        merging.merge(as_model(self))
 
     def unmerge_adapter(self) -> None:
         """Put the original weights back, bit by bit; see `transformers.lora.merge.unmerge`."""
-        merging.unmerge(_model(self))
+        merging.unmerge(as_model(self))
 
     def merge_and_unload(self) -> PreTrainedModel:
         """Become a plain model with the adapter folded in; see `transformers.lora.merge.merge_and_unload`."""
-        return merging.merge_and_unload(_model(self))
+        return merging.merge_and_unload(as_model(self))
 
     def forget_adapters(self) -> None:
         """Be a model without LoRA from now on, as the configuration says it; the layers are the caller's business."""
-        config = _model(self).config
+        config = as_model(self).config
         config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
         self._init_adapters()
 
@@ -302,7 +216,7 @@ class AdapterMixin:
 
     def _enter_current(self) -> None:
         """Enter the adapter that the model was made with, under the default name, before a second one comes."""
-        model = _model(self)
+        model = as_model(self)
         if self.adapters or not model.config.apply_lora:
             return
         lora = lora_parameter_names(model)
@@ -314,7 +228,7 @@ class AdapterMixin:
 
     def _activate(self, adapter_name: str) -> None:
         """Put an adapter's parameters and fields in place; the base's where only another adapter had its own."""
-        model, adapter = _model(self), self.adapters[adapter_name]
+        model, adapter = as_model(self), self.adapters[adapter_name]
         leaving = {} if self.active_adapter is None else self.adapters[self.active_adapter].parameters
         for name in adapter.parameters:
             if name not in self._replaced and model.is_base_parameter(name) and name not in leaving:
@@ -322,7 +236,7 @@ class AdapterMixin:
         if any(model.is_base_parameter(name) for name in adapter.parameters):
             accept_fp32_biases(model.base_model)  # trained fp32 biases may stand beside weights in half precision
         restored = {name: self._replaced[name] for name in leaving if name in self._replaced}
-        _install(model, {**restored, **adapter.parameters})
+        install_parameters(model, {**restored, **adapter.parameters})
         for _, layer in lora_layers(model):
             layer.activate(layer.updates[adapter_name])
             layer.lora_dropout.p = adapter.fields["lora_dropout"]
@@ -338,25 +252,12 @@ class AdapterMixin:
             raise ValueError(f"There is no adapter '{adapter_name}'; loaded: {names}.")
 
     def _refuse_merged(self, what: str) -> None:
-        if any(layer.merged for _, layer in lora_layers(_model(self))):
+        if any(layer.merged for _, layer in lora_layers(as_model(self))):
             raise ValueError(f"The adapter is merged into the weights; call unmerge_adapter() before you {what}.")
 
 
-def _refuse_labels(labels: Tensor | None) -> None:
-    if labels is not None:
-        raise ValueError("adapter_names and labels exclude each other: rows of different heads have no one loss.")
-
-
-def _side_by_side(parts: list[tuple[list[int], Tensor]], number: int) -> Tensor:
-    """Put the logits of parts of a batch together, minus infinity behind those of fewer labels. Shape: (B, N)."""
-    widest = max(logits.shape[1] for _, logits in parts)
-    result = parts[0][1].new_full((number, widest), float("-inf"))
-    for rows, logits in parts:
-        result[rows, : logits.shape[1]] = logits
-    return result
-
-
-def _model(mixin: AdapterMixin) -> PreTrainedModel:
+def as_model(mixin: AdapterMixin) -> PreTrainedModel:
+    """Give the model that a mixin is a part of; this is for the type checker."""
     return cast("PreTrainedModel", mixin)
 
 
@@ -409,7 +310,7 @@ def _enter(model: PreTrainedModel, adapter_name: str, content: AdapterContent) -
     model.adapters[adapter_name] = LoadedAdapter(made, content.config_fields(labels))
 
 
-def _install(model: PreTrainedModel, parameters: dict[str, nn.Parameter]) -> None:
+def install_parameters(model: PreTrainedModel, parameters: dict[str, nn.Parameter]) -> None:
     """Put parameter objects at their paths."""
     for path, parameter in parameters.items():
         where, _, name = path.rpartition(".")
@@ -417,61 +318,3 @@ def _install(model: PreTrainedModel, parameters: dict[str, nn.Parameter]) -> Non
         module._parameters[name] = parameter
         if name == "weight" and isinstance(module, nn.Linear):
             module.out_features, module.in_features = parameter.shape
-
-
-@contextmanager
-def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequence[str] | None) -> Iterator[None]:
-    """Let each row of a batch have its own adapter inside the ``with``.
-
-    The base's product is computed once for the whole batch; each adapter's update is added to its own tokens.
-
-    Args:
-        encoder: The module whose LoRA layers are meant.
-        layout: The batch's layout.
-        adapter_names: One a row of the batch; None for the active adapter everywhere.
-
-    Raises:
-        ValueError: If the number of names is not that of the rows, one is not loaded, the layers are merged, or the
-            model is in training.
-    """
-    if adapter_names is None:
-        yield
-        return
-    layers = list(lora_layers(encoder))
-    for _, layer in layers:
-        if not layer.updates:  # a model with the one adapter that it was made with
-            layer.updates[DEFAULT] = layer.current_update()
-    _check_mix(encoder, layers, layout.batch_size, adapter_names)
-    names = list(dict.fromkeys(adapter_names))
-    numbers = torch.tensor([names.index(name) for name in adapter_names], device=layout.token_index.device)
-    of_rows = numbers[layout.row_order]
-    of_tokens = numbers[torch.div(layout.token_index, layout.padded_length, rounding_mode="floor")]
-    mix = AdapterMix(
-        {name: (of_tokens == number).nonzero()[:, 0] for number, name in enumerate(names)},
-        {name: (of_rows == number).nonzero()[:, 0] for number, name in enumerate(names)},
-        layout.tokens,
-    )
-    for _, layer in layers:
-        layer.mix = mix
-    try:
-        yield
-    finally:
-        for _, layer in layers:
-            layer.mix = None
-
-
-def _check_mix(
-    encoder: nn.Module, layers: list[tuple[str, LoraLinear]], rows: int, adapter_names: Sequence[str]
-) -> None:
-    if encoder.training:
-        raise ValueError("adapter_names is for evaluation; call model.eval(), or train one adapter at a time.")
-    if len(adapter_names) != rows:
-        raise ValueError(f"{len(adapter_names)} adapter_names for {rows} rows; one a row was expected.")
-    if not layers:
-        raise ValueError("This model has no adapters, so adapter_names cannot choose among them.")
-    if any(layer.merged for _, layer in layers):
-        raise ValueError("An adapter is merged into the weights; call unmerge_adapter() before a mixed batch.")
-    loaded = layers[0][1].updates
-    unknown = [name for name in adapter_names if name not in loaded]
-    if unknown:
-        raise ValueError(f"There is no adapter '{unknown[0]}'; loaded: {', '.join(loaded) or 'none'}.")

@@ -29,7 +29,7 @@ from ...consistency import classification_loss
 from ...dropout import Dropout
 from ...load_report import LoadReport
 from ...lora.layers import LoraLinear, lora_linear
-from ...lora.switching import mixed_adapters
+from ...lora.mixing import mixed_adapters
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel, resized_parameter
 from ...packing import PackedLayout, PackedOutput, pack_batch
@@ -825,7 +825,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `AdapterMixin.mixed_logits`.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin.mixed_logits`.
 
         Raises:
             ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,

@@ -26,7 +26,7 @@ from ...configuration_utils import PretrainedConfig
 from ...consistency import classification_loss
 from ...dropout import Dropout
 from ...lora.layers import lora_linear
-from ...lora.switching import mixed_adapters
+from ...lora.mixing import mixed_adapters
 from ...modeling_outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
@@ -677,7 +677,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `AdapterMixin.mixed_logits`.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin.mixed_logits`.
 
         Raises:
             ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, if labels do not fit, or

@@ -1,0 +1,180 @@
+"""Batches whose rows have different adapters: the base is computed once for all, each update for its own tokens.
+
+Letters in shapes: ``B`` batch, ``D`` hidden size, ``N`` labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..packing import PackedLayout
+from .layers import AdapterMix, LoraLinear, lora_layers
+from .switching import DEFAULT, AdapterMixin, as_model, install_parameters
+
+__all__ = ["MixedBatchMixin", "mixed_adapters"]
+
+
+@contextmanager
+def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequence[str] | None) -> Iterator[None]:
+    """Let each row of a batch have its own adapter inside the ``with``.
+
+    The base's product is computed once for the whole batch; each adapter's update is added to its own tokens.
+
+    Args:
+        encoder: The module whose LoRA layers are meant.
+        layout: The batch's layout.
+        adapter_names: One a row of the batch; None for the active adapter everywhere.
+
+    Raises:
+        ValueError: If the number of names is not that of the rows, one is not loaded, the layers are merged, or the
+            model is in training.
+    """
+    if adapter_names is None:
+        yield
+        return
+    layers = list(lora_layers(encoder))
+    for _, layer in layers:
+        if not layer.updates:  # a model with the one adapter that it was made with
+            layer.updates[DEFAULT] = layer.current_update()
+    _check_mix(encoder, layers, layout.batch_size, adapter_names)
+    names = list(dict.fromkeys(adapter_names))
+    numbers = torch.tensor([names.index(name) for name in adapter_names], device=layout.token_index.device)
+    of_rows = numbers[layout.row_order]
+    of_tokens = numbers[torch.div(layout.token_index, layout.padded_length, rounding_mode="floor")]
+    mix = AdapterMix(
+        {name: (of_tokens == number).nonzero()[:, 0] for number, name in enumerate(names)},
+        {name: (of_rows == number).nonzero()[:, 0] for number, name in enumerate(names)},
+        layout.tokens,
+    )
+    for _, layer in layers:
+        layer.mix = mix
+    try:
+        yield
+    finally:
+        for _, layer in layers:
+            layer.mix = None
+
+
+class MixedBatchMixin(AdapterMixin):
+    """The part of a model that computes such batches; `PreTrainedModel` has it."""
+
+    @contextmanager
+    def _with_head_of(self, adapter_name: str) -> Iterator[None]:
+        """Let an adapter's head be in place inside the ``with``."""
+        current = self.adapters[cast(str, self.active_adapter)]
+        install_parameters(as_model(self), self.adapters[adapter_name].parameters)
+        try:
+            yield
+        finally:
+            install_parameters(as_model(self), current.parameters)
+
+    def mixed_logits(self, first_tokens: Tensor, adapter_names: Sequence[str]) -> Tensor:
+        """Score each row with the head of its adapter.
+
+        Args:
+            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
+            adapter_names: One a row.
+
+        Returns:
+            Logits; where an adapter has fewer labels than another, minus infinity behind its own. Shape: (B, N), ``N``
+            the most labels of any.
+        """
+        self._enter_current()
+        parts: list[tuple[list[int], Tensor]] = []
+        for name in dict.fromkeys(adapter_names):
+            rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
+            with self._with_head_of(name):
+                parts.append((rows, self.score(first_tokens[rows])))
+        return _side_by_side(parts, len(adapter_names))
+
+    def classify(self, first_tokens: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None) -> Tensor:
+        """Score each row with the active head, or with that of its own adapter.
+
+        Args:
+            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
+            labels: What the caller wants a loss for; None for no loss.
+            adapter_names: One a row; None for the active adapter everywhere.
+
+        Returns:
+            Logits. Shape: (B, N).
+
+        Raises:
+            ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
+        """
+        if adapter_names is None:
+            return self.score(first_tokens)
+        _refuse_labels(labels)
+        return self.mixed_logits(first_tokens, adapter_names)
+
+    def shares_base(self, adapter_names: Sequence[str]) -> bool:
+        """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
+        model = as_model(self)
+        if getattr(model.config, "adapts_position_query", False):
+            return False
+        chosen = (self.adapters[name].parameters for name in set(adapter_names) & set(self.adapters))
+        return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
+
+    def logits_apart(
+        self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None
+    ) -> Tensor:
+        """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
+
+        Args:
+            adapter_names: One a row.
+            labels: Must be None, as in `classify`.
+            **inputs: Arguments of ``forward``, each with one entry a row, or None.
+
+        Returns:
+            Logits as of `mixed_logits`. Shape: (B, N).
+        """
+        self._enter_current()
+        model, active = as_model(self), self.active_adapter
+        number = len(next(value for value in inputs.values() if value is not None))
+        _check_mix(model, list(lora_layers(model)), number, adapter_names)
+        _refuse_labels(labels)
+        parts: list[tuple[list[int], Tensor]] = []
+        try:
+            for name in dict.fromkeys(adapter_names):
+                rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
+                self.set_adapter(name)
+                chosen = {key: None if value is None else value[rows] for key, value in inputs.items()}
+                parts.append((rows, model(**chosen, return_dict=True).logits))
+        finally:
+            self.set_adapter(active or DEFAULT)
+        return _side_by_side(parts, len(adapter_names))
+
+
+def _check_mix(
+    encoder: nn.Module, layers: list[tuple[str, LoraLinear]], rows: int, adapter_names: Sequence[str]
+) -> None:
+    if encoder.training:
+        raise ValueError("adapter_names is for evaluation; call model.eval(), or train one adapter at a time.")
+    if len(adapter_names) != rows:
+        raise ValueError(f"{len(adapter_names)} adapter_names for {rows} rows; one a row was expected.")
+    if not layers:
+        raise ValueError("This model has no adapters, so adapter_names cannot choose among them.")
+    if any(layer.merged for _, layer in layers):
+        raise ValueError("An adapter is merged into the weights; call unmerge_adapter() before a mixed batch.")
+    loaded = layers[0][1].updates
+    unknown = [name for name in adapter_names if name not in loaded]
+    if unknown:
+        raise ValueError(f"There is no adapter '{unknown[0]}'; loaded: {', '.join(loaded) or 'none'}.")
+
+
+def _refuse_labels(labels: Tensor | None) -> None:
+    if labels is not None:
+        raise ValueError("adapter_names and labels exclude each other: rows of different heads have no one loss.")
+
+
+def _side_by_side(parts: list[tuple[list[int], Tensor]], number: int) -> Tensor:
+    """Put the logits of parts of a batch together, minus infinity behind those of fewer labels. Shape: (B, N)."""
+    widest = max(logits.shape[1] for _, logits in parts)
+    result = parts[0][1].new_full((number, widest), float("-inf"))
+    for rows, logits in parts:
+        result[rows, : logits.shape[1]] = logits
+    return result
