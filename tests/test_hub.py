@@ -7,7 +7,10 @@ variables once; one process makes many calls.
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,34 @@ def test_the_cache_serves_offline(hub: Hub, tmp_path: Path) -> None:
     for (call, expected), result in zip(cases, results, strict=True):
         assert expected in result if isinstance(expected, str) else result == expected, (call, result)
     assert not hub.requests, "offline mode asked the network"
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[str, list[Any]]]:
+    """A server that hangs up on everyone, and who called it."""
+    callers: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with suppress(OSError):  # closed at the end
+                while True:
+                    connection, caller = server.accept()
+                    callers.append(caller)
+                    connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", callers
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_the_cache_serves_when_the_hub_does_not_answer(hub: Hub, deaf: tuple[str, list[Any]], tmp_path: Path) -> None:
+    model: Call = ("model", ["owner/adapter"], {"revision": "v1", "subfolder": "rte"})
+    [online] = _call([model], tmp_path, hub.url)
+    url, callers = deaf
+    found, missing = _call([model, ("file", ["owner/text", "config.json"], {})], tmp_path, url)
+    assert found == online
+    assert "'config.json' is not in the cache, and the hub cannot be reached (no answer)" in missing
+    assert len(callers) <= 2, "asked once (the client may try a second time), not several times for each file"
 
 
 # Folders ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ the offline variables (``HF_HUB_OFFLINE``, and 4.4.2's ``TRANSFORMERS_OFFLINE``)
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from .utils import logging
 __all__ = ["cached_file", "is_offline_mode", "load_json"]
 
 logger = logging.get_logger(__name__)
+
+SECONDS_TO_ANSWER = 10
 
 
 def is_offline_mode() -> bool:
@@ -63,16 +66,39 @@ def cached_file(
         raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
     if _looks_like_path(name):
         raise OSError(f"'{name}' does not exist; give an existing folder, or a hub id such as 'roberta-base'.")
+    offline = local_files_only or is_offline_mode()
     return _from_hub(
         name,
         filename,
+        offline=offline,
         cache_dir=cache_dir,
         revision=revision,
         token=token,
-        local_files_only=local_files_only or is_offline_mode(),
+        local_files_only=offline or not _hub_answers(),
         subfolder=subfolder or None,
         force_download=force_download,
     )
+
+
+@cache
+def _hub_answers() -> bool:
+    """Ask the hub once whether it is there; where it is not, every file would cost half a minute of vain attempts."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+    except _network_error() as error:
+        logger.warning("%s cannot be reached (%s); only what the cache has is used.", constants.ENDPOINT, error)
+        return False
+    return True
+
+
+def _network_error() -> type[Exception]:
+    """Give the base of the network's errors, in whichever HTTP library the hub's client uses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    error: type[Exception] = HfHubHTTPError.__mro__[1]
+    return error
 
 
 def _looks_like_path(name: str) -> bool:
@@ -80,7 +106,7 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
 
 
-def _from_hub(name: str, filename: str, **options: Any) -> Path | None:
+def _from_hub(name: str, filename: str, *, offline: bool, **options: Any) -> Path | None:
     """Fetch a file from the hub, or take it from the cache; None where the repository does not hold it."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -93,15 +119,12 @@ def _from_hub(name: str, filename: str, **options: Any) -> Path | None:
         RevisionNotFoundError,
     )
 
-    network_error: type[Exception] = HfHubHTTPError.__mro__[
-        1
-    ]  # httpx's HTTPError, of whichever httpx the hub's library uses
     try:
         return Path(hf_hub_download(name, filename, **options))
     except LocalEntryNotFoundError as error:
         if _cached_without(name, filename, options):
             return None
-        why = "offline mode" if options["local_files_only"] else error.__cause__ or "no answer"
+        why = "offline mode" if offline else error.__cause__ or "no answer"
         raise OSError(
             f"'{name}' is no folder here, its '{filename}' is not in the cache, and the hub cannot be reached "
             f"({why}). Check the name and the connection, or give a folder that holds the model."
@@ -118,7 +141,7 @@ def _from_hub(name: str, filename: str, **options: Any) -> Path | None:
         raise OSError(
             f"'{name}' is neither a folder here nor a repository on the hub (or it is private: pass token=…)."
         ) from error
-    except (HfHubHTTPError, network_error, OSError) as error:
+    except (HfHubHTTPError, _network_error(), OSError) as error:
         raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {error}") from error
 
 
