@@ -9,6 +9,7 @@ package.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .trainer_utils import IntervalStrategy
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 logger = logging.get_logger(__name__)
+
+SECONDS_BETWEEN_LOG_LINES = 30
 
 
 class DefaultFlowCallback(TrainerCallback):
@@ -85,10 +88,8 @@ class ProgressCallback(TrainerCallback):
     ) -> None:
         """Open the bar, at the step where the training stands."""
         if state.is_local_process_zero:
-            from tqdm.auto import tqdm
-
-            self.training_bar = tqdm(
-                total=state.max_steps, initial=state.global_step, desc="train", unit="step", dynamic_ncols=True
+            self.training_bar = _progress_bar(
+                total=state.max_steps, initial=state.global_step, desc="train", unit="step"
             )
 
     def on_step_end(
@@ -117,10 +118,8 @@ class ProgressCallback(TrainerCallback):
         if not state.is_local_process_zero or not hasattr(loader, "__len__"):
             return
         if self.prediction_bar is None:
-            from tqdm.auto import tqdm
-
-            self.prediction_bar = tqdm(
-                total=len(loader), desc="evaluate", unit="batch", leave=self.training_bar is None, dynamic_ncols=True
+            self.prediction_bar = _progress_bar(
+                total=len(loader), desc="evaluate", unit="batch", leave=self.training_bar is None
             )
         self.prediction_bar.update(1)
 
@@ -158,6 +157,14 @@ class ProgressCallback(TrainerCallback):
         if self.prediction_bar is not None:
             self.prediction_bar.close()
             self.prediction_bar = None
+
+
+def _progress_bar(**options: Any) -> Any:
+    """Open a bar that is redrawn often where somebody looks on, and now and then in a log file."""
+    from tqdm.auto import tqdm
+
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(dynamic_ncols=True, mininterval=0.1 if watched else SECONDS_BETWEEN_LOG_LINES, **options)
 
 
 class PrinterCallback(TrainerCallback):

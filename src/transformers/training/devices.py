@@ -92,8 +92,6 @@ def _join(cpu: bool, timeout: int) -> PartialState:
         )
     try:
         state = PartialState(cpu=cpu, timeout=timedelta(seconds=timeout))
-        atexit.register(_leave)
-        return state
     except RuntimeError as error:  # torch.distributed's errors are RuntimeErrors
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
@@ -107,10 +105,13 @@ def _join(cpu: bool, timeout: int) -> PartialState:
                 f"{where} ({_first_line(error)}). Did they all start, with the same MASTER_ADDR and MASTER_PORT?"
             ) from error
         raise
+    atexit.unregister(_leave)  # it may be there from an earlier call
+    atexit.register(_leave)
+    return state
 
 
 def _leave() -> None:
-    """Leave the group before Python ends: its threads would otherwise abort a process now and then."""
+    """Leave the group before Python ends; gloo's threads may otherwise abort the process (pytorch/pytorch#190489)."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -124,14 +125,19 @@ def explaining_lost_processes() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        several = torch.distributed.is_available() and torch.distributed.is_initialized()
-        communication = isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
-        if not (several and communication and torch.distributed.get_world_size() > 1):
+    except Exception as error:
+        distributed = torch.distributed
+        if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
             raise
-        atexit.unregister(_leave)  # it could wait for the lost ones
+        lost = isinstance(error, RuntimeError) and (
+            isinstance(error, distributed.DistError) or _LOST.search(str(error))
+        )
+        if lost or distributed.get_backend() != "gloo":
+            atexit.unregister(_leave)  # leaving would wait for the others: for ever, if they wait for this one
+        if not lost:
+            raise
         raise ConnectionError(
-            f"Process {torch.distributed.get_rank()} of {torch.distributed.get_world_size()} lost the others: one of "
+            f"Process {distributed.get_rank()} of {distributed.get_world_size()} lost the others: one of "
             f"them died, was stopped, or was silent for longer than ddp_timeout ({_first_line(error)}). See its own "
             "last lines; training can go on from the last checkpoint."
         ) from error
