@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from transformers.optimization import (
+    TYPE_TO_SCHEDULER_FUNCTION,
     AdamW,
     create_optimizer,
     get_constant_schedule,
@@ -142,9 +145,66 @@ def test_nothing_to_train_is_an_error() -> None:
 
 
 def test_adamw_keeps_the_defaults_of_4_4_2() -> None:
-    optimizer = AdamW([nn.Parameter(torch.zeros(1))])
-    defaults = optimizer.defaults
-    assert (defaults["lr"], defaults["betas"], defaults["eps"]) == (1e-3, (0.9, 0.999), 1e-6)
-    assert defaults["weight_decay"] == 0.0
-    with pytest.raises(ValueError, match="bias correction"):
-        AdamW([nn.Parameter(torch.zeros(1))], correct_bias=False)
+    assert AdamW([nn.Parameter(torch.zeros(1))]).defaults == {
+        "lr": 1e-3,
+        "betas": (0.9, 0.999),
+        "eps": 1e-6,
+        "weight_decay": 0.0,
+        "correct_bias": True,
+    }
+
+
+@pytest.mark.parametrize("correct_bias", [True, False])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adamw_computes_what_4_4_2_did(correct_bias: bool, decay: float) -> None:
+    """Gradients down to 1e-7 show where ``eps`` is added."""
+    lr, (beta1, beta2), eps = 0.03, (0.9, 0.98), 1e-6
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    parameter = nn.Parameter(start.clone())
+    optimizer = AdamW([parameter], lr, (beta1, beta2), eps, decay, correct_bias)
+    expected, mean, square = start.tolist(), [0.0] * 9, [0.0] * 9
+    for step in range(1, 8):
+        gradient = [math.sin(3 * i + step) * 10.0 ** (-i) for i in range(9)]
+        parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        rate = lr * math.sqrt(1 - beta2**step) / (1 - beta1**step) if correct_bias else lr
+        for i, g in enumerate(gradient):
+            mean[i] = beta1 * mean[i] + (1 - beta1) * g
+            square[i] = beta2 * square[i] + (1 - beta2) * g * g
+            expected[i] -= rate * mean[i] / (math.sqrt(square[i]) + eps)
+            expected[i] -= lr * decay * expected[i]
+        torch.testing.assert_close(parameter.detach(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
+def test_adamw_corrects_group_by_group_and_goes_on_from_its_saved_state() -> None:
+    def build(values: torch.Tensor) -> tuple[nn.Parameter, AdamW]:
+        parameter = nn.Parameter(values.clone())
+        return parameter, AdamW([{"params": [parameter], "correct_bias": False}], lr=0.1)
+
+    parameter, optimizer = build(torch.ones(3))
+    gradient = torch.tensor([1.0, -2.0, 0.5])
+    loss = optimizer.step(lambda: (parameter * gradient).sum().backward() or 7.0)
+    assert loss == 7.0
+    # m / sqrt(v) of the first step is (1 - beta1) / sqrt(1 - beta2), whatever the gradient's size.
+    torch.testing.assert_close(
+        parameter.detach(), 1 - 0.1 * gradient.sign() * 0.1 / math.sqrt(0.001), rtol=1e-4, atol=0
+    )
+    again, resumed = build(parameter.detach())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    again.grad = parameter.grad
+    optimizer.step()
+    resumed.step()
+    assert torch.equal(again, parameter)
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"eps": -1e-8}, {"betas": (0.9, 1.0)}, {"weight_decay": -0.1}])
+def test_adamw_refuses_numbers_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} (is|are)"):
+        AdamW([nn.Parameter(torch.zeros(1))], **wrong)
+
+
+def test_the_table_of_schedules_is_the_one_that_get_scheduler_reads() -> None:
+    assert set(TYPE_TO_SCHEDULER_FUNCTION) == set(SchedulerType)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    schedule = TYPE_TO_SCHEDULER_FUNCTION[SchedulerType("linear")](optimizer, num_warmup_steps=2, num_training_steps=6)
+    assert schedule.get_last_lr() == [0.0]

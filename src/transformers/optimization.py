@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .training_args import TrainingArguments
 
 __all__ = [
+    "TYPE_TO_SCHEDULER_FUNCTION",
     "AdamW",
     "create_optimizer",
     "get_constant_schedule",
@@ -35,19 +36,28 @@ __all__ = [
 ]
 
 
-class AdamW(torch.optim.AdamW):
-    """PyTorch's AdamW with the defaults that the name had in Transformers 4.4.2.
+class AdamW(Optimizer):
+    """AdamW with the arithmetic and the defaults that the name had in Transformers 4.4.2; the Trainer takes PyTorch's.
+
+    With g the gradient, at step t::
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g ** 2
+        p = p - rate * m / (sqrt(v) + eps)       rate = lr * sqrt(1 - beta2 ** t) / (1 - beta1 ** t), or lr uncorrected
+        p = p - lr * weight_decay * p
+
+    PyTorch's differs in two places: ``eps`` is added to the corrected root, and decay comes before the step.
 
     Args:
-        params: Parameters or parameter groups.
+        params: Parameters or parameter groups; a group may override any of the following.
         lr: Learning rate.
         betas: Decay of the running means of the gradient and of its square.
         eps: Added to the denominator.
         weight_decay: Decoupled weight decay.
-        correct_bias: Must be True: the variant without bias correction is not offered.
+        correct_bias: Correct the running means for their start at zero. The original BERT does not (False).
 
     Raises:
-        ValueError: If ``correct_bias`` is False.
+        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -59,9 +69,48 @@ class AdamW(torch.optim.AdamW):
         weight_decay: float = 0.0,
         correct_bias: bool = True,
     ) -> None:
-        if not correct_bias:
-            raise ValueError("AdamW without bias correction is not offered; leave correct_bias at True.")
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
+            if value < 0:
+                raise ValueError(f"{name} is {value}; a number of 0 or more was expected.")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas are {betas}; two numbers of at least 0 and below 1 were expected.")
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "correct_bias": correct_bias}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Change the parameters by one step.
+
+        Args:
+            closure: Computes the loss and its gradients anew.
+
+        Returns:
+            What the closure gave.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        mean = state["exp_avg"].mul_(beta1).add_(parameter.grad, alpha=1 - beta1)
+        square = state["exp_avg_sq"].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+        rate = group["lr"]
+        if group["correct_bias"]:
+            rate *= math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
+        parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-rate)
+        if group["weight_decay"]:
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
 
 
 def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
@@ -209,19 +258,22 @@ def get_scheduler(
         ValueError: If the name is unknown or a number of steps that the schedule needs is missing.
     """
     kind = SchedulerType(name)
+    build = TYPE_TO_SCHEDULER_FUNCTION[kind]
     extra = scheduler_specific_kwargs or {}
     if kind is SchedulerType.CONSTANT:
-        return get_constant_schedule(optimizer, **extra)
+        return build(optimizer, **extra)
     if num_warmup_steps is None:
         raise ValueError(f"The schedule '{kind.value}' needs num_warmup_steps.")
     if kind is SchedulerType.CONSTANT_WITH_WARMUP:
-        return get_constant_schedule_with_warmup(optimizer, num_warmup_steps, **extra)
+        return build(optimizer, num_warmup_steps, **extra)
     if num_training_steps is None:
         raise ValueError(f"The schedule '{kind.value}' needs num_training_steps.")
-    return _FALLING[kind](optimizer, num_warmup_steps, num_training_steps, **extra)
+    return build(optimizer, num_warmup_steps, num_training_steps, **extra)
 
 
-_FALLING: dict[SchedulerType, Callable[..., LambdaLR]] = {
+TYPE_TO_SCHEDULER_FUNCTION: dict[SchedulerType, Callable[..., LambdaLR]] = {
+    SchedulerType.CONSTANT: get_constant_schedule,
+    SchedulerType.CONSTANT_WITH_WARMUP: get_constant_schedule_with_warmup,
     SchedulerType.LINEAR: get_linear_schedule_with_warmup,
     SchedulerType.COSINE: get_cosine_schedule_with_warmup,
     SchedulerType.COSINE_WITH_RESTARTS: get_cosine_with_hard_restarts_schedule_with_warmup,
