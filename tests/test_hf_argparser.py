@@ -182,8 +182,25 @@ def test_a_dict_raises_instead_of_exiting() -> None:
     parser = HfArgumentParser((Plain, Switches))
     assert parser.parse_dict({"name": "x", "count": 9})[0].count == 9
     with pytest.raises(ValueError, match="unknown key 'coutn'; did you mean count"):
-        parser.parse_dict({"name": "x", "coutn": 9})
+        parser.parse_dict({"name": "x", "coutn": 9}, allow_extra_keys=False)
+    with pytest.raises(ValueError, match="'count' is 'many'"):
+        parser.parse_dict({"name": "x", "count": "many"})
+
+
+def test_unknown_keys_that_a_script_passes_are_named_and_passed_over(
+    tmp_path: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = HfArgumentParser((Plain, Switches))
+    assert parser.parse_dict({"name": "x", "coutn": 9})[0].count == 3  # as in 4.4.2
+    assert "unknown key 'coutn'; did you mean count?" in capsys.readouterr().err
     assert parser.parse_dict({"name": "x", "coutn": 9}, allow_extra_keys=True)[0].count == 3
+    assert parser.parse_dict({"name": "x", "_count": 9}, allow_extra_keys=False)[0].count == 3
+    assert capsys.readouterr().err == ""
+    path = f"{tmp_path}/flags.json"
+    with open(path, "w") as file:
+        json.dump({"name": "x", "coutn": 9}, file)
+    assert parser.parse_json_file(path)[0].count == 3
+    assert "coutn" in capsys.readouterr().err
 
 
 def test_an_args_file_gives_flags_that_the_command_line_overrides(tmp_path: object) -> None:

@@ -14,21 +14,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from transformers.hf_argparser import HfArgumentParser
 from transformers.training_args import ParallelMode, TrainingArguments
 
 API = Path(os.environ.get("LORA_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-OUT_OF_SCOPE = {"tpu_num_cores", "tpu_metrics_debug", "debug", "sharded_ddp", "_n_gpu"}
 
 
-def test_fields_and_defaults_are_those_of_4_4_2(tmp_path: Path) -> None:
+def fields_of_4_4_2() -> dict[str, str]:
     path = API / "microsoft-lora" / "api-4.4.2.json"
     if not path.is_file():
         pytest.skip(f"the list of 4.4.2's names is not at {path}; set LORA_SHARED_DATA to its folder")
-    listed = json.loads(path.read_text())["training_args"]["TrainingArguments"]["fields"]
+    listed: dict[str, str] = json.loads(path.read_text())["training_args"]["TrainingArguments"]["fields"]
+    del listed["_n_gpu"]  # no argument there either
+    return listed
+
+
+def test_fields_order_and_defaults_are_those_of_4_4_2(tmp_path: Path) -> None:
+    listed = fields_of_4_4_2()
     ours = {item.name: item.default for item in fields(TrainingArguments)}
+    assert list(ours)[: len(listed)] == list(listed)
     for name, text in listed.items():
-        if name in OUT_OF_SCOPE:
-            continue
         expected = text.split(" = ")[1] if " = " in text else "<required>"
         if expected == "<required>":
             assert ours[name] is dataclasses.MISSING
@@ -146,12 +151,44 @@ def test_dicts_for_json_and_for_reports() -> None:
     assert (sanitized["train_batch_size"], sanitized["label_names"]) == (8, "['labels']")
 
 
+def test_what_4_4_2_could_and_this_cannot_is_taken_at_its_neutral_value(tmp_path: Path) -> None:
+    neutral = {"tpu_num_cores": None, "tpu_metrics_debug": False, "debug": False, "sharded_ddp": ""}
+    for name, value in neutral.items():
+        assert getattr(TrainingArguments("out", **{name: value}), name) == value
+        with pytest.raises(ValueError, match=f"{name} is 1: .* Leave it out"):
+            TrainingArguments("out", **{name: 1})
+    TrainingArguments("out", debug="", sharded_ddp=False)  # as other versions have them
+
+
+def test_the_json_that_4_4_2_writes_is_read(tmp_path: Path) -> None:
+    written: dict[str, object] = {}
+    for name, text in fields_of_4_4_2().items():
+        written[name] = None if "<required>" in text or "default_logdir" in text else eval(text.split(" = ")[1])
+    written |= {"output_dir": "out", "logging_dir": "runs/x"}
+    written |= {"_n_gpu": 0, "sharded_ddp": [], "report_to": ["tensorboard"], "do_eval": False, "eval_steps": 500}
+    path = tmp_path / "training_args.json"
+    path.write_text(json.dumps(written))
+    (read,) = HfArgumentParser(TrainingArguments).parse_json_file(path)
+    (given,) = HfArgumentParser(TrainingArguments).parse_args_into_dataclasses([str(path)])
+    assert read == given == TrainingArguments("out", logging_dir="runs/x", eval_steps=500, sharded_ddp=[])
+
+
 def test_the_device_of_one_process() -> None:
     args = TrainingArguments("out", no_cuda=True, per_device_train_batch_size=4, gradient_accumulation_steps=3)
     assert args.device == torch.device("cpu")
     assert (args.n_gpu, args.world_size, args.process_index, args.local_rank) == (0, 1, 0, -1)
     assert args.parallel_mode is ParallelMode.NOT_PARALLEL
     assert args.global_batch_size == 12
+    assert ParallelMode.TPU is not args.parallel_mode is not ParallelMode.SAGEMAKER_DISTRIBUTED
+
+
+def test_the_inner_names_that_scripts_of_4_4_2_use() -> None:
+    args = TrainingArguments("out", no_cuda=True)
+    assert args._setup_devices == args.device
+    args._n_gpu = 1  # "do not spread the model over several GPUs", which never happens here
+    assert args._n_gpu == args.n_gpu == 0
+    with pytest.raises(ValueError, match="one GPU"):
+        args._n_gpu = 2
 
 
 def test_the_launcher_s_local_rank_wins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,11 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from .utils import logging
+
 __all__ = ["HfArgumentParser", "string_to_bool"]
+
+logger = logging.get_logger(__name__)
 
 _TRUE = frozenset({"yes", "true", "t", "y", "1"})
 _FALSE = frozenset({"no", "false", "f", "n", "0"})
@@ -108,7 +112,7 @@ class HfArgumentParser(ArgumentParser):
         """
         words = list(sys.argv[1:] if args is None else args)
         if len(words) == 1 and words[0].endswith(".json"):
-            return self.parse_json_file(words[0])
+            return self.parse_json_file(words[0], allow_extra_keys=False)
         words = self._words_of_args_file(look_for_args_file, args_filename) + words
         namespace, remaining = self.parse_known_args([self._with_underscores(word) for word in words])
         if remaining and not return_remaining_strings:
@@ -120,12 +124,12 @@ class HfArgumentParser(ArgumentParser):
             outputs.append(remaining)
         return tuple(outputs)
 
-    def parse_json_file(self, json_file: str | Path, allow_extra_keys: bool = False) -> tuple[Any, ...]:
+    def parse_json_file(self, json_file: str | Path, allow_extra_keys: bool | None = None) -> tuple[Any, ...]:
         """Read a JSON object whose keys are the fields of all the classes together.
 
         Args:
             json_file: Path of the file.
-            allow_extra_keys: Pass over keys that are no field of any class.
+            allow_extra_keys: See ``parse_dict``. A file that is a command line's only word is read with False.
 
         Returns:
             One object per dataclass.
@@ -144,23 +148,28 @@ class HfArgumentParser(ArgumentParser):
         except ValueError as error:
             self.error(f"in '{json_file}': {error}")
 
-    def parse_dict(self, args: Mapping[str, Any], allow_extra_keys: bool = False) -> tuple[Any, ...]:
+    def parse_dict(self, args: Mapping[str, Any], allow_extra_keys: bool | None = None) -> tuple[Any, ...]:
         """Build the objects from a dict whose keys are the fields of all the classes together.
 
         Args:
             args: Field name to value; text is read like a flag's value where the field is a number or truth value.
-            allow_extra_keys: Pass over keys that are no field of any class.
+            allow_extra_keys: What to do about keys that are no field of any class: False refuses them, True passes
+                over them, None does so with a warning that names the nearest field. Those that start with an
+                underscore are passed over (4.4.2 writes ``_n_gpu`` into its JSON).
 
         Returns:
             One object per dataclass.
 
         Raises:
-            ValueError: If a key is unknown, a required one is missing, or a value cannot be used.
+            ValueError: If a key is unknown and refused, a required one is missing, or a value cannot be used.
         """
         known = [name for dtype in self.dataclass_types for name in _accepted_names(dtype)]
-        unknown = [key for key in args if key not in known]
+        unknown = [key for key in args if key not in known and not key.startswith("_")]
         if unknown and not allow_extra_keys:
-            raise ValueError("; ".join(f"unknown key '{key}'{_did_you_mean(key, known)}" for key in unknown) + ".")
+            message = "; ".join(f"unknown key '{key}'{_did_you_mean(key, known)}" for key in unknown)
+            if allow_extra_keys is not None:
+                raise ValueError(f"{message}.")
+            logger.warning("Passed over: %s.", message)
         return tuple(_build_from_dict(dtype, args) for dtype in self.dataclass_types)
 
     def error(self, message: str) -> NoReturn:
@@ -350,7 +359,7 @@ def _build_from_dict(dtype: type, args: Mapping[str, Any]) -> Any:
 def _checked(name: str, value: Any, hint: Any) -> Any:
     """Read text where the field is no text, and refuse text that does not fit."""
     kind = _bare(hint)
-    if not isinstance(value, str) or kind not in (int, float, bool):
+    if not isinstance(value, str) or kind not in (int, float, bool) or str in get_args(hint):
         return value
     try:
         return string_to_bool(value) if kind is bool else kind(value)

@@ -10,36 +10,22 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from inspect import Parameter, Signature, signature
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import torch
+from typing import Any, ClassVar
 
 from .trainer_utils import IntervalStrategy, SchedulerType
-from .training.devices import explaining_lost_processes, launcher_deepspeed, process_state
+from .training.argument_names import OlderAndNewerNames, help_text, other_name
+from .training.devices import launcher_deepspeed
+from .training.process_arguments import ParallelMode, ProcessArguments
 from .training_args_checks import check_training_arguments
 from .utils import logging
 from .utils.generic import ExplicitEnum
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
-
 __all__ = ["OptimizerNames", "ParallelMode", "TrainingArguments", "default_logdir"]
 
 logger = logging.get_logger(__name__)
-
-
-class ParallelMode(Enum):
-    """How the work is spread: one process on one device, or several processes (the middle one never occurs here)."""
-
-    NOT_PARALLEL = "not_parallel"
-    NOT_DISTRIBUTED = "not_distributed"
-    DISTRIBUTED = "distributed"
 
 
 class OptimizerNames(ExplicitEnum):
@@ -56,46 +42,8 @@ def default_logdir() -> str:
     return os.path.join("runs", f"{datetime.now():%b%d_%H-%M-%S}_{socket.gethostname()}")
 
 
-def _help(text: str) -> dict[str, str]:
-    """Give the metadata of a field whose flag has this help text."""
-    return {"help": text}
-
-
-class _OlderAndNewerNames(type):
-    """Lets a dataclass, and those derived from it, be built with the other names of its fields (``_aliases``)."""
-
-    _aliases: Mapping[str, str]
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        for alias, name in cls._aliases.items():
-            if alias in kwargs:
-                if name in kwargs:
-                    raise TypeError(f"'{alias}' and '{name}' are two names of one argument; give only one of them.")
-                kwargs[name] = kwargs.pop(alias)
-        return super().__call__(*args, **kwargs)
-
-    @property
-    def __signature__(cls) -> Signature:
-        """Show the fields, which ``__call__`` above would hide from ``inspect.signature``."""
-        parameters = list(signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
-        newer = [Parameter(alias, Parameter.KEYWORD_ONLY, default=None) for alias in cls._aliases]
-        return Signature(parameters + newer)
-
-
-def _other_name(name: str) -> Any:
-    """Make an attribute that reads and writes another one."""
-
-    def read(self: Any) -> Any:
-        return getattr(self, name)
-
-    def write(self: Any, value: Any) -> None:
-        setattr(self, name, value)
-
-    return property(read, write, doc=f"Another name of ``{name}``.")
-
-
 @dataclass
-class TrainingArguments(metaclass=_OlderAndNewerNames):
+class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
     """How the model is trained, evaluated, logged and saved.
 
     The help text of each field says what it does; ``HfArgumentParser`` turns each into a flag.
@@ -111,234 +59,253 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
         "activation_checkpointing": "gradient_checkpointing",
     }
 
+    # The fields of 4.4.2, in its order: scripts may give the first ones without their names.
     output_dir: str = field(
-        metadata=_help("Folder for checkpoints, the final model, metrics and logs. Created if missing.")
+        metadata=help_text("Folder for checkpoints, the final model, metrics and logs. Created if missing.")
     )
     overwrite_output_dir: bool = field(
-        default=False, metadata=_help("Train from the start although output_dir holds an earlier run.")
+        default=False, metadata=help_text("Train from the start although output_dir holds an earlier run.")
     )
-    do_train: bool = field(default=False, metadata=_help("Train (read by the script, not by the Trainer)."))
+    do_train: bool = field(default=False, metadata=help_text("Train (read by the script, not by the Trainer)."))
     do_eval: bool | None = field(
         default=None,
-        metadata=_help("Evaluate on the validation set at the end. Default: yes, if evaluation_strategy is not 'no'."),
+        metadata=help_text(
+            "Evaluate on the validation set at the end. Default: yes, if evaluation_strategy is not 'no'."
+        ),
     )
-    do_predict: bool = field(default=False, metadata=_help("Write predictions for the test set."))
-
+    do_predict: bool = field(default=False, metadata=help_text("Write predictions for the test set."))
     evaluation_strategy: IntervalStrategy | str = field(
         default="no",
-        metadata=_help("When to evaluate during training: never, every eval_steps, or after every epoch."),
-    )
-    eval_steps: int | None = field(
-        default=None, metadata=_help("Optimizer steps between evaluations. Default: logging_steps.")
-    )
-    eval_delay: float = field(
-        default=0, metadata=_help("Epochs (or steps, as the strategy counts) to wait before the first evaluation.")
-    )
-    eval_on_start: bool = field(
-        default=False, metadata=_help("Evaluate once before the first step, to see where training starts from.")
+        metadata=help_text("When to evaluate during training: never, every eval_steps, or after every epoch."),
     )
     prediction_loss_only: bool = field(
-        default=False, metadata=_help("Evaluate the loss only: no predictions kept, no other metrics.")
+        default=False, metadata=help_text("Evaluate the loss only: no predictions kept, no other metrics.")
     )
-    eval_accumulation_steps: int | None = field(
-        default=None,
-        metadata=_help("Batches whose predictions stay on the GPU before they move to the CPU. Default: all."),
-    )
-
     per_device_train_batch_size: int = field(
         default=8,
-        metadata=_help(
+        metadata=help_text(
             "Examples per device and forward pass. What results depend on is the global batch: this, times the number "
             "of processes, times gradient_accumulation_steps."
         ),
     )
     per_device_eval_batch_size: int = field(
-        default=8, metadata=_help("Examples per device in evaluation. Changes speed only.")
+        default=8, metadata=help_text("Examples per device in evaluation. Changes speed only.")
     )
     per_gpu_train_batch_size: int | None = field(
-        default=None, metadata=_help("The old name of per_device_train_batch_size.")
+        default=None, metadata=help_text("The old name of per_device_train_batch_size.")
     )
     per_gpu_eval_batch_size: int | None = field(
-        default=None, metadata=_help("The old name of per_device_eval_batch_size.")
+        default=None, metadata=help_text("The old name of per_device_eval_batch_size.")
     )
     gradient_accumulation_steps: int = field(
-        default=1, metadata=_help("Forward passes per optimizer step: a larger global batch for the same memory.")
+        default=1, metadata=help_text("Forward passes per optimizer step: a larger global batch for the same memory.")
     )
-    num_train_epochs: float = field(
-        default=3.0, metadata=_help("Passes over the training set; a fraction stops within the last one.")
-    )
-    max_steps: int = field(
-        default=-1, metadata=_help("Optimizer steps to train for; if above 0 it takes the place of num_train_epochs.")
-    )
-
-    optim: OptimizerNames | str = field(default="adamw_torch", metadata=_help("The optimizer."))
-    adafactor: bool = field(
-        default=False, metadata=_help("Short for --optim adafactor (its step is relative to the size of the weights).")
+    eval_accumulation_steps: int | None = field(
+        default=None,
+        metadata=help_text("Batches whose predictions stay on the GPU before they move to the CPU. Default: all."),
     )
     learning_rate: float = field(
         default=5e-5,
-        metadata=_help(
+        metadata=help_text(
             "The highest learning rate. LoRA wants about ten times what full fine-tuning does: 2e-4 to 5e-4."
         ),
     )
     weight_decay: float = field(
-        default=0.0, metadata=_help("Decay of all weights but biases and normalisation layers.")
+        default=0.0, metadata=help_text("Decay of all weights but biases and normalisation layers.")
     )
-    adam_beta1: float = field(default=0.9, metadata=_help("Decay of AdamW's running mean of the gradient."))
-    adam_beta2: float = field(default=0.999, metadata=_help("Decay of AdamW's running mean of the squared gradient."))
-    adam_epsilon: float = field(default=1e-8, metadata=_help("Added to AdamW's denominator."))
+    adam_beta1: float = field(default=0.9, metadata=help_text("Decay of AdamW's running mean of the gradient."))
+    adam_beta2: float = field(
+        default=0.999, metadata=help_text("Decay of AdamW's running mean of the squared gradient.")
+    )
+    adam_epsilon: float = field(default=1e-8, metadata=help_text("Added to AdamW's denominator."))
     max_grad_norm: float = field(
-        default=1.0, metadata=_help("Gradients are scaled down to this norm; 0 turns clipping off.")
+        default=1.0, metadata=help_text("Gradients are scaled down to this norm; 0 turns clipping off.")
     )
-    label_smoothing_factor: float = field(
-        default=0.0, metadata=_help("Share of the target spread evenly over all labels, such as 0.1.")
+    num_train_epochs: float = field(
+        default=3.0, metadata=help_text("Passes over the training set; a fraction stops within the last one.")
+    )
+    max_steps: int = field(
+        default=-1,
+        metadata=help_text("Optimizer steps to train for; if above 0 it takes the place of num_train_epochs."),
     )
     lr_scheduler_type: SchedulerType | str = field(
-        default="linear", metadata=_help("How the learning rate moves after the warm-up.")
-    )
-    lr_scheduler_kwargs: dict[str, Any] | None = field(
-        default=None, metadata=_help("Further settings of the schedule as JSON, such as '{\"num_cycles\": 2}'.")
+        default="linear", metadata=help_text("How the learning rate moves after the warm-up.")
     )
     warmup_ratio: float = field(
-        default=0.0, metadata=_help("Share of all steps over which the learning rate rises from 0.")
+        default=0.0, metadata=help_text("Share of all steps over which the learning rate rises from 0.")
     )
     warmup_steps: float = field(
-        default=0, metadata=_help("The same as a number of steps; wins over warmup_ratio. Below 1 it is a share.")
+        default=0, metadata=help_text("The same as a number of steps; wins over warmup_ratio. Below 1 it is a share.")
     )
-
     logging_dir: str | None = field(
-        default=None, metadata=_help("TensorBoard folder. Default: <output_dir>/runs/<date>_<time>_<host>.")
+        default=None, metadata=help_text("TensorBoard folder. Default: <output_dir>/runs/<date>_<time>_<host>.")
     )
-    logging_strategy: IntervalStrategy | str = field(default="steps", metadata=_help("When to log the training loss."))
+    logging_strategy: IntervalStrategy | str = field(
+        default="steps", metadata=help_text("When to log the training loss.")
+    )
     logging_first_step: bool = field(
-        default=False, metadata=_help("Also log (and evaluate, by steps) after the very first step.")
+        default=False, metadata=help_text("Also log (and evaluate, by steps) after the very first step.")
     )
-    logging_steps: int = field(default=500, metadata=_help("Optimizer steps between logs."))
-    report_to: list[str] | None = field(
-        default=None,
-        metadata=_help(
-            "Where figures go: none, all, or some of tensorboard, wandb. Default: tensorboard, if installed."
-        ),
-    )
-    run_name: str | None = field(default=None, metadata=_help("Name of the run, for reports. Default: output_dir."))
-    disable_tqdm: bool | None = field(
-        default=None, metadata=_help("No progress bars. Default: bars, unless only errors are logged.")
-    )
-
+    logging_steps: int = field(default=500, metadata=help_text("Optimizer steps between logs."))
     save_strategy: IntervalStrategy | str = field(
         default="steps",
-        metadata=_help(
+        metadata=help_text(
             "When to write a checkpoint. With load_best_model_at_end: after every evaluation, whatever it says."
         ),
     )
-    save_steps: int = field(default=500, metadata=_help("Optimizer steps between checkpoints."))
+    save_steps: int = field(default=500, metadata=help_text("Optimizer steps between checkpoints."))
     save_total_limit: int | None = field(
         default=None,
-        metadata=_help(
+        metadata=help_text(
             "Keep so many checkpoints, the newest ones; the best and the newest are never deleted. Default: all."
         ),
     )
-    save_only_model: bool = field(
-        default=False, metadata=_help("Checkpoints without the optimizer's state: smaller, not to be resumed from.")
+    no_cuda: bool = field(default=False, metadata=help_text("Stay on the CPU even if there is a GPU."))
+    seed: int = field(
+        default=42, metadata=help_text("Seed of the weights that are new, of dropout and of the order of the data.")
     )
-    save_safetensors: bool = field(default=True, metadata=_help("Always true: nothing here writes pickles."))
+    fp16: bool = field(
+        default=False, metadata=help_text("Compute in fp16 with a scaled loss. Needs a GPU; bf16 is the safer choice.")
+    )
+    fp16_opt_level: str = field(default="O1", metadata=help_text("Kept for old command lines; of no effect."))
+    fp16_backend: str = field(
+        default="auto",
+        metadata=help_text("Kept for old command lines; PyTorch's own mixed precision is what there is."),
+    )
+    fp16_full_eval: bool = field(
+        default=False, metadata=help_text("Evaluate in fp16 even if training does not. Needs a GPU.")
+    )
+    local_rank: int = field(
+        default=-1, metadata=help_text("This process's number on its machine; the launcher sets it.")
+    )
+    tpu_num_cores: int | None = field(
+        default=None, metadata=help_text("Kept for old scripts; there are no TPUs here.")
+    )
+    tpu_metrics_debug: bool = field(default=False, metadata=help_text("Kept for old scripts; there are no TPUs here."))
+    debug: bool | str = field(default=False, metadata=help_text("Kept for old scripts; there are no TPUs here."))
+    dataloader_drop_last: bool = field(
+        default=False, metadata=help_text("Leave out the last global batch of an epoch if it is not full.")
+    )
+    eval_steps: int | None = field(
+        default=None, metadata=help_text("Optimizer steps between evaluations. Default: logging_steps.")
+    )
+    dataloader_num_workers: int = field(
+        default=0, metadata=help_text("Processes that prepare batches; 0 does it in the training process.")
+    )
+    past_index: int = field(default=-1, metadata=help_text("Kept for old command lines; must be -1."))
+    run_name: str | None = field(
+        default=None, metadata=help_text("Name of the run, for reports. Default: output_dir.")
+    )
+    disable_tqdm: bool | None = field(
+        default=None, metadata=help_text("No progress bars. Default: bars, unless only errors are logged.")
+    )
+    remove_unused_columns: bool | None = field(
+        default=True, metadata=help_text("Leave out columns that the model's forward does not take.")
+    )
+    label_names: list[str] | None = field(
+        default=None, metadata=help_text("Names of the labels in a batch. Default: found in forward.")
+    )
     load_best_model_at_end: bool = field(
-        default=False, metadata=_help("End with the weights of the best evaluation, not those of the last.")
+        default=False, metadata=help_text("End with the weights of the best evaluation, not those of the last.")
     )
     metric_for_best_model: str | None = field(
-        default=None, metadata=_help("What 'best' means: a metric's name. Default: loss.")
+        default=None, metadata=help_text("What 'best' means: a metric's name. Default: loss.")
     )
     greater_is_better: bool | None = field(
-        default=None, metadata=_help("Whether more of it is better. Default: yes, unless it is a loss.")
+        default=None, metadata=help_text("Whether more of it is better. Default: yes, unless it is a loss.")
     )
+    ignore_data_skip: bool = field(
+        default=False, metadata=help_text("When resuming within an epoch, start its data over.")
+    )
+    sharded_ddp: str = field(default="", metadata=help_text("Kept for old scripts; see fsdp and deepspeed."))
+    deepspeed: str | None = field(
+        default=None,
+        metadata=help_text(
+            'A DeepSpeed configuration file (JSON): ZeRO-1, 2 or 3; "auto" in it means: as the flags say.'
+        ),
+    )
+    label_smoothing_factor: float = field(
+        default=0.0, metadata=help_text("Share of the target spread evenly over all labels, such as 0.1.")
+    )
+    adafactor: bool = field(
+        default=False,
+        metadata=help_text("Short for --optim adafactor (its step is relative to the size of the weights)."),
+    )
+    group_by_length: bool = field(
+        default=False, metadata=help_text("Batch examples of like length together (random otherwise).")
+    )
+    report_to: list[str] | None = field(
+        default=None,
+        metadata=help_text(
+            "Where figures go: none, all, or some of tensorboard, wandb. Default: tensorboard, if installed."
+        ),
+    )
+    ddp_find_unused_parameters: bool | None = field(
+        default=None, metadata=help_text("Passed to DistributedDataParallel. Default: False.")
+    )
+    dataloader_pin_memory: bool = field(
+        default=True, metadata=help_text("Copy batches to the GPU from page-locked memory.")
+    )
+    skip_memory_metrics: bool = field(
+        default=False, metadata=help_text("Do not report how much memory training and evaluation took.")
+    )
+    cls_dropout: float | None = field(
+        default=None, metadata=help_text("Dropout in front of the classifier. Default: the model's configuration.")
+    )
+    use_deterministic_algorithms: bool | None = field(
+        default=False, metadata=help_text("Make PyTorch refuse operations that are not repeatable.")
+    )
+
+    # Further ones.
+    eval_delay: float = field(
+        default=0, metadata=help_text("Epochs (or steps, as the strategy counts) to wait before the first evaluation.")
+    )
+    eval_on_start: bool = field(
+        default=False, metadata=help_text("Evaluate once before the first step, to see where training starts from.")
+    )
+    optim: OptimizerNames | str = field(default="adamw_torch", metadata=help_text("The optimizer."))
+    lr_scheduler_kwargs: dict[str, Any] | None = field(
+        default=None, metadata=help_text("Further settings of the schedule as JSON, such as '{\"num_cycles\": 2}'.")
+    )
+    save_only_model: bool = field(
+        default=False,
+        metadata=help_text("Checkpoints without the optimizer's state: smaller, not to be resumed from."),
+    )
+    save_safetensors: bool = field(default=True, metadata=help_text("Always true: nothing here writes pickles."))
     resume_from_checkpoint: str | None = field(
         default=None,
-        metadata=_help(
+        metadata=help_text(
             "A checkpoint folder to go on from (read by the script); training goes on exactly where it stopped."
         ),
     )
-    ignore_data_skip: bool = field(
-        default=False, metadata=_help("When resuming within an epoch, start its data over.")
-    )
-
-    seed: int = field(
-        default=42, metadata=_help("Seed of the weights that are new, of dropout and of the order of the data.")
-    )
-    data_seed: int | None = field(default=None, metadata=_help("Seed of the order of the data alone. Default: seed."))
-    use_deterministic_algorithms: bool | None = field(
-        default=False, metadata=_help("Make PyTorch refuse operations that are not repeatable.")
-    )
-    fp16: bool = field(
-        default=False, metadata=_help("Compute in fp16 with a scaled loss. Needs a GPU; bf16 is the safer choice.")
+    data_seed: int | None = field(
+        default=None, metadata=help_text("Seed of the order of the data alone. Default: seed.")
     )
     bf16: bool = field(
-        default=False, metadata=_help("Compute in bf16; frozen weights are stored in it, trained ones stay fp32.")
+        default=False, metadata=help_text("Compute in bf16; frozen weights are stored in it, trained ones stay fp32.")
     )
-    fp16_full_eval: bool = field(
-        default=False, metadata=_help("Evaluate in fp16 even if training does not. Needs a GPU.")
-    )
-    bf16_full_eval: bool = field(default=False, metadata=_help("Evaluate in bf16 even if training does not."))
-    fp16_backend: str = field(
-        default="auto", metadata=_help("Kept for old command lines; PyTorch's own mixed precision is what there is.")
-    )
-    fp16_opt_level: str = field(default="O1", metadata=_help("Kept for old command lines; of no effect."))
+    bf16_full_eval: bool = field(default=False, metadata=help_text("Evaluate in bf16 even if training does not."))
     gradient_checkpointing: bool = field(
-        default=False, metadata=_help("Recompute activations in the backward pass: less memory, slower.")
-    )
-    cls_dropout: float | None = field(
-        default=None, metadata=_help("Dropout in front of the classifier. Default: the model's configuration.")
-    )
-
-    no_cuda: bool = field(default=False, metadata=_help("Stay on the CPU even if there is a GPU."))
-    local_rank: int = field(default=-1, metadata=_help("This process's number on its machine; the launcher sets it."))
-    ddp_find_unused_parameters: bool | None = field(
-        default=None, metadata=_help("Passed to DistributedDataParallel. Default: False.")
+        default=False, metadata=help_text("Recompute activations in the backward pass: less memory, slower.")
     )
     ddp_timeout: int = field(
-        default=1800, metadata=_help("Seconds after which a process that waits for the others in vain gives up.")
+        default=1800, metadata=help_text("Seconds after which a process that waits for the others in vain gives up.")
     )
     fsdp: str = field(
         default="",
-        metadata=_help(
+        metadata=help_text(
             "Share the parameters of a large model among the processes: full_shard, or shard_grad_op (faster, more "
             "memory)."
         ),
     )
-    deepspeed: str | None = field(
-        default=None,
-        metadata=_help('A DeepSpeed configuration file (JSON): ZeRO-1, 2 or 3; "auto" in it means: as the flags say.'),
-    )
-
-    dataloader_drop_last: bool = field(
-        default=False, metadata=_help("Leave out the last global batch of an epoch if it is not full.")
-    )
-    dataloader_num_workers: int = field(
-        default=0, metadata=_help("Processes that prepare batches; 0 does it in the training process.")
-    )
-    dataloader_pin_memory: bool = field(
-        default=True, metadata=_help("Copy batches to the GPU from page-locked memory.")
-    )
-    group_by_length: bool = field(
-        default=False, metadata=_help("Batch examples of like length together (random otherwise).")
-    )
     length_column_name: str = field(
-        default="length", metadata=_help("Column with the lengths, if there is one, for group_by_length.")
-    )
-    remove_unused_columns: bool | None = field(
-        default=True, metadata=_help("Leave out columns that the model's forward does not take.")
-    )
-    label_names: list[str] | None = field(
-        default=None, metadata=_help("Names of the labels in a batch. Default: found in forward.")
-    )
-    past_index: int = field(default=-1, metadata=_help("Kept for old command lines; must be -1."))
-    skip_memory_metrics: bool = field(
-        default=False, metadata=_help("Do not report how much memory training and evaluation took.")
+        default="length", metadata=help_text("Column with the lengths, if there is one, for group_by_length.")
     )
 
-    eval_strategy = _other_name("evaluation_strategy")
-    use_cpu = _other_name("no_cuda")
-    full_determinism = _other_name("use_deterministic_algorithms")
-    activation_checkpointing = _other_name("gradient_checkpointing")
+    eval_strategy = other_name("evaluation_strategy")
+    use_cpu = other_name("no_cuda")
+    full_determinism = other_name("use_deterministic_algorithms")
+    activation_checkpointing = other_name("gradient_checkpointing")
 
     def __post_init__(self) -> None:
         """Read the values into their types, fill in what follows from others, and check them all."""
@@ -407,64 +374,6 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
             return int(self.warmup_steps)
         return math.ceil(num_training_steps * (self.warmup_steps or self.warmup_ratio))
 
-    @property
-    def device(self) -> torch.device:
-        """The device of this process. The first look at it joins the launcher's processes, if there are several."""
-        return self._process_state().device
-
-    @property
-    def n_gpu(self) -> int:
-        """GPUs that this process uses: 0 or 1. Several GPUs want several processes (``torchrun``)."""
-        return int(self.device.type == "cuda")
-
-    @property
-    def world_size(self) -> int:
-        """Number of processes that train together."""
-        return int(self._process_state().num_processes)
-
-    @property
-    def process_index(self) -> int:
-        """This process's number among all."""
-        return int(self._process_state().process_index)
-
-    @property
-    def local_process_index(self) -> int:
-        """This process's number among those of its machine."""
-        return int(self._process_state().local_process_index)
-
-    @property
-    def should_save(self) -> bool:
-        """Whether this process is the one that writes files."""
-        return self.process_index == 0
-
-    @property
-    def should_log(self) -> bool:
-        """Whether this process is the one that prints."""
-        return self.process_index == 0
-
-    @property
-    def parallel_mode(self) -> ParallelMode:
-        """Whether several processes train together."""
-        return ParallelMode.DISTRIBUTED if self.world_size > 1 else ParallelMode.NOT_PARALLEL
-
-    @property
-    def place_model_on_device(self) -> bool:
-        """Whether the Trainer moves the model to the device."""
-        return True
-
-    @contextmanager
-    def main_process_first(self, local: bool = True, desc: str = "work") -> Iterator[None]:
-        """Let the main process do something (fill a cache) before the others, which then find it done.
-
-        Args:
-            local: Whether that means the main process of each machine.
-            desc: What is done, for the log.
-        """
-        state = self._process_state()
-        logger.debug("Process %d: %s", state.process_index, desc)
-        with explaining_lost_processes(), state.local_main_process_first() if local else state.main_process_first():
-            yield
-
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as values that JSON takes."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -480,6 +389,3 @@ class TrainingArguments(metaclass=_OlderAndNewerNames):
         return {
             name: value if type(value) in (bool, int, float, str) else str(value) for name, value in values.items()
         }
-
-    def _process_state(self) -> PartialState:
-        return process_state(self.no_cuda, self.ddp_timeout)

@@ -26,6 +26,7 @@ def check_training_arguments(args: TrainingArguments) -> None:
     _check_numbers(args)
     _check_strategies(args)
     _check_precision(args)
+    _check_left_out(args)
     if args.past_index != -1:
         raise ValueError("past_index: the models here keep no past states; leave it at -1.")
     if not args.save_safetensors:
@@ -74,6 +75,22 @@ def _check_strategies(args: TrainingArguments) -> None:
         raise ValueError(
             "load_best_model_at_end needs evaluations to compare: set evaluation_strategy to 'steps' or 'epoch'."
         )
+
+
+_LEFT_OUT = {
+    "tpu_num_cores": "there are no TPUs here",
+    "tpu_metrics_debug": "there are no TPUs here",
+    "debug": "there are no TPUs here, which is what it is about",
+    "sharded_ddp": "fairscale is not used here; see fsdp and deepspeed",
+}
+
+
+def _check_left_out(args: TrainingArguments) -> None:
+    """Take the neutral values of what 4.4.2 could do and this package cannot, as its JSON files hold them."""
+    for name, reason in _LEFT_OUT.items():
+        value = getattr(args, name)
+        if value:
+            raise ValueError(f"{name} is {value!r}: {reason}. Leave it out.")
 
 
 def _check_sharing(args: TrainingArguments) -> None:
