@@ -52,6 +52,20 @@ def test_default_stacks_and_renames_labels() -> None:
     assert isinstance(default_data_collator([{"a": 1}], return_tensors="np")["a"], np.ndarray)
 
 
+def test_labels_written_as_text_are_read_or_refused(tokenizer: BertTokenizer) -> None:
+    padding = DataCollatorWithPadding(tokenizer)
+    for collate in (default_data_collator, padding):
+        whole = collate([{"input_ids": [1], "label": text} for text in ("1", "0", "-1")])
+        assert whole["labels"].tolist() == [1, 0, -1]
+        assert whole["labels"].dtype is torch.int64
+        assert collate([{"input_ids": [1], "label_ids": ["0.5", "1"]}])["labels"].tolist() == [[0.5, 1.0]]
+        for text in ("positive", "nan"):
+            with pytest.raises(ValueError, match=f"column 'label' holds the text '{text}'.*class numbers"):
+                collate([{"input_ids": [1], "label": "0"}, {"input_ids": [1], "label": text}])
+    both = default_data_collator([{"input_ids": [1], "label": "positive", "labels": 1}])
+    assert both["labels"].tolist() == [1]
+
+
 def test_default_names_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"'input_ids' cannot become one tensor.*DataCollatorWithPadding"):
         default_data_collator([{"input_ids": [1]}, {"input_ids": [1, 2]}])

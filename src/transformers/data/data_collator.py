@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -53,10 +55,45 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _with_numeric_labels(features: Sequence[Any]) -> Sequence[Any]:
+    """Read labels that are numbers written as text, as ``datasets`` keeps them where the column was text before.
+
+    Text beside another label, such as a class's name beside its id, is no label and stays.
+
+    Raises:
+        ValueError: If the only label is any other text.
+    """
+    if not features or isinstance(features, Mapping):  # a batch already
+        return features
+    first = _as_dict(features[0])
+    labels = [name for name in _LABELS if first.get(name) is not None]
+    if not labels or not all(_is_text(first[name]) for name in labels):
+        return features
+    return [{**_as_dict(row), **{name: _number(_as_dict(row).get(name), name) for name in labels}} for row in features]
+
+
+def _number(value: Any, column: str) -> Any:
+    """Read a number, or nested numbers, written as text."""
+    if isinstance(value, list | tuple):
+        return [_number(item, column) for item in value]
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        with suppress(ValueError):
+            number = kind(value)
+            if math.isfinite(number):
+                return number
+    raise ValueError(
+        f"The column '{column}' holds the text {value!r}, where a label must be a number: map its texts to class "
+        "numbers first (0, 1, …)."
+    )
+
+
 def default_data_collator(features: Sequence[Any], return_tensors: str = "pt") -> dict[str, Any]:
     """Stack the values of examples whose rows are equally long already.
 
-    ``label`` and ``label_ids`` become ``labels``. Entries that are None or text are left out.
+    ``label`` and ``label_ids`` become ``labels``; numbers written as text are read there. Other entries that are None
+    or text are left out.
 
     Args:
         features: Dictionaries or objects with attributes; all have the keys of the first.
@@ -66,12 +103,12 @@ def default_data_collator(features: Sequence[Any], return_tensors: str = "pt") -
         For each key one tensor whose first axis counts the examples: whole numbers as int64, fractions as float32.
 
     Raises:
-        ValueError: If rows differ in length, keys are missing, or there are no examples.
+        ValueError: If rows differ in length, keys are missing, a label is text, or there are no examples.
     """
     if not features:
         raise ValueError("There are no examples to make a batch of.")
     batch: dict[str, Any] = {}
-    for name, values in collate_rows([_as_dict(feature) for feature in features]).items():
+    for name, values in collate_rows([_as_dict(feature) for feature in _with_numeric_labels(features)]).items():
         if values[0] is None or _is_text(values[0]):
             continue
         key = "labels" if name in _LABELS else name
@@ -106,16 +143,18 @@ class DataCollatorWithPadding:
         """Make a batch.
 
         Args:
-            features: Encoded texts; ``label`` and ``label_ids`` become ``labels``, other entries are stacked.
+            features: Encoded texts; ``label`` and ``label_ids`` become ``labels`` (numbers written as text are read),
+                other entries are stacked.
 
         Returns:
             The batch: ``input_ids`` and its like as int64 of shape (examples, longest).
 
         Raises:
-            ValueError: If examples differ in keys, an entry cannot be stacked, or the tokenizer has no padding token.
+            ValueError: If examples differ in keys, an entry cannot be stacked, a label is text, or the tokenizer has
+                no padding token.
         """
         batch = self.tokenizer.pad(
-            features,
+            _with_numeric_labels(features),
             padding=self.padding,
             max_length=self.max_length,
             pad_to_multiple_of=self.pad_to_multiple_of,
