@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 
 import pytest
+import torch
 from tiny import run_python
 
 import transformers
+from transformers import activations, file_utils, modeling_outputs
 
 PROMISED = [
     "AutoConfig",
@@ -46,18 +49,27 @@ SUBMODULES = {
     "transformers.models.roberta.configuration_roberta": "RobertaConfig",
     "transformers.models.roberta.tokenization_roberta": "RobertaTokenizer",
     "transformers.models.roberta.tokenization_roberta_fast": "RobertaTokenizerFast",
-    "transformers.models.auto.modeling_auto": "AutoModelForSequenceClassification",
+    "transformers.models.roberta": "RobertaConfig RobertaModel RobertaForSequenceClassification RobertaForMaskedLM "
+    "RobertaPreTrainedModel RobertaTokenizer RobertaTokenizerFast",
+    "transformers.models.deberta_v2": "DebertaV2Config DebertaV2Model DebertaV2ForSequenceClassification "
+    "DebertaV2PreTrainedModel DebertaV2Tokenizer",
+    "transformers.models.bert": "BertTokenizer BertTokenizerFast",
+    "transformers.models.auto": "AutoConfig AutoModel AutoTokenizer AutoModelForSequenceClassification",
+    "transformers.models.auto.modeling_auto": "AutoModelForSequenceClassification MODEL_MAPPING "
+    "MODEL_FOR_MASKED_LM_MAPPING MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
     "transformers.models.auto.configuration_auto": "AutoConfig CONFIG_MAPPING",
+    "transformers.models.auto.tokenization_auto": "AutoTokenizer TOKENIZER_MAPPING",
     "transformers.configuration_utils": "PretrainedConfig",
     "transformers.modeling_utils": "PreTrainedModel unwrap_model",
-    "transformers.modeling_outputs": "SequenceClassifierOutput BaseModelOutput MaskedLMOutput",
-    "transformers.activations": "ACT2FN get_activation",
+    "transformers.modeling_outputs": "SequenceClassifierOutput BaseModelOutput MaskedLMOutput "
+    "MultipleChoiceModelOutput",
+    "transformers.activations": "ACT2FN get_activation gelu gelu_new gelu_fast swish",
     "transformers.file_utils": "is_offline_mode is_torch_available is_datasets_available ModelOutput PaddingStrategy "
-    "ExplicitEnum TensorType WEIGHTS_NAME CONFIG_NAME",
+    "ExplicitEnum TensorType WEIGHTS_NAME CONFIG_NAME cached_property",
     "transformers.trainer": "Trainer",
     "transformers.trainer_callback": "TrainerCallback EarlyStoppingCallback TrainerState TrainerControl",
     "transformers.training_args": "TrainingArguments",
-    "transformers.optimization": "get_scheduler get_linear_schedule_with_warmup",
+    "transformers.optimization": "AdamW get_scheduler get_linear_schedule_with_warmup TYPE_TO_SCHEDULER_FUNCTION",
     "transformers.hf_argparser": "HfArgumentParser",
     "transformers.data.data_collator": "default_data_collator DataCollatorWithPadding",
     "transformers.tokenization_utils_base": "PreTrainedTokenizerBase BatchEncoding",
@@ -85,6 +97,84 @@ def test_every_public_name_can_be_imported(name: str) -> None:
 def test_names_that_scripts_for_442_import(module: str) -> None:
     loaded = importlib.import_module(module)
     assert not [name for name in SUBMODULES[module].split() if not hasattr(loaded, name)]
+
+
+TOP_LEVEL = """AdamW CONFIG_NAME WEIGHTS_NAME CONFIG_MAPPING MODEL_MAPPING TOKENIZER_MAPPING
+MODEL_FOR_MASKED_LM_MAPPING MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING is_torch_available is_tf_available is_datasets_available is_sklearn_available
+is_wandb_available is_tensorboard_available is_apex_available torch_distributed_zero_first logging
+add_start_docstrings"""
+
+
+@pytest.mark.parametrize("name", TOP_LEVEL.split())
+def test_names_that_scripts_for_442_import_from_the_top(name: str) -> None:
+    assert name in transformers.__all__
+    exec(f"from transformers import {name}", {})
+
+
+REACHED = """logging.set_verbosity_error() utils.logging.get_logger trainer_utils.set_seed(1) optimization.AdamW
+utils.versions.require_version file_utils.is_torch_available() modeling_outputs.SequenceClassifierOutput
+models.roberta.RobertaModel models.roberta.modeling_roberta.RobertaModel models.auto.AutoModel
+integrations.is_wandb_available()"""
+
+
+def test_submodules_are_reached_by_their_path_before_anything_imported_them() -> None:
+    code = """
+import sys
+for path in sys.argv[1:]:
+    for loaded in [m for m in sys.modules if m.startswith("transformers")]:
+        del sys.modules[loaded]
+    import transformers
+    exec(f"transformers.{path}")
+    print(path)
+"""
+    assert run_python(code, *REACHED.split()).split() == REACHED.split()
+
+
+def test_what_4_4_2_says_is_installed() -> None:
+    assert file_utils.is_torch_available()
+    assert not file_utils.is_tf_available()
+    assert not file_utils.is_flax_available()
+    assert file_utils.is_sklearn_available() is (importlib.util.find_spec("sklearn") is not None)
+    assert file_utils.is_torch_cuda_available() is torch.cuda.is_available()
+
+
+def test_decorators_of_copied_models_add_documentation_and_nothing_else() -> None:
+    @file_utils.add_start_docstrings("A head. ", "Its inputs:")
+    class Head:
+        """Own words."""
+
+        @file_utils.add_start_docstrings_to_model_forward("INPUTS ")
+        @file_utils.add_code_sample_docstrings(" SAMPLE", tokenizer_class="X", checkpoint="y", output_type=None)
+        @file_utils.replace_return_docstrings(output_type=None, config_class="Z")
+        def forward(self) -> int:
+            return 3
+
+    assert Head.__doc__ == "A head. Its inputs:Own words."
+    assert Head().forward() == 3
+    assert Head.forward.__doc__ == "INPUTS  SAMPLE"
+
+
+def test_a_copied_model_returns_what_4_4_2s_do() -> None:
+    last, pooled = torch.ones(2, 3, 4), torch.ones(2, 4)
+    output = modeling_outputs.BaseModelOutputWithPoolingAndCrossAttentions(
+        last_hidden_state=last,
+        pooler_output=pooled,
+        past_key_values=None,
+        hidden_states=None,
+        attentions=None,
+        cross_attentions=None,
+    )
+    assert output.to_tuple() == (last, pooled)
+    assert isinstance(output, modeling_outputs.BaseModelOutputWithPooling)
+    assert modeling_outputs.BaseModelOutputWithPastAndCrossAttentions(last, past_key_values=(pooled,))[1] == (pooled,)
+
+
+def test_activations_by_name_and_as_functions_are_the_same() -> None:
+    x = torch.linspace(-3, 3, 7)
+    for name in ("gelu", "gelu_new", "gelu_fast", "swish", "silu", "mish"):
+        assert torch.equal(getattr(activations, name)(x), activations.get_activation(name)(x))
+    tanh = 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    torch.testing.assert_close(activations.gelu_new(x), tanh)
 
 
 def test_names_that_do_not_exist() -> None:

@@ -5,9 +5,7 @@ Names are loaded on first use, so ``import transformers`` costs nothing; the tab
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
+from .lazy_names import LazyNames
 from .version import __version__
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -19,7 +17,25 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "DataCollatorWithPadding",
         "default_data_collator",
     ),
+    "file_utils": (
+        "CONFIG_NAME",
+        "WEIGHTS_NAME",
+        "add_end_docstrings",
+        "add_start_docstrings",
+        "is_apex_available",
+        "is_datasets_available",
+        "is_flax_available",
+        "is_pandas_available",
+        "is_psutil_available",
+        "is_sentencepiece_available",
+        "is_sklearn_available",
+        "is_tf_available",
+        "is_tokenizers_available",
+        "is_torch_available",
+        "is_torch_tpu_available",
+    ),
     "hf_argparser": ("HfArgumentParser",),
+    "integrations": ("is_tensorboard_available", "is_wandb_available"),
     "modeling_outputs": (
         "BaseModelOutput",
         "BaseModelOutputWithPooling",
@@ -29,31 +45,37 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TokenClassifierOutput",
     ),
     "modeling_utils": ("PreTrainedModel",),
-    "models.auto.configuration_auto": ("CONFIG_MAPPING", "AutoConfig"),
-    "models.auto.modeling_auto": (
+    "models.auto": (
+        "CONFIG_MAPPING",
+        "MODEL_FOR_MASKED_LM_MAPPING",
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+        "MODEL_MAPPING",
+        "TOKENIZER_MAPPING",
+        "AutoConfig",
         "AutoModel",
         "AutoModelForMaskedLM",
         "AutoModelForSequenceClassification",
+        "AutoTokenizer",
     ),
-    "models.auto.tokenization_auto": ("AutoTokenizer",),
-    "models.bert.tokenization_bert": ("BertTokenizer", "BertTokenizerFast"),
-    "models.deberta_v2.configuration_deberta_v2": ("DebertaV2Config",),
-    "models.deberta_v2.modeling_deberta_v2": (
+    "models.bert": ("BertTokenizer", "BertTokenizerFast"),
+    "models.deberta_v2": (
+        "DebertaV2Config",
         "DebertaV2ForMaskedLM",
         "DebertaV2ForSequenceClassification",
         "DebertaV2Model",
         "DebertaV2PreTrainedModel",
+        "DebertaV2Tokenizer",
+        "DebertaV2TokenizerFast",
     ),
-    "models.deberta_v2.tokenization_deberta_v2": ("DebertaV2Tokenizer", "DebertaV2TokenizerFast"),
-    "models.roberta.configuration_roberta": ("RobertaConfig",),
-    "models.roberta.modeling_roberta": (
+    "models.roberta": (
+        "RobertaConfig",
         "RobertaForMaskedLM",
         "RobertaForSequenceClassification",
         "RobertaModel",
         "RobertaPreTrainedModel",
+        "RobertaTokenizer",
+        "RobertaTokenizerFast",
     ),
-    "models.roberta.tokenization_roberta": ("RobertaTokenizer", "RobertaTokenizerFast"),
     "optimization": (
         "AdamW",
         "get_constant_schedule",
@@ -97,24 +119,15 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TrainerControl",
         "TrainerState",
     ),
+    "trainer_pt_utils": ("torch_distributed_zero_first",),
     "trainer_utils": ("EvalPrediction", "EvaluationStrategy", "IntervalStrategy", "SchedulerType", "set_seed"),
     "training_args": ("TrainingArguments",),
+    "utils": ("logging",),
     "utils.generic": ("PaddingStrategy", "TensorType"),
 }
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_LAZY = LazyNames(globals(), _NAMES)
 
-__all__ = ["__version__", *sorted(_MODULE_OF)]
+__all__ = ["__version__", *_LAZY.public]
 
-
-def __getattr__(name: str) -> Any:
-    """Import the module that holds a public name, when the name is first asked for."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'transformers' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted([*globals(), *_MODULE_OF])
+__getattr__ = _LAZY.load
+__dir__ = _LAZY.listed

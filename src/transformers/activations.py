@@ -9,21 +9,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ACT2FN", "get_activation"]
+__all__ = ["ACT2FN", "gelu", "gelu_fast", "gelu_new", "get_activation", "linear_act", "mish", "silu", "swish"]
 
 Activation = Callable[[Tensor], Tensor]
 
+# By 4.4.2's names, too. Its gelu_new and gelu_fast are the same approximation in two orders of computing.
+gelu: Activation = functional.gelu
+gelu_new: Activation = partial(functional.gelu, approximate="tanh")
+gelu_fast = gelu_new
+silu = swish = functional.silu
+mish = functional.mish
+
+
+def linear_act(x: Tensor) -> Tensor:
+    """Give the input back."""
+    return x
+
+
 ACT2FN: dict[str, Activation] = {
-    "gelu": functional.gelu,
-    "gelu_new": partial(functional.gelu, approximate="tanh"),
-    "gelu_fast": partial(functional.gelu, approximate="tanh"),
+    "gelu": gelu,
+    "gelu_new": gelu_new,
+    "gelu_fast": gelu_fast,
     "relu": functional.relu,
-    "silu": functional.silu,
-    "swish": functional.silu,
-    "mish": functional.mish,
+    "silu": silu,
+    "swish": swish,
+    "mish": mish,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
-    "linear": lambda x: x,
+    "linear": linear_act,
 }
 
 

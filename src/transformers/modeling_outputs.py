@@ -14,10 +14,13 @@ from .utils.generic import ModelOutput
 
 __all__ = [
     "BaseModelOutput",
+    "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPooling",
+    "BaseModelOutputWithPoolingAndCrossAttentions",
     "CausalLMOutputWithPast",
     "MaskedLMOutput",
     "ModelOutput",
+    "MultipleChoiceModelOutput",
     "QuestionAnsweringModelOutput",
     "SequenceClassifierOutput",
     "TokenClassifierOutput",
@@ -90,7 +93,39 @@ class SequenceClassifierOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-# Outputs of models that this package does not hold; PEFT's wrappers of those name them.
+# Outputs of models that this package does not hold; PEFT's wrappers of those name them, and so do 4.4.2's models, of
+# which many a model of one's own is a copy.
+
+
+@dataclass
+class BaseModelOutputWithPoolingAndCrossAttentions(BaseModelOutputWithPooling):
+    """A decoder's output with the pooled first token; an encoder leaves the two fields of its own None.
+
+    Attributes:
+        past_key_values: What it remembers of the text so far.
+        cross_attentions: Every layer's probabilities of attending to the encoder.
+    """
+
+    past_key_values: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class BaseModelOutputWithPastAndCrossAttentions(BaseModelOutput):
+    """A decoder's output; an encoder leaves the two fields of its own None.
+
+    Attributes:
+        past_key_values: What it remembers of the text so far.
+        cross_attentions: Every layer's probabilities of attending to the encoder.
+    """
+
+    past_key_values: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class MultipleChoiceModelOutput(SequenceClassifierOutput):
+    """Output of a model that chooses among texts: ``logits`` has a column per choice."""
 
 
 @dataclass

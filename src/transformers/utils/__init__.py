@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from packaging.version import Version
 
+from ..lazy_names import LazyNames
 from . import logging
 from .generic import ExplicitEnum, ModelOutput, PaddingStrategy, TensorType
 
@@ -31,16 +29,8 @@ def check_min_version(min_version: str) -> None:
         )
 
 
-# What PEFT looks for here, by the module that has it.
-_ELSEWHERE = {
-    "PushToHubMixin": "peft_support",
-    "http_user_agent": "peft_support",
-    "cached_file": "hub",
-}
+# PEFT looks for these here, too.
+_LAZY = LazyNames(globals(), {".peft_support": ("PushToHubMixin", "http_user_agent"), ".hub": ("cached_file",)})
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name that lives elsewhere when it is first asked for."""
-    if name not in _ELSEWHERE:
-        raise AttributeError(f"module 'transformers.utils' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"transformers.{_ELSEWHERE[name]}"), name)
+__getattr__ = _LAZY.load
+__dir__ = _LAZY.listed

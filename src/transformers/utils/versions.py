@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -13,7 +14,7 @@ def require_version(requirement: str, hint: str | None = None) -> None:
     """Check that a distribution is installed in a fitting version.
 
     Args:
-        requirement: In pip's form, such as ``"datasets>=1.1.3"``.
+        requirement: In pip's form, such as ``"datasets>=1.1.3"``; ``"python>=3.6"`` asks for Python itself.
         hint: What to do where the check fails; printed behind the error.
 
     Raises:
@@ -26,7 +27,7 @@ def require_version(requirement: str, hint: str | None = None) -> None:
         raise ValueError(f"'{requirement}' is not a requirement in pip's form, such as 'datasets>=1.1.3'.") from error
     advice = f" {hint}" if hint else f" Install it with: pip install '{requirement}'"
     try:
-        found = importlib.metadata.version(wanted.name)
+        found = platform.python_version() if wanted.name == "python" else importlib.metadata.version(wanted.name)
     except importlib.metadata.PackageNotFoundError as error:
         raise ImportError(f"'{requirement}' is needed, but {wanted.name} is not installed.{advice}") from error
     if not wanted.specifier.contains(found, prereleases=True):

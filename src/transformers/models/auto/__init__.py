@@ -1,1 +1,24 @@
 """Auto classes: the model type in a configuration chooses the class."""
+
+from __future__ import annotations
+
+from ...lazy_names import LazyNames
+
+_LAZY = LazyNames(
+    globals(),
+    {
+        "configuration_auto": ("CONFIG_MAPPING", "AutoConfig"),
+        "modeling_auto": (
+            "MODEL_FOR_MASKED_LM_MAPPING",
+            "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+            "MODEL_MAPPING",
+            "AutoModel",
+            "AutoModelForMaskedLM",
+            "AutoModelForSequenceClassification",
+        ),
+        "tokenization_auto": ("TOKENIZER_MAPPING", "AutoTokenizer"),
+    },
+)
+
+__getattr__ = _LAZY.load
+__dir__ = _LAZY.listed

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ...configuration_utils import PretrainedConfig, split_hub_options
 
-__all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "model_class"]
+__all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
 
 # model_type -> package, then the class of each task in it.
 MODEL_CLASSES: dict[str, dict[str, str]] = {
@@ -49,16 +50,68 @@ def model_class(model_type: str, task: str) -> Any:
     return getattr(importlib.import_module(f"transformers.{module}"), name)
 
 
-class _ConfigMapping(dict[str, type[PretrainedConfig]]):
-    """Model type to configuration class; classes are imported when asked for."""
+class ConfigMapping(MutableMapping[str, type[PretrainedConfig]]):
+    """Model type to configuration class: those of the table, imported when asked for, and those registered."""
 
-    def __missing__(self, model_type: str) -> type[PretrainedConfig]:
+    def __init__(self) -> None:
+        self._registered: dict[str, type[PretrainedConfig]] = {}
+
+    def __getitem__(self, model_type: str) -> type[PretrainedConfig]:
+        if model_type in self._registered:
+            return self._registered[model_type]
+        if model_type not in MODEL_CLASSES:
+            raise KeyError(model_type)
         config_class: type[PretrainedConfig] = model_class(model_type, "config")
-        self[model_type] = config_class
         return config_class
 
+    def __setitem__(self, model_type: str, config_class: type[PretrainedConfig]) -> None:
+        self._registered[model_type] = config_class
 
-CONFIG_MAPPING = _ConfigMapping()
+    def __delitem__(self, model_type: str) -> None:
+        del self._registered[model_type]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**MODEL_CLASSES, **self._registered})
+
+    def __len__(self) -> int:
+        return len({**MODEL_CLASSES, **self._registered})
+
+    def __contains__(self, model_type: object) -> bool:
+        return model_type in MODEL_CLASSES or model_type in self._registered
+
+
+CONFIG_MAPPING = ConfigMapping()
+
+
+class ClassesByConfig(Mapping[type[PretrainedConfig], Any]):
+    """Configuration class to what goes with it: a view of the table, imported when asked for.
+
+    Args:
+        model_types: The model types that it holds.
+        load: Gives what goes with a model type.
+    """
+
+    def __init__(self, model_types: Sequence[str], load: Callable[[str], Any]) -> None:
+        self._model_types = model_types
+        self._load = load
+
+    def __getitem__(self, config_class: type[PretrainedConfig]) -> Any:
+        for model_type in self._model_types:
+            if CONFIG_MAPPING[model_type] is config_class:
+                return self._load(model_type)
+        raise KeyError(config_class)
+
+    def __iter__(self) -> Iterator[type[PretrainedConfig]]:
+        return (CONFIG_MAPPING[model_type] for model_type in self._model_types)
+
+    def __len__(self) -> int:
+        return len(self._model_types)
+
+
+def _config_class(model_type: str) -> type[PretrainedConfig]:
+    """Give the configuration class of a model type, or say which model types there are."""
+    found: type[PretrainedConfig] | None = CONFIG_MAPPING.get(model_type)
+    return model_class(model_type, "config") if found is None else found
 
 
 class AutoConfig:
@@ -74,7 +127,7 @@ class AutoConfig:
         Raises:
             ValueError: If the model type is unknown, or a value out of range.
         """
-        return CONFIG_MAPPING[model_type](**kwargs)
+        return _config_class(model_type)(**kwargs)
 
     @classmethod
     def register(cls, model_type: str, config: type[PretrainedConfig]) -> None:
@@ -110,7 +163,14 @@ class AutoConfig:
         options, rest = split_hub_options(kwargs)
         if is_adapter(pretrained_model_name_or_path, **options):
             base, overrides = adapter_config_overrides(pretrained_model_name_or_path, own_base, **options)
-            return cls.from_pretrained(base, **base_options(options), **{**overrides, **rest})
+            try:
+                return cls.from_pretrained(base, **base_options(options), **{**overrides, **rest})
+            except OSError as error:
+                raise OSError(
+                    f"The adapter '{os.fspath(pretrained_model_name_or_path)}' belongs to the base '{base}', which "
+                    f"cannot be loaded: {error} If it has moved, pass base_model_name_or_path=…, or correct that "
+                    "entry of the adapter's adapter_config.json."
+                ) from error
         config_dict, rest = PretrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
         model_type = config_dict.get("model_type")
         if not isinstance(model_type, str):
@@ -118,4 +178,4 @@ class AutoConfig:
                 f"The configuration of '{pretrained_model_name_or_path}' names no model_type; one of "
                 f"{', '.join(MODEL_CLASSES)} was expected."
             )
-        return CONFIG_MAPPING[model_type].from_dict(config_dict, **rest)
+        return _config_class(model_type).from_dict(config_dict, **rest)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, ClassVar
 
 from ...configuration_utils import PretrainedConfig, split_hub_options
 from ...modeling_utils import PreTrainedModel
-from .configuration_auto import MODEL_CLASSES, AutoConfig, model_class
+from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
 
-__all__ = ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification"]
+__all__ = [
+    "MODEL_FOR_MASKED_LM_MAPPING",
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+    "MODEL_MAPPING",
+    "AutoModel",
+    "AutoModelForMaskedLM",
+    "AutoModelForSequenceClassification",
+]
 
 
 class _AutoModelBase:
@@ -63,7 +71,13 @@ class AutoModelForSequenceClassification(_AutoModelBase):
     task = "sequence-classification"
 
 
-# 4.4.2's name, for scripts that list which model types can classify.
-MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING = {
-    model_type: classes["sequence-classification"] for model_type, classes in MODEL_CLASSES.items()
-}
+def _by_config(task: str) -> ClassesByConfig:
+    """Show the table's classes of one task by their configurations."""
+    model_types = [model_type for model_type, classes in MODEL_CLASSES.items() if task in classes]
+    return ClassesByConfig(model_types, partial(model_class, task=task))
+
+
+# 4.4.2's names, for scripts that list which model types there are.
+MODEL_MAPPING = _by_config(AutoModel.task)
+MODEL_FOR_MASKED_LM_MAPPING = _by_config(AutoModelForMaskedLM.task)
+MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING = _by_config(AutoModelForSequenceClassification.task)

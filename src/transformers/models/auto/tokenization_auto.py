@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 from ...hub import cached_file, load_json
 from ...tokenization_utils_base import PreTrainedTokenizerBase
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
+from .configuration_auto import CONFIG_MAPPING, ClassesByConfig
 
-__all__ = ["AutoTokenizer", "tokenizer_class_from_name"]
+__all__ = ["TOKENIZER_MAPPING", "AutoTokenizer", "tokenizer_class_from_name"]
 
 _MODULES = {
     "RobertaTokenizer": "roberta.tokenization_roberta",
@@ -38,6 +39,15 @@ def tokenizer_class_from_name(class_name: str) -> type[PreTrainedTokenizerBase] 
     module = importlib.import_module(f"..{_MODULES[name]}", __package__)
     found: type[PreTrainedTokenizerBase] = getattr(module, name)
     return found
+
+
+def _slow_and_fast(model_type: str) -> tuple[type[PreTrainedTokenizerBase] | None, ...]:
+    name = _OF_MODEL_TYPE[model_type]
+    return tokenizer_class_from_name(name), tokenizer_class_from_name(f"{name}Fast")
+
+
+# 4.4.2's name: configuration class to the pair of slow and fast tokenizer, which are one class here.
+TOKENIZER_MAPPING = ClassesByConfig([kind for kind in _OF_MODEL_TYPE if kind in CONFIG_MAPPING], _slow_and_fast)
 
 
 class AutoTokenizer:

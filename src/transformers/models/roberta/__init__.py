@@ -1,1 +1,22 @@
 """RoBERTa: configuration, model, tokenizer."""
+
+from __future__ import annotations
+
+from ...lazy_names import LazyNames
+
+_LAZY = LazyNames(
+    globals(),
+    {
+        "configuration_roberta": ("RobertaConfig",),
+        "modeling_roberta": (
+            "RobertaForMaskedLM",
+            "RobertaForSequenceClassification",
+            "RobertaModel",
+            "RobertaPreTrainedModel",
+        ),
+        "tokenization_roberta": ("RobertaTokenizer", "RobertaTokenizerFast"),
+    },
+)
+
+__getattr__ = _LAZY.load
+__dir__ = _LAZY.listed
