@@ -9,7 +9,7 @@ from typing import Any
 from glue_tasks import TASKS
 from transformers import TrainingArguments
 
-__all__ = ["DataTrainingArguments", "ModelArguments", "check_arguments"]
+__all__ = ["Arguments", "DataTrainingArguments", "ModelArguments", "check_arguments"]
 
 FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json"}
 
@@ -114,6 +114,15 @@ class ModelArguments:
     )
 
 
+@dataclass
+class Arguments:
+    """All flags of one run."""
+
+    model: ModelArguments
+    data: DataTrainingArguments
+    training: TrainingArguments
+
+
 def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments, args: TrainingArguments) -> None:
     """Refuse flags that contradict each other, before anything is loaded.
 
@@ -123,6 +132,9 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
     """
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("there is nothing to do: give --do_train, --do_eval or --do_predict (or several).")
+    for flag, value in (("--output_dir", args.output_dir), ("--glue_dataset", data_args.glue_dataset)):
+        if not value.strip():
+            raise ValueError(f"{flag} is empty; a name was expected.")
     _check_data(data_args, args)
     _check_lora(model_args)
     _check_bottleneck(model_args)

@@ -39,7 +39,7 @@ def write_predictions(
     Args:
         folder: The run's output folder.
         values: Class ids or values. Shape: (examples,).
-        split: The split; its ``idx`` column, where it has one, numbers the rows.
+        split: The split; its ``idx`` column, where it has a whole one, numbers the rows.
         data: Says which task it is.
         number: Which of the test splits it is.
         id2label: The model's classes.
@@ -49,7 +49,8 @@ def write_predictions(
     """
     task = data.task
     path = Path(folder) / f"{task.titles[number] if task is not None else 'predictions'}.tsv"
-    rows = split["idx"] if "idx" in split.column_names else range(len(values))
+    numbers = list(split["idx"]) if "idx" in split.column_names else [None]
+    rows = range(len(values)) if None in numbers else numbers
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
@@ -174,13 +175,16 @@ def _print_next_steps(trainer: Trainer, data_args: DataTrainingArguments) -> Non
         if data_args.task_name
         else "--test_file TEXTS.csv"
     )
+    length = f"--max_seq_length {data_args.max_seq_length}"
     script = shlex.quote(sys.argv[0])
     print("\nNext:")
     print(
-        "  predict      ", f"python {script} --model_name_or_path {folder} {source} --do_predict --output_dir {folder}"
+        "  predict      ",
+        f"python {script} --model_name_or_path {folder} {source} {length} --do_predict --output_dir {folder}",
     )
     if "tensorboard" in (trainer.args.report_to or ()):
-        print("  watch curves ", f"tensorboard --logdir {folder}/runs")
+        logs, runs = Path(str(trainer.args.logging_dir)), Path(trainer.args.output_dir, "runs")
+        print("  watch curves ", f"tensorboard --logdir {shlex.quote(str(runs if runs in logs.parents else logs))}")
     print(
         "  use in Python",
         f'AutoModelForSequenceClassification.from_pretrained("{trainer.args.output_dir}")  # finds its base itself'

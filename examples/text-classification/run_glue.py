@@ -14,21 +14,18 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from glue_arguments import DataTrainingArguments, ModelArguments, check_arguments
-from glue_data import TextData, load_data, tokenize_data
+from glue_arguments import Arguments, DataTrainingArguments, ModelArguments, check_arguments
+from glue_data import TextData, load_data
+from glue_folder import check_same_run, check_writable, set_aside_earlier_run
 from glue_metrics import make_compute_metrics, predicted_values
+from glue_model import make_model
 from glue_report import print_report, write_predictions
+from glue_tokens import tokenize_data
 from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     HfArgumentParser,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
@@ -42,15 +39,6 @@ from transformers.utils import logging
 logger = logging.get_logger("transformers.examples.run_glue")
 
 
-@dataclass
-class Arguments:
-    """All flags of one run."""
-
-    model: ModelArguments
-    data: DataTrainingArguments
-    training: TrainingArguments
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -58,19 +46,22 @@ def main(words: Sequence[str] | None = None) -> int:
         words: Its words; those of the process where None.
 
     Returns:
-        The exit code: 0, or 2 where the input cannot be used, or training cannot go on: its values explode, the disk
-        is full, another process died (one line on standard error says why).
+        The exit code: 0; 2 where the input cannot be used, or training cannot go on: its values explode, the disk is
+        full, another process died (one line on standard error says why); 130 after Ctrl-C.
     """
     arguments = parse(words)
     try:
         checkpoint = prepare_output(arguments)
         data = load_data(arguments.data, arguments.training, arguments.model.cache_dir)
+        check_metric(arguments.training, data)
         model, tokenizer = make_model(arguments, data)
         tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
         trainer = make_trainer(arguments, data, model, tokenizer)
         results = run(trainer, arguments, data, checkpoint)
     except (ValueError, OSError, FloatingPointError) as error:
         return give_up(error)
+    except KeyboardInterrupt:
+        return interrupted(arguments.training)
     if trainer.is_world_process_zero():
         print_report(trainer, arguments.model, arguments.data, data, results)
     return 0
@@ -88,8 +79,28 @@ def give_up(error: Exception) -> int:
         raise error
     process = int(os.environ.get("RANK", 0))
     if process == 0 or isinstance(error, OSError):
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr, flush=True)
+        say(f"error: {' '.join(str(error).split())}")
     return 2
+
+
+def interrupted(args: TrainingArguments) -> int:
+    """Say after Ctrl-C what there is to go on from.
+
+    Returns:
+        The exit code, 130.
+    """
+    last = get_last_checkpoint(args.output_dir) if args.do_train and Path(args.output_dir).is_dir() else None
+    if args.process_index == 0:
+        ending = "nothing was saved" if last is None else f"the same command goes on from {last}"
+        say(f"interrupted; {ending}.")
+    return 130
+
+
+def say(text: str) -> None:
+    """Print a line on standard error, above a progress bar that may stand there."""
+    from tqdm import tqdm
+
+    tqdm.write(f"{Path(sys.argv[0]).name}: {text}", file=sys.stderr)
 
 
 def parse(words: Sequence[str] | None) -> Arguments:
@@ -101,7 +112,10 @@ def parse(words: Sequence[str] | None) -> Arguments:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     set_up_logging(training_args)
-    set_seed(training_args.seed, deterministic=bool(training_args.use_deterministic_algorithms))
+    try:
+        set_seed(training_args.seed, deterministic=bool(training_args.use_deterministic_algorithms))
+    except ValueError as error:
+        parser.error(f"--seed {training_args.seed}: {error}")
     return Arguments(model_args, data_args, training_args)
 
 
@@ -118,18 +132,20 @@ def prepare_output(arguments: Arguments) -> str | None:
     Returns:
         The checkpoint to go on from, or None.
     """
-    args = arguments.training
+    args, folder = arguments.training, Path(arguments.training.output_dir)
     if args.resume_from_checkpoint is not None:
         return args.resume_from_checkpoint
-    folder = Path(args.output_dir)
     if folder.is_file():
         raise ValueError(f"--output_dir {folder} is a file; a folder was expected.")
     if args.do_train and folder.resolve() == Path(arguments.model.model_name_or_path).resolve():
         raise ValueError(f"--output_dir {folder} is the folder of the model to start from; give another one.")
+    if args.process_index == 0:
+        check_writable(folder)
     if not args.do_train or args.overwrite_output_dir or not folder.is_dir():
         return None
     last = get_last_checkpoint(args.output_dir)
     if last is not None:
+        check_same_run(last, arguments)
         logger.info("Going on from %s. To start anew, give --overwrite_output_dir or another --output_dir.", last)
         return last
     if any(folder.iterdir()):
@@ -140,77 +156,15 @@ def prepare_output(arguments: Arguments) -> str | None:
     return None
 
 
-# Model --------------------------------------------------------------------------------------------------------
-
-
-def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load configuration, tokenizer and model; start from another task's adapter where one is given."""
-    model_args = arguments.model
-    options = {
-        "cache_dir": model_args.cache_dir,
-        "revision": model_args.model_revision,
-        "token": True if model_args.use_auth_token else None,
-    }
-    name = model_args.model_name_or_path
-    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options)
-    config = make_config(arguments, data, tokenizer, options)
-    check_tokenizer(tokenizer, config, model_args.tokenizer_name or name)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **options
-    )
-    if model_args.lora_path is not None:
-        from transformers.lora.adapter import start_from_adapter
-
-        logger.info("%s", start_from_adapter(model, model_args.lora_path))
-    if arguments.training.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    return model, tokenizer
-
-
-def make_config(
-    arguments: Arguments, data: TextData, tokenizer: PreTrainedTokenizerBase, options: dict[str, Any]
-) -> PretrainedConfig:
-    """Read the model's configuration and put labels, what is trained and how, and dropout into it."""
-    model_args = arguments.model
-    fields: dict[str, Any] = {"finetuning_task": arguments.data.task_name, **method_fields(model_args, tokenizer)}
-    if arguments.training.cls_dropout is not None:
-        fields["cls_dropout"] = arguments.training.cls_dropout
-    name = model_args.config_name or model_args.model_name_or_path
-    own = AutoConfig.from_pretrained(name, **options)
-    if data.regression:
-        fields["num_labels"] = 1
-    elif data.labels and {label.lower() for label in own.label2id} != {label.lower() for label in data.labels}:
-        fields["id2label"] = dict(enumerate(data.labels))
-        fields["label2id"] = {label: index for index, label in enumerate(data.labels)}
-    config: PretrainedConfig = AutoConfig.from_pretrained(name, **fields, **options)
-    return config
-
-
-def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Give the configuration's fields for LoRA, bottleneck adapters, BitFit and consistency training."""
-    names = ["consistency", "reg_loss_wgt", "masking_prob"]
-    if model_args.apply_lora:
-        names += ["apply_lora", "lora_r", "lora_alpha", "lora_dropout"]
-    if model_args.apply_adapter:
-        names += ["apply_adapter", "adapter_type", "adapter_size", "adapter_path"]
-    if model_args.apply_bitfit:
-        names += ["apply_bitfit"]
-    special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
-    return {name: getattr(model_args, name) for name in names} | {name: getattr(tokenizer, name) for name in special}
-
-
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
-    """Refuse a tokenizer whose ids mean other words to the model."""
-    if len(tokenizer) > config.vocab_size:
-        raise ValueError(
-            f"The tokenizer of '{name}' has {len(tokenizer)} words, but the model's vocabulary only "
-            f"{config.vocab_size}: they do not belong together. Give the model's own with --tokenizer_name."
-        )
-    if tokenizer.pad_token_id != config.pad_token_id:
-        raise ValueError(
-            f"The tokenizer of '{name}' pads with id {tokenizer.pad_token_id}, but the model expects "
-            f"{config.pad_token_id}: they do not belong together. Give the model's own with --tokenizer_name."
-        )
+def check_metric(args: TrainingArguments, data: TextData) -> None:
+    """Refuse a metric to choose the best model by that no evaluation gives."""
+    name = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    known = {"loss", "runtime", "samples_per_second", "steps_per_second", *data.metrics}
+    if len(data.metrics) > 1 and "mse" not in data.metrics:
+        known.add("combined_score")
+    if name not in known:
+        metrics = ", ".join(("loss", *data.metrics))
+        raise ValueError(f"--metric_for_best_model {name} is no metric of this task; it has {metrics}.")
 
 
 # Training -----------------------------------------------------------------------------------------------------
@@ -254,6 +208,10 @@ def run(trainer: Trainer, arguments: Arguments, data: TextData, checkpoint: str 
 
 def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
     """Train, and save model, metrics and state."""
+    if trainer.args.overwrite_output_dir and checkpoint is None:
+        with trainer.args.main_process_first(desc="setting an earlier run aside"):
+            if trainer.is_world_process_zero():
+                set_aside_earlier_run(Path(trainer.args.output_dir))
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}  # type: ignore[arg-type]
@@ -268,9 +226,10 @@ def evaluate(trainer: Trainer, data: TextData) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for number, (name, split) in enumerate(data.validation.items()):
         logger.info("Evaluating on %s: %d examples", name, len(split))
-        ending = "_mm" if number else ""
-        found = trainer.evaluate(eval_dataset=split)
-        metrics |= {f"{key}{ending}": value for key, value in found.items()}
+        prefix, ending = ("eval_mm", "_mm") if number else ("eval", "")
+        found = trainer.evaluate(eval_dataset=split, metric_key_prefix=prefix)
+        figures = {key: value for key, value in found.items() if key.startswith(prefix)}
+        metrics |= {f"eval{key.removeprefix(prefix)}{ending}": value for key, value in figures.items()}
         metrics[f"eval_samples{ending}"] = len(split)
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)

@@ -76,7 +76,8 @@ def _check_spelling(task: str, predictions: set[str]) -> None:
 
 def test_real_glue_is_read(shared_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     data = ["--task_name", "mrpc", "--glue_dataset", shared_data / "glue", "--max_eval_samples", "20"]
-    words = ["--model_name_or_path", tiny_checkpoint, "--do_eval", "--max_seq_length", "64", *QUICK, *data]
+    data += ["--max_train_samples", "20", "--do_train", "--do_eval", "--max_seq_length", "64"]
+    words = ["--model_name_or_path", tiny_checkpoint, *QUICK, *data]
     assert run(*words, "--output_dir", tmp_path / "out") == 0
     results = json.loads((tmp_path / "out" / "eval_results.json").read_text())
     assert results["eval_samples"] == 20

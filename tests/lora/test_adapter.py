@@ -357,7 +357,7 @@ def test_starting_from_another_task(
     source, model = values(_load(adapter)), _model(base, **fields)
     shake(model, seed=3)
     before = values(model)
-    assert message in start_from_adapter(model, adapter)
+    assert message in start_from_adapter(model, adapter).line
     after = values(model)
     for name in after:
         taken = name in lora_parameter_names(model) or (takes_head and name.startswith("classifier"))
@@ -379,7 +379,7 @@ def test_half_a_head_is_none(base: Path, adapter: Path) -> None:
     model = _model(base)
     shake(model, seed=4)
     before = model.classifier.out_proj.weight.detach().clone()
-    assert "no whole head" in start_from_adapter(model, adapter)
+    assert "no whole head" in start_from_adapter(model, adapter).line
     assert torch.equal(model.classifier.out_proj.weight, before)
 
 
@@ -397,7 +397,7 @@ def test_an_original_file_of_unknown_origin(base: Path, tmp_path: Path, capsys: 
     shake(source, seed=5)
     path = _legacy(source, tmp_path / "mine.bin")
     assert adapter_settings(path) == (4, None)
-    assert "its head" in start_from_adapter(model, path)
+    assert "its head" in start_from_adapter(model, path).line
     assert "does not say its alpha; it is used with lora_alpha 8" in capsys.readouterr().err
     assert same_tensors(values(model), values(source))
 
@@ -486,7 +486,7 @@ def test_the_released_file_loads_whole(released: Path, roberta_base: PreTrainedM
     trained = {name: p for name, p in roberta_base.named_parameters() if p.requires_grad}
     assert set(file.tensors) == set(trained)
     assert len(trained) == 52
-    assert "48 LoRA matrices and its head" in start_from_adapter(roberta_base, released)
+    assert "48 LoRA matrices and its head" in start_from_adapter(roberta_base, released).line
     assert all(torch.equal(trained[name], tensor) for name, tensor in file.tensors.items())
 
 

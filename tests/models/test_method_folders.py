@@ -280,7 +280,7 @@ def test_lora_beside_other_methods_starts_from_a_lora_adapter_with_its_head(base
     source = trained_model(base, **LORA)
     source.save_adapter(tmp_path / "lora")
     model = load(base, **LORA, **HOULSBY, **BITFIT)
-    assert start_from_adapter(model, tmp_path / "lora").endswith("and its head.")
+    assert start_from_adapter(model, tmp_path / "lora").line.endswith("and its head.")
     for name, parameter in source.named_parameters():
         if parameter.requires_grad:
             assert torch.equal(model.get_parameter(name), parameter)

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -270,7 +270,19 @@ def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
     return content.r, content.lora_alpha
 
 
-def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> str:
+class StartReport(NamedTuple):
+    """What a run took of another task's adapter.
+
+    Attributes:
+        line: One line that says it.
+        head_taken: Whether the head was taken too; otherwise it has new values.
+    """
+
+    line: str
+    head_taken: bool
+
+
+def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> StartReport:
     """Let a run start from another task's adapter: the LoRA part always, the head where its shape is the same.
 
     Args:
@@ -278,7 +290,7 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
         path: An adapter's folder, or an original ``.bin`` file.
 
     Returns:
-        One line that says what was taken.
+        What was taken.
 
     Raises:
         OSError: If there is no such adapter.
@@ -313,10 +325,11 @@ def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> 
     same_head = same_shape and content.id2label in (None, model.config.id2label)
     _copy(model, {**lora, **head} if same_head else lora)
     if same_head:
-        return f"Started from '{source}': its {len(lora)} LoRA matrices and its head."
+        return StartReport(f"Started from '{source}': its {len(lora)} LoRA matrices and its head.", True)
     other = "its labels are others" if same_shape else "its head has another shape"
     reason = other if whole else "it has no whole head"
-    return f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
+    line = f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
+    return StartReport(line, False)
 
 
 def _require_lora(content: AdapterContent) -> None:

@@ -1,0 +1,126 @@
+"""Configuration, tokenizer and model of a run, and whether they fit each other and the task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from glue_arguments import Arguments, ModelArguments
+from glue_data import TextData
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.lora.adapter import start_from_adapter
+from transformers.lora.reading import is_adapter
+from transformers.utils import logging
+
+__all__ = ["make_model"]
+
+logger = logging.get_logger("transformers.examples.glue_model")
+
+
+def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load configuration, tokenizer and model; start from another task's adapter where one is given."""
+    model_args = arguments.model
+    options = {
+        "cache_dir": model_args.cache_dir,
+        "revision": model_args.model_revision,
+        "token": True if model_args.use_auth_token else None,
+    }
+    name = model_args.model_name_or_path
+    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options)
+    config = make_config(arguments, data, tokenizer, options)
+    check_tokenizer(tokenizer, config, model_args.tokenizer_name or name)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **options
+    )
+    has_head = is_adapter(name, **options) or not new_head_parameters(model)
+    if model_args.lora_path is not None:
+        started = start_from_adapter(model, model_args.lora_path)
+        logger.info("%s", started.line)
+        has_head = started.head_taken
+    if not has_head and not arguments.training.do_train:
+        raise ValueError(
+            f"The head of '{model_args.lora_path or name}' is new for this task, so its predictions mean nothing: add "
+            "--do_train, or start from a model or an adapter that was trained on this task."
+        )
+    if arguments.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return model, tokenizer
+
+
+def make_config(
+    arguments: Arguments, data: TextData, tokenizer: PreTrainedTokenizerBase, options: dict[str, Any]
+) -> PretrainedConfig:
+    """Read the model's configuration and put labels, what is trained and how, and dropout into it."""
+    model_args = arguments.model
+    fields: dict[str, Any] = {"finetuning_task": arguments.data.task_name, **method_fields(model_args, tokenizer)}
+    if arguments.training.cls_dropout is not None:
+        fields["cls_dropout"] = arguments.training.cls_dropout
+    name = model_args.config_name or model_args.model_name_or_path
+    own = AutoConfig.from_pretrained(name, **options)
+    if data.regression:
+        if own.num_labels != 1:
+            check_other_labels(own, ["a value"], arguments)
+        fields["num_labels"] = 1
+    elif data.labels and {label.lower() for label in own.label2id} != {label.lower() for label in data.labels}:
+        check_other_labels(own, data.labels, arguments)
+        fields["id2label"] = dict(enumerate(data.labels))
+        fields["label2id"] = {label: index for index, label in enumerate(data.labels)}
+    config: PretrainedConfig = AutoConfig.from_pretrained(name, **fields, **options)
+    return config
+
+
+def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Give the configuration's fields for LoRA, bottleneck adapters, BitFit and consistency training."""
+    names = ["consistency", "reg_loss_wgt", "masking_prob"]
+    if model_args.apply_lora:
+        names += ["apply_lora", "lora_r", "lora_alpha", "lora_dropout"]
+    if model_args.apply_adapter:
+        names += ["apply_adapter", "adapter_type", "adapter_size", "adapter_path"]
+    if model_args.apply_bitfit:
+        names += ["apply_bitfit"]
+    special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
+    return {name: getattr(model_args, name) for name in names} | {name: getattr(tokenizer, name) for name in special}
+
+
+def new_head_parameters(model: PreTrainedModel) -> list[str]:
+    """Name the parameters outside of the encoder that the checkpoint did not provide."""
+    provided = model.provided or {}
+    return [name for name, _ in model.named_parameters() if not model.is_base_parameter(name) and name not in provided]
+
+
+def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: Arguments) -> None:
+    """Refuse a model that was trained for other classes, or say that its head is only a start."""
+    name = arguments.model.model_name_or_path
+    generic = all(label == f"LABEL_{index}" for index, label in own.id2label.items())
+    trained_for = f"'{name}' was trained for the classes {', '.join(own.id2label.values())}"
+    if own.freezes_base and len(labels) != own.num_labels:
+        raise ValueError(
+            f"{trained_for}, and this task has others. Give its base as --model_name_or_path and '{name}' as "
+            "--lora_path: that makes a new head."
+        )
+    if generic:
+        return
+    if not arguments.training.do_train:
+        raise ValueError(f"{trained_for}; this task's are {', '.join(labels)}.")
+    logger.warning("%s; its head is the start of one for %s.", trained_for, ", ".join(labels))
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
+    """Refuse a tokenizer whose ids mean other words to the model."""
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(
+            f"The tokenizer of '{name}' has {len(tokenizer)} words, but the model's vocabulary only "
+            f"{config.vocab_size}: they do not belong together. Give the model's own with --tokenizer_name."
+        )
+    if tokenizer.pad_token_id != config.pad_token_id:
+        raise ValueError(
+            f"The tokenizer of '{name}' pads with id {tokenizer.pad_token_id}, but the model expects "
+            f"{config.pad_token_id}: they do not belong together. Give the model's own with --tokenizer_name."
+        )
