@@ -15,10 +15,10 @@ import torch
 from tokenizers import AddedToken
 
 from .tokenization.batch import BatchEncoding, CharSpan, TokenSpan
-from .tokenization.calling import TextEncoder
 from .tokenization.files import load_tokenizer, save_tokenizer
-from .tokenization.limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy
-from .tokenization.padding import PaddingPlan, collate_rows, pad_columns
+from .tokenization.ids import IdEncoder
+from .tokenization.limits import VERY_LARGE_INTEGER, TruncationStrategy
+from .tokenization.padding import collate_rows, pad_columns
 from .tokenization.special import SpecialTokensMixin
 from .utils.generic import ExplicitEnum, PaddingStrategy, TensorType
 
@@ -39,7 +39,7 @@ __all__ = [
 _SPACES_TO_REMOVE = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
-class PreTrainedTokenizerBase(TextEncoder):
+class PreTrainedTokenizerBase(IdEncoder):
     """Turns text into the numbers that a model takes.
 
     Subclasses say which files they are made of (``vocab_files_names``), what the model takes (``model_input_names``,
@@ -49,6 +49,7 @@ class PreTrainedTokenizerBase(TextEncoder):
         roles: The special tokens by role.
         additional: Special tokens without a role.
         model_max_length: The longest input of the model in tokens; truncation without ``max_length`` cuts there.
+        max_len: ``model_max_length`` under its name before Transformers 4; older files hold it.
         padding_side: Where padding goes: ``"right"`` or ``"left"``.
         truncation_side: Where a text that is too long is cut: ``"right"`` or ``"left"``.
         model_input_names: Overrides the class's names.
@@ -72,6 +73,7 @@ class PreTrainedTokenizerBase(TextEncoder):
         roles: Mapping[str, AddedToken | None],
         additional: Sequence[AddedToken] = (),
         model_max_length: int | None = None,
+        max_len: int | None = None,
         padding_side: str | None = None,
         truncation_side: str | None = None,
         model_input_names: Sequence[str] | None = None,
@@ -81,7 +83,8 @@ class PreTrainedTokenizerBase(TextEncoder):
         **settings: Any,
     ) -> None:
         super().__init__(roles, additional)
-        self.model_max_length = VERY_LARGE_INTEGER if model_max_length is None else int(model_max_length)
+        length = max_len if model_max_length is None else model_max_length
+        self.model_max_length = VERY_LARGE_INTEGER if length is None else int(length)
         self.padding_side = padding_side or type(self).padding_side
         self.truncation_side = truncation_side or type(self).truncation_side
         for name in ("padding_side", "truncation_side"):
@@ -111,10 +114,6 @@ class PreTrainedTokenizerBase(TextEncoder):
     @abstractmethod
     def get_vocab(self) -> dict[str, int]:
         """Give token text to id, added tokens included."""
-
-    @abstractmethod
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Count the special tokens that are put around a text, or around a pair."""
 
     @abstractmethod
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
@@ -187,11 +186,6 @@ class PreTrainedTokenizerBase(TextEncoder):
             data = {name: value[0] for name, value in data.items()}
         return BatchEncoding(data, tensor_type=kind)
 
-    def _padding_plan(self, limits: Limits, main: str) -> PaddingPlan:
-        fill = {main: self.pad_token_id or 0, "attention_mask": 0, "special_tokens_mask": 1}
-        fill["token_type_ids"] = self.pad_token_type_id
-        return PaddingPlan(limits.padding, limits.max_length, limits.pad_to_multiple_of, limits.padding_side, fill)
-
     def _add_attention_mask(self, columns: dict[str, Any], main: str, wanted: bool | None) -> None:
         """Add a mask of ones where the batch has none and the model takes one."""
         if "attention_mask" in columns:
@@ -203,13 +197,21 @@ class PreTrainedTokenizerBase(TextEncoder):
 
     @property
     def max_len_single_sentence(self) -> int:
-        """The longest text in tokens, without special ones."""
+        """The longest text in tokens, without special ones; setting it sets ``model_max_length``."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @max_len_single_sentence.setter
+    def max_len_single_sentence(self, value: int) -> None:
+        self.model_max_length = value + self.num_special_tokens_to_add(pair=False)
 
     @property
     def max_len_sentences_pair(self) -> int:
-        """The longest pair in tokens, without special ones."""
+        """The longest pair in tokens, without special ones; setting it sets ``model_max_length``."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    @max_len_sentences_pair.setter
+    def max_len_sentences_pair(self, value: int) -> None:
+        self.model_max_length = value + self.num_special_tokens_to_add(pair=True)
 
     def decode(
         self,
@@ -265,51 +267,6 @@ class PreTrainedTokenizerBase(TextEncoder):
         for spaced in _SPACES_TO_REMOVE:
             out_string = out_string.replace(spaced, spaced.strip())
         return out_string
-
-    # -- special tokens around a text
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Put the model's special tokens around one or two lists of ids; none by default."""
-        return [*token_ids_0, *(token_ids_1 or [])]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Give the token types of one or two lists of ids with their special tokens; 0 by default."""
-        return [0] * len(self.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
-
-    def get_special_tokens_mask(
-        self,
-        token_ids_0: Sequence[int],
-        token_ids_1: Sequence[int] | None = None,
-        already_has_special_tokens: bool = False,
-    ) -> list[int]:
-        """Mark special tokens with 1.
-
-        Args:
-            token_ids_0: The ids of the (first) text.
-            token_ids_1: The ids of the second text.
-            already_has_special_tokens: ``token_ids_0`` is a whole row with its special tokens.
-
-        Returns:
-            One number per token of the whole row.
-
-        Raises:
-            ValueError: If a second text is given with ``already_has_special_tokens``.
-        """
-        if already_has_special_tokens:
-            if token_ids_1 is not None:
-                raise ValueError(
-                    "With already_has_special_tokens the whole row is token_ids_0; leave token_ids_1 out."
-                )
-            special = set(self.all_special_ids)
-            return [int(token in special) for token in token_ids_0]
-        # Ids that no vocabulary has stand for the text, so that only what is put around them counts.
-        first = [-1] * len(token_ids_0)
-        second = None if token_ids_1 is None else [-1] * len(token_ids_1)
-        return [int(token != -1) for token in self.build_inputs_with_special_tokens(first, second)]
 
     # -- files
 

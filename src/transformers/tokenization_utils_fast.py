@@ -119,6 +119,11 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return self.get_vocab()
 
     @property
+    def encoder(self) -> dict[str, int]:
+        """``vocab``, under the name of 4.4.2's tokenizers in Python."""
+        return self.get_vocab()
+
+    @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
         """Id to token, for the tokens that are matched in the text before it is split."""
         return dict(sorted(self._tokenizer.get_added_tokens_decoder().items()))
@@ -175,6 +180,18 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             return [self._tokenizer.id_to_token(token_id) for token_id in ids if token_id not in special]
         except (OverflowError, TypeError) as error:
             raise ValueError(f"{ids!r} holds something that is no token id: {error}.") from error
+
+    def _convert_token_to_id(self, token: str) -> Any:
+        """Give a token's id (4.4.2's name)."""
+        return self.convert_tokens_to_ids(token)
+
+    def _convert_id_to_token(self, index: int) -> Any:
+        """Give an id's token (4.4.2's name)."""
+        return self.convert_ids_to_tokens(index)
+
+    def _tokenize(self, text: str) -> list[str]:
+        """Split a text into tokens (4.4.2's name)."""
+        return self.tokenize(text)
 
     # -- encoding
 

@@ -12,7 +12,7 @@ from random_texts import random_texts
 from tokenizers import AddedToken, Tokenizer
 from vocabularies import SENTENCES, make_bert_vocabulary
 
-from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
+from transformers import AutoTokenizer, BertTokenizer, DebertaV2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 TEXTS = random_texts(100, seed=8) + SENTENCES + ["a <mask> b</s>", "[MASK] [SEP]x"]
 
@@ -260,3 +260,36 @@ def test_roles(bert: BertTokenizer) -> None:
         bert.pad_token = 3
     assert bert.sanitize_special_tokens() == 0
     assert set(bert.special_tokens_map) == {role for role in bert.SPECIAL_TOKENS_ATTRIBUTES if getattr(bert, role)}
+
+
+def test_arguments_in_4_4_2s_order(roberta_folder: Path, deberta_folder: Path) -> None:
+    roberta = RobertaTokenizer(roberta_folder / "vocab.json", roberta_folder / "merges.txt", "replace")
+    assert roberta(TEXTS).data == RobertaTokenizer.from_pretrained(roberta_folder)(TEXTS).data
+    with pytest.raises(ValueError, match=r"errors is 'tokenizer\.json'.*tokenizer_file="):
+        RobertaTokenizer(roberta_folder / "vocab.json", roberta_folder / "merges.txt", "tokenizer.json")
+    deberta = DebertaV2Tokenizer(deberta_folder / "spm.model", True, True)
+    assert (deberta.do_lower_case, deberta.split_by_punct) == (True, True)
+
+
+def test_the_only_file_of_a_vocabulary_may_be_named(
+    bert_folder: Path, deberta_folder: Path, roberta_folder: Path
+) -> None:
+    with pytest.warns(FutureWarning, match=r"single file.*vocab_file=.*spm\.model"):
+        deberta = DebertaV2Tokenizer.from_pretrained(str(deberta_folder / "spm.model"), do_lower_case=True)
+    assert deberta.do_lower_case
+    with pytest.warns(FutureWarning, match=r"vocab\.txt"):
+        bert = BertTokenizer.from_pretrained(bert_folder / "vocab.txt")
+    assert bert(TEXTS).data == BertTokenizer.from_pretrained(bert_folder)(TEXTS).data
+    with pytest.raises(ValueError, match=r"made of vocab\.json, merges\.txt, tokenizer\.json: give the folder"):
+        RobertaTokenizer.from_pretrained(roberta_folder / "vocab.json")
+
+
+def test_the_longest_input_by_its_old_name(bert_folder: Path, tmp_path: Path) -> None:
+    assert BertTokenizer.from_pretrained(bert_folder, max_len=33).model_max_length == 33
+    shutil.copy(bert_folder / "vocab.txt", tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"max_len": 44}')
+    loaded = BertTokenizer.from_pretrained(tmp_path)
+    assert loaded.model_max_length == 44
+    loaded.save_pretrained(tmp_path / "again")
+    assert BertTokenizer.from_pretrained(tmp_path / "again").model_max_length == 44
+    assert BertTokenizer.from_pretrained(tmp_path, max_len=33).model_max_length == 33

@@ -11,12 +11,11 @@ from tokenizers import Encoding
 
 from ..utils.generic import PaddingStrategy, TensorType
 from .batch import BatchEncoding
-from .limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy, warn_once
+from .limits import VERY_LARGE_INTEGER, Limits, TruncationStrategy, read_old_strategies, warn_once
 from .special import SpecialTokensMixin
 from .texts import Texts, texts_and_pairs
 
-__all__ = ["EncodeStyle", "TextEncoder"]
-
+__all__ = ["EncodeStyle", "TextEncoder", "warn_of_unknown"]
 
 _READERS = {
     "input_ids": lambda encodings: [encoding.ids for encoding in encodings],
@@ -37,6 +36,7 @@ class EncodeStyle:
         special: Put special tokens around the texts.
         split_special: Take special tokens in the text for plain text.
         overflow: Give what truncation cut off as rows of their own.
+        prefix_space: Encode the first word as if a space stood before it, where the tokenizer can.
         entries: The names of the entries to give.
         tensors: The kind of tensors to give, None for lists.
         verbose: Warn of texts that are too long.
@@ -46,9 +46,17 @@ class EncodeStyle:
     special: bool
     split_special: bool
     overflow: bool
+    prefix_space: bool
     entries: tuple[str, ...]
     tensors: str | TensorType | None
     verbose: bool
+
+
+def warn_of_unknown(arguments: Mapping[str, Any]) -> None:
+    """Warn once of arguments that nothing takes."""
+    if arguments:
+        names = sorted(arguments)
+        warn_once(f"arguments {names}", f"The tokenizer ignores the unknown arguments {names}.")
 
 
 class TextEncoder(SpecialTokensMixin):
@@ -58,7 +66,7 @@ class TextEncoder(SpecialTokensMixin):
     """
 
     # The defaults of attributes that each object may override.
-    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
+    model_input_names: Sequence[str] = ["input_ids", "token_type_ids", "attention_mask"]
     model_max_length: int = VERY_LARGE_INTEGER
     padding_side: str = "right"
     truncation_side: str = "right"
@@ -121,7 +129,8 @@ class TextEncoder(SpecialTokensMixin):
             split_special_tokens: Take special tokens in a text for plain text; overrides the tokenizer's.
             text_target: Texts to encode as ``labels`` (or alone, without ``text``).
             text_pair_target: The second texts of the targets.
-            **kwargs: Ignored with a warning.
+            **kwargs: ``add_prefix_space`` for tokenizers that know it; the old ``pad_to_max_length`` and
+                ``truncation_strategy``. Others are ignored with a warning.
 
         Returns:
             Lists (one text: of numbers; a batch: of lists) or tensors, with the positions of tokens in the texts.
@@ -131,22 +140,24 @@ class TextEncoder(SpecialTokensMixin):
             ValueError: If a strategy is unknown, padding is asked of a tokenizer without padding token, ``max_length``
                 leaves no room for the special tokens, or tensors are asked for rows of different lengths.
         """
-        if kwargs:
-            warn_once(f"arguments {sorted(kwargs)}", f"The tokenizer ignores the unknown arguments {sorted(kwargs)}.")
+        padding, truncation = read_old_strategies(padding, truncation, max_length, kwargs)
+        prefix_space = bool(kwargs.pop("add_prefix_space", False))
+        warn_of_unknown(kwargs)
         limits = self._limits(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side)
-        wanted = {
-            "token_type_ids": return_token_type_ids,
-            "attention_mask": return_attention_mask,
-            "special_tokens_mask": return_special_tokens_mask,
-            "offset_mapping": return_offsets_mapping,
-            "length": return_length,
-        }
+        entries = self._entries(
+            token_type_ids=return_token_type_ids,
+            attention_mask=return_attention_mask,
+            special_tokens_mask=return_special_tokens_mask,
+            offset_mapping=return_offsets_mapping,
+            length=return_length,
+        )
         style = EncodeStyle(
             words=is_split_into_words,
             special=add_special_tokens,
             split_special=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
             overflow=return_overflowing_tokens,
-            entries=self._entries(wanted),
+            prefix_space=prefix_space,
+            entries=entries,
             tensors=return_tensors,
             verbose=verbose and max_length is None,
         )
@@ -190,7 +201,7 @@ class TextEncoder(SpecialTokensMixin):
             )
         return limits
 
-    def _entries(self, wanted: Mapping[str, bool | None]) -> tuple[str, ...]:
+    def _entries(self, **wanted: bool | None) -> tuple[str, ...]:
         """Choose the entries of the result; None means: if the model takes it."""
         chosen = (
             name for name, value in wanted.items() if (name in self.model_input_names if value is None else value)
@@ -224,53 +235,6 @@ class TextEncoder(SpecialTokensMixin):
                 f"A text has {longest} tokens but the model takes at most {self.model_max_length}: running the model "
                 "on it will fail. Cut it with truncation=True.",
             )
-
-    def encode(
-        self,
-        text: Texts,
-        text_pair: Texts | None = None,
-        add_special_tokens: bool = True,
-        padding: bool | str | PaddingStrategy = False,
-        truncation: bool | str | TruncationStrategy | None = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Give only the ids; the arguments are those of calling the tokenizer.
-
-        Returns:
-            A list of ids, or with ``return_tensors`` a tensor of shape (1, tokens).
-
-        Raises:
-            TypeError: As calling the tokenizer does.
-            ValueError: As calling the tokenizer does.
-        """
-        encoded = self(
-            text,
-            text_pair,
-            add_special_tokens,
-            padding,
-            truncation,
-            max_length,
-            stride,
-            return_tensors=return_tensors,
-            **kwargs,
-        )
-        return encoded["input_ids"]
-
-    def encode_plus(self, text: Texts, text_pair: Texts | None = None, *args: Any, **kwargs: Any) -> BatchEncoding:
-        """Encode one text or pair, as calling the tokenizer does (4.4.2's name)."""
-        return self(text, text_pair, *args, **kwargs)
-
-    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], *args: Any, **kwargs: Any) -> BatchEncoding:
-        """Encode a list of texts or of pairs, as calling the tokenizer does (4.4.2's name)."""
-        if kwargs.get("is_split_into_words") and batch_text_or_text_pairs:
-            first = batch_text_or_text_pairs[0]
-            if isinstance(first, tuple) and len(first) == 2 and isinstance(first[0], list | tuple):
-                texts, pairs = map(list, zip(*batch_text_or_text_pairs, strict=True))
-                return self(texts, pairs, *args, **kwargs)
-        return self(batch_text_or_text_pairs, None, *args, **kwargs)
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,7 +59,7 @@ def load_tokenizer(
 
     Args:
         cls: The tokenizer's class.
-        name: Folder or hub id.
+        name: Folder or hub id; or the only file of the vocabulary, with a warning (4.4.2 allows it).
         hub: Options for ``cached_file``.
         overrides: Settings that count more than those of the files.
 
@@ -67,8 +68,12 @@ def load_tokenizer(
 
     Raises:
         OSError: If the place does not exist or holds none of the class's files.
-        ValueError: If a file is broken, or added tokens do not get the ids that the files state.
+        ValueError: If a file is broken, is not the whole vocabulary, or added tokens do not get the ids that the files
+            state.
     """
+    overrides = {"model_max_length" if key == "max_len" else key: value for key, value in overrides.items()}
+    if Path(name).is_file():
+        return _load_single_file(cls, Path(name), overrides)
 
     def find(filename: str) -> str | None:
         path = cached_file(name, filename, **hub)
@@ -92,6 +97,27 @@ def load_tokenizer(
     if not complete:
         _restore_added_tokens(tokenizer, config.get("added_tokens_decoder") or {}, read(ADDED_TOKENS_FILE), name)
     return tokenizer
+
+
+def _load_single_file(cls: type[T], file: Path, overrides: Mapping[str, Any]) -> T:
+    """Make a tokenizer from one file, such as ``vocab.txt``, ``spm.model`` or ``tokenizer.json``.
+
+    Raises:
+        ValueError: If the class's vocabulary is more than this file.
+    """
+    argument = "tokenizer_file" if file.name == "tokenizer.json" else "vocab_file"
+    if argument not in cls.vocab_files_names or (argument == "vocab_file" and "merges_file" in cls.vocab_files_names):
+        raise ValueError(
+            f"'{file}' is a file, but a {cls.__name__} is made of {', '.join(cls.vocab_files_names.values())}: give "
+            "the folder that holds them."
+        )
+    warnings.warn(
+        f"{cls.__name__}.from_pretrained with a single file is an old way; give the folder, or {cls.__name__}"
+        f"({argument}={str(file)!r}).",
+        FutureWarning,
+        stacklevel=4,
+    )
+    return cls(**{"name_or_path": str(file), **overrides, argument: str(file)})
 
 
 def _nothing_found(cls: type[Any], name: str | os.PathLike[str], adapter_config: str | None) -> str:

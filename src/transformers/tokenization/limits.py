@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 from ..utils import logging
 from ..utils.generic import ExplicitEnum, PaddingStrategy
 
-__all__ = ["NO_LIMIT", "VERY_LARGE_INTEGER", "Limits", "TruncationStrategy", "warn_once"]
+__all__ = ["NO_LIMIT", "VERY_LARGE_INTEGER", "Limits", "TruncationStrategy", "read_old_strategies", "warn_once"]
 
 logger = logging.get_logger(__name__)
 
@@ -161,3 +163,37 @@ def _without_length(
         )
         padding = PaddingStrategy.DO_NOT_PAD
     return padding, TruncationStrategy.DO_NOT_TRUNCATE
+
+
+def read_old_strategies(
+    padding: bool | str | PaddingStrategy,
+    truncation: bool | str | TruncationStrategy | None,
+    max_length: int | None,
+    kwargs: dict[str, Any],
+) -> tuple[bool | str | PaddingStrategy, bool | str | TruncationStrategy | None]:
+    """Understand the two arguments that said before Transformers 3 how to pad and truncate, and warn of them.
+
+    Args:
+        padding: As the caller gave it; counts more than the old argument.
+        truncation: As the caller gave it; counts more than the old argument.
+        max_length: In tokens. With ``pad_to_max_length`` a text is cut to it too, as 4.4.2 does; without it the batch
+            is padded to its longest.
+        kwargs: The call's other arguments; ``pad_to_max_length`` and ``truncation_strategy`` are taken out.
+
+    Returns:
+        ``padding`` and ``truncation``.
+    """
+    if kwargs.pop("pad_to_max_length", False):
+        _warn_of_old_name("pad_to_max_length=True", "padding='max_length' (or padding=True for the longest)")
+        if padding is False:
+            padding = "longest" if max_length is None else "max_length"
+            truncation = True if truncation is None and max_length is not None else truncation
+    old = kwargs.pop("truncation_strategy", "do_not_truncate")
+    if old != "do_not_truncate":
+        _warn_of_old_name(f"truncation_strategy='{old}'", f"truncation='{old}'")
+        truncation = truncation if isinstance(truncation, str) else old
+    return padding, truncation
+
+
+def _warn_of_old_name(old: str, new: str) -> None:
+    warnings.warn(f"{old} is an old name; say {new}.", FutureWarning, stacklevel=4)

@@ -40,9 +40,9 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
 
     Args:
         vocab_file: ``spm.model``; not needed with a ``tokenizer_file`` that holds all of it.
-        tokenizer_file: ``tokenizer.json``; what it says counts where an argument below is None.
-        do_lower_case: Lower the text first. False without a ``tokenizer_file``.
-        split_by_punct: Split each punctuation mark off first. False without a ``tokenizer_file``.
+        do_lower_case: Lower the text first. By default as the ``tokenizer_file`` says, or False without one.
+        split_by_punct: Split each punctuation mark off first. By default as the ``tokenizer_file`` says, or False.
+        tokenizer_file: ``tokenizer.json``.
         vocab: ``vocab_file``, under 5.x's name.
         tokenizer_object: The library's object, instead of ``tokenizer_file``.
         **kwargs: Special tokens by role, and the arguments of `PreTrainedTokenizerBase`. Tokens that are no pieces of
@@ -67,10 +67,10 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
     def __init__(
         self,
         vocab_file: str | os.PathLike[str] | None = None,
-        tokenizer_file: str | os.PathLike[str] | None = None,
         do_lower_case: bool | None = None,
         split_by_punct: bool | None = None,
         *,
+        tokenizer_file: str | os.PathLike[str] | None = None,
         vocab: str | os.PathLike[str] | None = None,
         tokenizer_object: Tokenizer | None = None,
         **kwargs: Any,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,8 +30,8 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
     Args:
         vocab_file: ``vocab.json``, or the dictionary it holds; not needed with a ``tokenizer_file``.
         merges_file: ``merges.txt``, or its merges as pairs of tokens.
+        errors: How Python would decode bytes that are no UTF-8. Recorded only: they are always decoded to U+FFFD.
         tokenizer_file: ``tokenizer.json``; what it says counts where an argument below is None.
-        errors: Recorded only; bytes that are no UTF-8 are always decoded to U+FFFD.
         add_prefix_space: Encode the first word as if a space stood before it. False without a ``tokenizer_file``.
         trim_offsets: Leave spaces out of the tokens' positions. True without a ``tokenizer_file``.
         vocab: ``vocab_file``, under 5.x's name.
@@ -38,7 +40,7 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         **kwargs: Special tokens by role, and the arguments of `PreTrainedTokenizerBase`.
 
     Raises:
-        ValueError: If a file is missing or broken.
+        ValueError: If a file is missing or broken, or Python knows no such ``errors``.
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {
@@ -46,7 +48,7 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         "merges_file": "merges.txt",
         "tokenizer_file": "tokenizer.json",
     }
-    model_input_names: Sequence[str] = ("input_ids", "attention_mask")
+    model_input_names: Sequence[str] = ["input_ids", "attention_mask"]
     default_roles: ClassVar[dict[str, str]] = {
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -61,9 +63,9 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         self,
         vocab_file: str | os.PathLike[str] | dict[str, int] | None = None,
         merges_file: str | os.PathLike[str] | Sequence[tuple[str, str]] | None = None,
-        tokenizer_file: str | os.PathLike[str] | None = None,
         errors: str = "replace",
         *,
+        tokenizer_file: str | os.PathLike[str] | None = None,
         add_prefix_space: bool | None = None,
         trim_offsets: bool | None = None,
         vocab: str | os.PathLike[str] | dict[str, int] | None = None,
@@ -71,6 +73,7 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         tokenizer_object: Tokenizer | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_error_handler(errors)
         self.errors = errors
         from_vocabulary = tokenizer_object is None and tokenizer_file is None
         if from_vocabulary:
@@ -106,6 +109,9 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         return {"add_prefix_space": self.add_prefix_space, "trim_offsets": self.trim_offsets, "errors": self.errors}
 
     def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Any) -> list[Any]:
+        if style.prefix_space and not self.add_prefix_space:
+            with self._prefix_space():
+                return super()._encode_texts(texts, style, limits)
         if style.words and not self.add_prefix_space:
             warn_once(
                 "words without prefix space",
@@ -114,6 +120,17 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
             )
         return super()._encode_texts(texts, style, limits)
 
+    @contextmanager
+    def _prefix_space(self) -> Iterator[None]:
+        """Encode as with ``add_prefix_space=True``, for one call."""
+        processor = self._tokenizer.post_processor
+        try:
+            self._set_spaces(True, None, from_vocabulary=False)
+            yield
+        finally:
+            self._set_spaces(False, None, from_vocabulary=False)
+            self._tokenizer.post_processor = processor
+
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
@@ -121,6 +138,21 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
         cls, sep = self.special_token("cls_token")[1], self.special_token("sep_token")[1]
         first = [cls, *token_ids_0, sep]
         return first if token_ids_1 is None else [*first, sep, *token_ids_1, sep]
+
+
+def _check_error_handler(errors: str) -> None:
+    """See that Python knows a way of handling errors of decoding.
+
+    Raises:
+        ValueError: If not; a path in this place belongs to ``tokenizer_file=``.
+    """
+    try:
+        codecs.lookup_error(errors)
+    except LookupError as error:
+        raise ValueError(
+            f"errors is {errors!r}; 'replace', 'strict' or 'ignore' was expected. A tokenizer.json is given by its "
+            "name: tokenizer_file=…."
+        ) from error
 
 
 def _read_bpe(vocab: Any, merges: Any) -> BPE:
