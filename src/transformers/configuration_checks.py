@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .configuration_utils import PretrainedConfig
@@ -11,15 +11,59 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAPTER_TYPES",
     "CONSISTENCY_KINDS",
+    "NEUTRAL_FIELDS",
     "check_bottleneck",
     "check_classifies",
     "check_consistency",
+    "check_encoder_only",
     "check_lora",
     "masking_ids",
 ]
 
 ADAPTER_TYPES = ("houlsby", "pfeiffer")
 CONSISTENCY_KINDS = ("cutoff", "rdrop")
+
+# Fields of 4.4.2's configurations that code of its time reads, at their defaults there. Of no effect here are
+# use_cache and task_specific_params, and chunk_size_feed_forward, which changes memory alone.
+NEUTRAL_FIELDS: dict[str, Any] = {
+    "add_cross_attention": False,
+    "chunk_size_feed_forward": 0,
+    "gradient_checkpointing": False,
+    "is_decoder": False,
+    "is_encoder_decoder": False,
+    "position_embedding_type": "absolute",
+    "pruned_heads": {},
+    "task_specific_params": None,
+    "torchscript": False,
+    "use_cache": True,
+}
+
+# Those of them that would make another model of an encoder, and what to say.
+_ENCODER_ONLY = {
+    "add_cross_attention": "its layers attend to their own text only",
+    "is_decoder": "its tokens see each other in both directions",
+    "is_encoder_decoder": "there is no decoder",
+    "position_embedding_type": "it has the published models' positions only",
+    "pruned_heads": "no heads can be left out; mask them with head_mask",
+}
+
+
+def check_encoder_only(config: PretrainedConfig) -> None:
+    """Refuse a configuration that asks this package's encoders to be something else.
+
+    Args:
+        config: That of an encoder.
+
+    Raises:
+        ValueError: If a field has a value that would be without effect, silently.
+    """
+    for name, reason in _ENCODER_ONLY.items():
+        value = getattr(config, name, NEUTRAL_FIELDS[name])
+        if value != NEUTRAL_FIELDS[name]:
+            raise ValueError(
+                f"{name} is {value!r}, but this package's '{config.model_type}' is an encoder: {reason}. Only "
+                f"{NEUTRAL_FIELDS[name]!r} is possible."
+            )
 
 
 def check_lora(config: PretrainedConfig) -> tuple[int, float]:

@@ -9,12 +9,14 @@ switches of bottleneck adapters (`transformers.bottleneck`), BitFit and consiste
 from __future__ import annotations
 
 import copy
+import inspect
 import json
+import operator
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from .configuration_checks import check_bottleneck, check_consistency, check_lora
+from .configuration_checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
 from .hub import cached_file, load_json
 from .utils import logging
 from .version import __version__
@@ -101,7 +103,8 @@ class PretrainedConfig:
         dtype: The dtype that the weights were saved in, by name or a torch dtype (kept by name); ``torch_dtype`` is
             its older name.
         name_or_path: Where the configuration came from.
-        **kwargs: Kept as attributes.
+        **kwargs: Kept as attributes. Among them ``gradient_checkpointing`` (recompute activations in training) and
+            ``torchscript`` (return tuples), and the other fields of `NEUTRAL_FIELDS`, which have 4.4.2's defaults.
 
     Raises:
         ValueError: If fields or labels contradict each other or are out of range.
@@ -114,6 +117,8 @@ class PretrainedConfig:
     lora_initialization: ClassVar[str] = "kaiming_uniform"
     takes_bottleneck_adapters: ClassVar[bool] = False
 
+    gradient_checkpointing: bool
+    torchscript: bool
     initializer_range: float
     hidden_size: int
     num_hidden_layers: int
@@ -194,7 +199,8 @@ class PretrainedConfig:
         self._set_labels(num_labels, id2label, label2id)
         for name in ("model_type", "transformers_version"):
             kwargs.pop(name, None)  # the class and this package say these
-        for name, value in kwargs.items():
+        neutral = {name: value for name, value in copy.deepcopy(NEUTRAL_FIELDS).items() if not hasattr(self, name)}
+        for name, value in {**neutral, **kwargs}.items():
             setattr(self, name, value)
         self._check_dropouts()
         self._check_methods()
@@ -265,15 +271,17 @@ class PretrainedConfig:
 
     @num_labels.setter
     def num_labels(self, num_labels: int) -> None:
-        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
+        whole = hasattr(num_labels, "__index__") and not isinstance(num_labels, bool)  # NumPy's integers too
+        if not whole or num_labels < 1:
             raise ValueError(f"num_labels is {num_labels!r}; a whole number of at least 1 was expected.")
+        num_labels = operator.index(num_labels)
         self.id2label = {index: f"LABEL_{index}" for index in range(num_labels)}
         self.label2id = {name: index for index, name in self.id2label.items()}
 
     @property
     def use_return_dict(self) -> bool:
-        """4.4.2's name for ``return_dict``."""
-        return self.return_dict
+        """Whether models return a `ModelOutput`, as 4.4.2 asks it: ``torchscript`` wants tuples."""
+        return self.return_dict and not self.torchscript
 
     @property
     def freezes_base(self) -> bool:
@@ -373,7 +381,7 @@ class PretrainedConfig:
             ValueError: If a value is out of range.
         """
         return_unused = kwargs.pop("return_unused_kwargs", False)
-        known = set(vars(cls())) | set(config_dict) | {"num_labels"}
+        known = set(cls._defaults()) | set(config_dict) | {"num_labels"}
         overrides = {name: value for name, value in kwargs.items() if name in known}
         unused = {name: value for name, value in kwargs.items() if name not in known}
         content = copy.deepcopy(config_dict)
@@ -403,9 +411,20 @@ class PretrainedConfig:
         content["transformers_version"] = __version__
         return content
 
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Give all fields of a configuration that is made without arguments; the common ones where it needs some."""
+        parameters = inspect.signature(cls).parameters.values()
+        needed = any(
+            parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            for parameter in parameters
+        )
+        return (PretrainedConfig() if needed else cls()).to_dict()
+
     def to_diff_dict(self) -> dict[str, Any]:
         """Give the fields that differ from the class's defaults, and those that identify the model."""
-        defaults = type(self)().to_dict()
+        defaults = self._defaults()
         always = {"model_type", "transformers_version", "vocab_size"}
         content = {
             name: value

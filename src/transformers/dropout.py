@@ -64,21 +64,16 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     return result
 
 
-class Dropout(nn.Module):
-    """`dropout` as a layer.
+class Dropout(nn.Dropout):
+    """`dropout` as a layer, and a `torch.nn.Dropout` to whoever looks for these.
 
     Args:
         p: Probability to zero an element, in [0, 1).
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        self.p = p
+        super().__init__(p)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply dropout in training; give ``x`` back in evaluation. Shape: (…) to (…)."""
         return dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        """Show the probability when the model is printed."""
-        return f"p={self.p}"

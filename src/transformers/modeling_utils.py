@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -11,16 +13,16 @@ from torch import Tensor, nn
 
 from .bitfit import accept_fp32_biases
 from .configuration_utils import PretrainedConfig, split_hub_options
-from .load_report import LoadReport, match_state_dict
-from .lora.layers import init_lora_parameter
-from .lora.metadata import hash_base
+from .initialization import init_module
+from .loading import fill_model, storage_for
 from .lora.mixing import MixedBatchMixin
+from .token_embeddings import TokenEmbeddingsMixin, resized_parameter
 from .trainable import cast_frozen_parameters, mark_trainable
 from .utils import logging
 from .utils.generic import ModelOutput
 from .weights import load_weights, save_weights
 
-__all__ = ["PreTrainedModel", "resized_parameter", "unwrap_model"]
+__all__ = ["PreTrainedModel", "in_dtype_of", "resized_parameter", "unwrap_model"]
 
 logger = logging.get_logger(__name__)
 
@@ -40,11 +42,12 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(MixedBatchMixin, nn.Module):
+class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it
-    with ``self.post_init()``.
+    with ``self.post_init()``, or with ``self.init_weights()`` as in 4.4.2. They may name regular expressions:
+    of keys that may be missing in a checkpoint or unexpected there without a word, and of keys not to save.
 
     Args:
         config: The model's configuration.
@@ -57,6 +60,9 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
     base_model_prefix: ClassVar[str] = ""
     main_input_name: ClassVar[str] = "input_ids"
     supports_gradient_checkpointing: ClassVar[bool] = True
+    _keys_to_ignore_on_load_missing: ClassVar[list[str] | None] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str] | None] = None
+    _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
 
     def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -69,7 +75,7 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
         self.name_or_path = config.name_or_path
         self.base_hash: str | None = None  # of the base checkpoint's tensors, where it was loaded to stay frozen
         self.provided: dict[str, torch.dtype] | None = None  # what the base checkpoint had, and in which dtype
-        self.gradient_checkpointing = False
+        self._initialized = False
         self._init_adapters()
 
     def post_init(self) -> None:
@@ -77,84 +83,24 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
         if self.config.apply_bitfit:
             accept_fp32_biases(self.base_model)
         self.init_weights()
-        mark_trainable(self)
+        if self.config.freezes_base:
+            mark_trainable(self)
 
     # Structure ------------------------------------------------------------------------------------------------
 
     @property
-    def has_head(self) -> bool:
+    def _has_head(self) -> bool:
         """Whether the encoder is an attribute of this model, rather than the model itself."""
         return bool(self.base_model_prefix) and hasattr(self, self.base_model_prefix)
 
     @property
     def base_model(self) -> nn.Module:
         """The encoder: the attribute that ``base_model_prefix`` names, or the model itself."""
-        return getattr(self, self.base_model_prefix) if self.has_head else self
+        return getattr(self, self.base_model_prefix) if self._has_head else self
 
     def is_base_parameter(self, name: str) -> bool:
         """Say whether a parameter belongs to the encoder, by its name."""
-        return not self.has_head or name.startswith(f"{self.base_model_prefix}.")
-
-    def tied_weights(self) -> dict[str, str]:
-        """Name the parameters that are another's second name: alias to source."""
-        return {}
-
-    def tie_weights(self) -> None:
-        """Let each alias of `tied_weights` be the very parameter of its source."""
-        for alias, source in self.tied_weights().items():
-            path, _, name = alias.rpartition(".")
-            setattr(self.get_submodule(path), name, self.get_parameter(source))
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Give the table of word embeddings. Shape of its weight: (V, D)."""
-        embeddings: nn.Embedding = self.base_model.embeddings.word_embeddings  # type: ignore[union-attr,assignment]
-        return embeddings
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the table of word embeddings, and what is tied to it."""
-        self.base_model.embeddings.word_embeddings = value  # type: ignore[union-attr]
-        self.tie_weights()
-
-    def get_output_embeddings(self) -> nn.Module | None:
-        """Give the layer that scores words; None for a model that scores none."""
-        return None
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None) -> nn.Embedding:
-        """Make the vocabulary longer or shorter; new words get new embeddings.
-
-        Args:
-            new_num_tokens: Number of words; None changes nothing.
-
-        Returns:
-            The table of word embeddings.
-
-        Raises:
-            ValueError: If the vocabulary would lose its padding token.
-        """
-        old = self.get_input_embeddings()
-        if new_num_tokens is None or new_num_tokens == old.num_embeddings:
-            return old
-        if new_num_tokens <= (old.padding_idx or 0):
-            raise ValueError(
-                f"new_num_tokens is {new_num_tokens}; more than the padding token's id, {old.padding_idx or 0}, was "
-                "expected."
-            )
-        weight = old.weight
-        new = nn.Embedding(
-            new_num_tokens, old.embedding_dim, padding_idx=old.padding_idx, device=weight.device, dtype=weight.dtype
-        )
-        self._init_parameter(new, "weight", new.weight)
-        kept = min(new_num_tokens, old.num_embeddings)
-        with torch.no_grad():
-            new.weight[:kept] = weight[:kept]
-        new.weight.requires_grad_(weight.requires_grad)
-        self.config.vocab_size = new_num_tokens
-        self._resize_output(new_num_tokens)
-        self.set_input_embeddings(new)
-        return new
-
-    def _resize_output(self, new_num_tokens: int) -> None:
-        """Bring the layer that scores words to a new vocabulary; models that have one say how."""
+        return not self._has_head or name.startswith(f"{self.base_model_prefix}.")
 
     @property
     def device(self) -> torch.device:
@@ -185,26 +131,33 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
     # Starting values ------------------------------------------------------------------------------------------
 
     def init_weights(self) -> None:
-        """Give every parameter its starting value and tie what is tied."""
-        for module in self.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                self._init_parameter(module, name, parameter)
+        """Give linear layers, embeddings and LayerNorms their starting values, and tie what is tied.
+
+        A constructor ends with this, or with `post_init`; called again it starts the whole model anew. In the
+        constructor an inner model keeps what it gave itself by the same rule, or read from a checkpoint.
+        """
+        self._init_modules(self)
+        self._initialized = True
         self.tie_weights()
 
-    def _init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """Fill one parameter in place: normal weights, zero biases, LayerNorm at identity, LoRA by its own rule."""
-        if name in ("lora_A", "lora_B"):
-            init_lora_parameter(name, parameter, self.config)
-            return
-        with torch.no_grad():
-            if isinstance(module, nn.LayerNorm):
-                parameter.fill_(1.0 if name == "weight" else 0.0)
-            elif name.endswith("bias"):
-                parameter.zero_()
-            else:
-                parameter.normal_(0.0, self.config.initializer_range)
-                if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                    parameter[module.padding_idx].zero_()
+    def _init_modules(self, module: nn.Module) -> None:
+        for child in module.children():
+            if not self._keeps_values(child):
+                self._init_modules(child)
+        self._init_weights(module)
+
+    def _keeps_values(self, child: nn.Module) -> bool:
+        if self._initialized or not isinstance(child, PreTrainedModel):
+            return False
+        same_rule = type(child)._init_weights is type(self)._init_weights
+        return child.provided is not None or (child._initialized and same_rule)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Give one module's own parameters their starting values; a class may have a rule of its own.
+
+        4.4.2's hook, so that ``model.apply(model._init_weights)`` works. See `transformers.initialization`.
+        """
+        init_module(module, self.config)
 
     # Memory and precision -------------------------------------------------------------------------------------
 
@@ -214,13 +167,14 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
 
     def _returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
         """Give an output as the caller, or else the configuration, wants it: whole, or as a tuple of what is there."""
-        wants_dict = self.config.return_dict if return_dict is None else return_dict
+        wants_dict = self.config.use_return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
 
     @property
     def is_gradient_checkpointing(self) -> bool:
         """Whether layers recompute their activations in the backward pass."""
-        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
+        asked = getattr(self.config, "gradient_checkpointing", False)  # 4.4.2's switch
+        return asked or any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Keep only each layer's input in training and recompute the rest in the backward pass.
@@ -232,6 +186,7 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep all activations in training again."""
+        self.config.gradient_checkpointing = False
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, value: bool) -> None:
@@ -248,15 +203,19 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls: type[ModelType], pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+        cls: type[ModelType],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        **kwargs: Any,
     ) -> ModelType | tuple[ModelType, dict[str, list[object]]]:
         """Load a model from a folder or the hub. It comes in evaluation mode.
 
         No weight is first made at random and then overwritten: parameters that the checkpoint lacks, and only
-        those, get new values.
+        those, get new values. A class from elsewhere keeps what its constructor gave them (`transformers.loading`).
 
         Args:
-            pretrained_model_name_or_path: A folder, or a hub id; also an adapter's folder, which names its base.
+            pretrained_model_name_or_path: A folder, or a hub id; also an adapter's folder, which names its base. None
+                where ``config`` and ``state_dict`` are given.
             *model_args: Further arguments of the model's class.
             **kwargs: ``config`` (a configuration, else the checkpoint's own with the remaining keywords over it);
                 ``state_dict`` (tensors instead of the files'); ``dtype`` or ``torch_dtype`` (a torch dtype, its name,
@@ -269,35 +228,40 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
 
         Raises:
             OSError: If the model is not found or not reachable.
-            ValueError: If the checkpoint does not fit the configuration, or a value is out of range.
+            ValueError: If the checkpoint does not fit the configuration, or a value is out of range; also a
+                `RuntimeError`, as in 4.4.2, where shapes differ.
         """
         from .lora.adapter import load_with_adapter
         from .lora.reading import is_adapter
 
         _refuse_foreign_options(kwargs)
         options, rest = split_hub_options(kwargs)
-        if "state_dict" not in rest and is_adapter(pretrained_model_name_or_path, **options):
-            return load_with_adapter(cls, pretrained_model_name_or_path, **kwargs)  # type: ignore[return-value]
+        state_dict, config = rest.pop("state_dict", None), rest.pop("config", None)
+        where = pretrained_model_name_or_path or ""
+        if not where and (state_dict is None or not isinstance(config, PretrainedConfig)):
+            raise ValueError("Without a name or folder both config=… and state_dict=… are needed.")
+        if state_dict is None and is_adapter(where, **options):
+            return load_with_adapter(cls, where, **kwargs)  # type: ignore[return-value]
         ignore_mismatched_sizes = rest.pop("ignore_mismatched_sizes", False)
         output_loading_info = rest.pop("output_loading_info", False)
         legacy_dtype = rest.pop("torch_dtype", None)
         dtype = _dtype(rest.pop("dtype", legacy_dtype))
-        state_dict = rest.pop("state_dict", None)
-        config = rest.pop("config", None)
         if not isinstance(config, PretrainedConfig):
-            where = config if config is not None else pretrained_model_name_or_path
             config, rest = cls.config_class.from_pretrained(  # type: ignore[misc]
-                where, return_unused_kwargs=True, **options, **rest
+                where if config is None else config, return_unused_kwargs=True, **options, **rest
             )
         if state_dict is None:
-            state_dict = load_weights(pretrained_model_name_or_path, **options)
+            state_dict = load_weights(where, **options)
         else:  # the model's parameters are its own, not the caller's tensors
             state_dict = {name: tensor.detach().clone() for name, tensor in state_dict.items()}
-        with torch.device("meta"):
+        with storage_for(cls):
             model = cls(config, *model_args, **rest)
-        source = os.fspath(pretrained_model_name_or_path)
-        report = model._fill(state_dict, source, dtype, ignore_mismatched_sizes)
-        model.name_or_path = config.name_or_path = source
+        model._initialized = True  # so that init_weights() from here on means all of it
+        model._prepare_for(state_dict)
+        source = os.fspath(where) or "state_dict"
+        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes)
+        if where:
+            model.name_or_path = config.name_or_path = source
         if config.adapter_path is not None:
             from .adapterhub import start_from_bottleneck
 
@@ -305,51 +269,8 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
         model.eval()
         return (model, report.to_dict()) if output_loading_info else model
 
-    def _fill(
-        self,
-        state_dict: dict[str, Tensor],
-        source: str,
-        dtype: torch.dtype | str | None,
-        ignore_mismatched_sizes: bool,
-    ) -> LoadReport:
-        """Put a checkpoint's tensors into a model without storage, and new values where it has none."""
-        fitting, report = match_state_dict(self, state_dict)
-        report.check(source, ignore_mismatched_sizes)
-        self.provided = {name: tensor.dtype for name, tensor in fitting.items()}
-        mark_trainable(self, self.provided)
-        expected = dict(self.named_parameters())
-        tensors = {
-            name: tensor.to(self._storage_dtype(expected[name], tensor, dtype)) for name, tensor in fitting.items()
-        }
-        loses = any(tensor.dtype.itemsize < fitting[name].dtype.itemsize for name, tensor in tensors.items())
-        if self.config.freezes_base or loses:  # an adapter will want to know, or the values will be gone
-            self.base_hash = hash_base(self, fitting)
-        self.load_state_dict(tensors, strict=False, assign=True)
-        self._materialise(dtype)
-        self.tie_weights()
-        report.log(source)
-        return report
-
-    def _storage_dtype(
-        self, parameter: nn.Parameter, tensor: Tensor | None, dtype: torch.dtype | str | None
-    ) -> torch.dtype:
-        """Choose a parameter's dtype: what was asked for, save that beside a frozen base the trained stay fp32."""
-        if dtype is None or (self.config.freezes_base and parameter.requires_grad):
-            return torch.get_default_dtype()
-        if isinstance(dtype, torch.dtype):
-            return dtype
-        return tensor.dtype if tensor is not None else self.dtype
-
-    def _materialise(self, dtype: torch.dtype | str | None) -> None:
-        """Give storage and a starting value to the parameters that the checkpoint did not fill."""
-        aliases = self.tied_weights()
-        for path, module in self.named_modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if not parameter.is_meta or f"{path}.{name}" in aliases:
-                    continue
-                empty = torch.empty(parameter.shape, dtype=self._storage_dtype(parameter, None, dtype))
-                self._init_parameter(module, name, empty)
-                setattr(module, name, nn.Parameter(empty, requires_grad=parameter.requires_grad))
+    def _prepare_for(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take the form that a checkpoint has, where a model type has several."""
 
     def save_adapter(self, folder: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
         """Write what a run on a frozen base trained, a few megabytes; see `transformers.lora.adapter.save_adapter`."""
@@ -397,17 +318,20 @@ class PreTrainedModel(MixedBatchMixin, nn.Module):
             self.config.dtype = str(self.dtype).removeprefix("torch.")
             self.config.save_pretrained(folder)
         tensors = self.state_dict() if state_dict is None else state_dict
+        left_out = self._keys_to_ignore_on_save or ()
+        tensors = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if not any(re.fullmatch(pattern, name) for pattern in left_out)
+        }
         save_weights(
-            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=list(self.tied_weights())
+            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=list(self._tied_weights())
         )
 
 
-def resized_parameter(parameter: nn.Parameter, rows: int) -> nn.Parameter:
-    """Make a parameter longer or shorter along its first dimension, with zeros where it is new."""
-    result = parameter.new_zeros((rows, *parameter.shape[1:]))
-    kept = min(rows, parameter.shape[0])
-    result[:kept] = parameter.detach()[:kept]
-    return nn.Parameter(result, requires_grad=parameter.requires_grad)
+def in_dtype_of(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Cast to the dtype of a head's layer, which may be another than the encoder's; a quantised layer takes any."""
+    return x.to(layer.weight.dtype) if isinstance(layer.weight, Tensor) else x
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "pack_batch"]
+__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "pack_batch"]
 
 # How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
 # slow for its size; a sixteenth keeps the groups few and the wasted work small.
@@ -180,6 +180,13 @@ class PackedLayout:
         """Bring one entry a row from packed order back into the batch's. Shape: (B, …) to (B, …)."""
         return per_row[torch.argsort(self.row_order)]
 
+    def start_rows(self, padded: Tensor) -> Tensor:
+        """Move each row to the left so that its first valid token stands in the first column. Shape: (B, L, …)."""
+        first = self.restore_rows(self.token_index[self.first_token] % self.padded_length)  # (B,)
+        columns = torch.arange(self.padded_length, device=padded.device)
+        index = (columns + first[:, None]) % self.padded_length  # (B, L)
+        return padded[torch.arange(self.batch_size, device=padded.device)[:, None], index]
+
     def unpack_attentions(self, group_probabilities: Sequence[Tensor]) -> Tensor:
         """Put the attention probabilities of all groups into one padded tensor.
 
@@ -233,9 +240,18 @@ class PackedOutput:
         """Give the last layer's output as a padded batch. Shape: (B, L, D)."""
         return self.layout.unpack(self.last_hidden_state)
 
+    def from_first_tokens(self) -> Tensor:
+        """Give the padded batch with each row's first valid token in the first column. Shape: (B, L, D)."""
+        return self.layout.start_rows(self.padded())
+
     def padded_hidden_states(self) -> tuple[Tensor, ...] | None:
         """Give all kept outputs as padded batches. Shape of each: (B, L, D)."""
         return None if self.hidden_states is None else tuple(map(self.layout.unpack, self.hidden_states))
+
+
+def first_column(features: Tensor) -> Tensor:
+    """Take the first token of each row where all tokens are given. Shape: (B, L, D) or (B, D) to (B, D)."""
+    return features[:, 0] if features.dim() == 3 else features
 
 
 def _group_rows(lengths: list[int]) -> list[tuple[int, int]]:
@@ -273,7 +289,14 @@ def pack_batch(
 
     Raises:
         ValueError: If both or neither are given, or a shape is not as described.
+        RuntimeError: Under ``torch.jit.trace``.
     """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined]
+        raise RuntimeError(
+            "torch.jit.trace (and ONNX export through it) would record the lengths of this one batch, and the traced "
+            "model would give wrong results for others. Ship the model itself with save_pretrained(); to make it "
+            "faster, use torch.compile or bfloat16."
+        )
     words = input_ids if inputs_embeds is None else inputs_embeds
     if words is None or (input_ids is not None and inputs_embeds is not None):
         raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")

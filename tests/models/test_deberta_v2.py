@@ -212,9 +212,10 @@ def test_each_dropout_has_its_rate(cls_dropout: float | None, wanted: float) -> 
     rates = {name: module.p for name, module in model.named_modules() if isinstance(module, Dropout)}
     assert rates.pop("dropout") == wanted
     assert rates.pop("pooler.dropout") == 0.05
+    attention = [rates.pop(f"deberta.encoder.layer.{number}.attention.self.dropout") for number in range(3)]
+    assert attention == [0.2] * 3
     assert set(rates.values()) == {0.3}
     assert len(rates) == 1 + 3 * 3  # embeddings; positions and two sub-layers of each layer
-    assert model.deberta.encoder.layer[0].attention.self.dropout_prob == 0.2
 
 
 def test_dropout_works_in_training_only() -> None:

@@ -67,14 +67,14 @@ def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
     """
     if not any(layer.merged for _, layer in _layers(model)):
         merge(model)
-    model.untie_position_projections()
+    model._untie_position_projections()
     for path, layer in _layers(model):
         plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         plain.weight = nn.Parameter(layer.weight.data)
         plain.register_parameter("bias", layer.bias)
         where, _, name = path.rpartition(".")
         setattr(model.get_submodule(where), name, plain)
-    model.forget_adapters()
+    model._forget_adapters()
     dtype = model.dtype
     for name, parameter in model.named_parameters():
         if model.is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision

@@ -66,14 +66,14 @@ class MixedBatchMixin(AdapterMixin):
     @contextmanager
     def _with_head_of(self, adapter_name: str) -> Iterator[None]:
         """Let an adapter's head be in place inside the ``with``."""
-        current = self.adapters[cast(str, self.active_adapter)]
-        install_parameters(as_model(self), self.adapters[adapter_name].parameters)
+        current = self._adapters[cast(str, self.active_adapter)]
+        install_parameters(as_model(self), self._adapters[adapter_name].parameters)
         try:
             yield
         finally:
             install_parameters(as_model(self), current.parameters)
 
-    def mixed_logits(self, first_tokens: Tensor, adapter_names: Sequence[str]) -> Tensor:
+    def _mixed_logits(self, first_tokens: Tensor, adapter_names: Sequence[str]) -> Tensor:
         """Score each row with the head of its adapter.
 
         Args:
@@ -89,10 +89,10 @@ class MixedBatchMixin(AdapterMixin):
         for name in dict.fromkeys(adapter_names):
             rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
             with self._with_head_of(name):
-                parts.append((rows, self.score(first_tokens[rows])))
+                parts.append((rows, self._score(first_tokens[rows])))
         return _side_by_side(parts, len(adapter_names))
 
-    def classify(self, first_tokens: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None) -> Tensor:
+    def _classify(self, first_tokens: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None) -> Tensor:
         """Score each row with the active head, or with that of its own adapter.
 
         Args:
@@ -107,30 +107,30 @@ class MixedBatchMixin(AdapterMixin):
             ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
         """
         if adapter_names is None:
-            return self.score(first_tokens)
+            return self._score(first_tokens)
         _refuse_labels(labels)
-        return self.mixed_logits(first_tokens, adapter_names)
+        return self._mixed_logits(first_tokens, adapter_names)
 
-    def shares_base(self, adapter_names: Sequence[str]) -> bool:
+    def _shares_base(self, adapter_names: Sequence[str]) -> bool:
         """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
         model = as_model(self)
         if getattr(model.config, "adapts_position_query", False):
             return False
-        chosen = (self.adapters[name].parameters for name in set(adapter_names) & set(self.adapters))
+        chosen = (self._adapters[name].parameters for name in set(adapter_names) & set(self._adapters))
         return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
 
-    def logits_apart(
+    def _logits_apart(
         self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None
     ) -> Tensor:
         """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
 
         Args:
             adapter_names: One a row.
-            labels: Must be None, as in `classify`.
+            labels: Must be None, as in `_classify`.
             **inputs: Arguments of ``forward``, each with one entry a row, or None.
 
         Returns:
-            Logits as of `mixed_logits`. Shape: (B, N).
+            Logits as of `_mixed_logits`. Shape: (B, N).
         """
         self._enter_current()
         model, active = as_model(self), self.active_adapter

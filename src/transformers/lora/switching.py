@@ -54,19 +54,19 @@ _FIELDS = ("lora_r", "lora_alpha", "lora_dropout", "id2label", "label2id", "prob
 class AdapterMixin:
     """The part of a model that holds adapters; `PreTrainedModel` has it."""
 
-    adapters: dict[str, LoadedAdapter]
+    _adapters: dict[str, LoadedAdapter]
     active_adapter: str | None
     _replaced: dict[str, nn.Parameter]
 
     def _init_adapters(self) -> None:
         """Start with no adapter; one that the model is made with is entered when a second comes."""
-        self.adapters, self.active_adapter, self._replaced = {}, None, {}
+        self._adapters, self.active_adapter, self._replaced = {}, None, {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move or cast what waits with the model: `torch.nn.Module` knows of what is in place alone."""
         result = super()._apply(fn, recurse)  # type: ignore[misc]
         in_place = {id(parameter) for parameter in as_model(self).parameters()}
-        waiting = [self._replaced, *(adapter.parameters for adapter in self.adapters.values())]
+        waiting = [self._replaced, *(adapter.parameters for adapter in self._adapters.values())]
         moved: set[int] = set()
         for parameter in (parameter for parameters in waiting for parameter in parameters.values()):
             if id(parameter) not in in_place and id(parameter) not in moved:
@@ -107,7 +107,7 @@ class AdapterMixin:
             model.config.apply_lora = True
             if model.base_hash is None:
                 model.base_hash = hash_loaded_base(model)
-            model.set_position_query(content.position_query)
+            model._set_position_query(content.position_query)
         else:
             self._enter_current()
         _enter(model, adapter_name, content)
@@ -118,9 +118,9 @@ class AdapterMixin:
     @property
     def loaded_adapters(self) -> list[str]:
         """Names of the adapters that can be switched to."""
-        if not self.adapters and as_model(self).config.apply_lora:
+        if not self._adapters and as_model(self).config.apply_lora:
             return [DEFAULT]
-        return list(self.adapters)
+        return list(self._adapters)
 
     def set_adapter(self, adapter_name: str) -> None:
         """Make an adapter the active one: its matrices, its head, its labels.
@@ -143,13 +143,13 @@ class AdapterMixin:
         self._refuse_merged("delete an adapter")
         self._check_name(adapter_name)
         self._enter_current()
-        others = [name for name in self.adapters if name != adapter_name]
+        others = [name for name in self._adapters if name != adapter_name]
         if not others:
             raise ValueError(f"'{adapter_name}' is the only adapter; to have the base alone use disable_adapter().")
         if adapter_name == self.active_adapter:
             self._activate(others[0])
             logger.info("Adapter '%s' is deleted; '%s' is active now.", adapter_name, others[0])
-        del self.adapters[adapter_name]
+        del self._adapters[adapter_name]
         for _, layer in lora_layers(as_model(self)):
             del layer.updates[adapter_name]
 
@@ -186,7 +186,7 @@ class AdapterMixin:
         """Become a plain model with the adapter folded in; see `transformers.lora.merge.merge_and_unload`."""
         return merging.merge_and_unload(as_model(self))
 
-    def forget_adapters(self) -> None:
+    def _forget_adapters(self) -> None:
         """Be a model without LoRA from now on, as the configuration says it; the layers are the caller's business."""
         config = as_model(self).config
         config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
@@ -194,7 +194,7 @@ class AdapterMixin:
 
     # What a model type says of itself -----------------------------------------------------------------------------
 
-    def score(self, first_tokens: Tensor) -> Tensor:
+    def _score(self, first_tokens: Tensor) -> Tensor:
         """Apply the head to each row's first token; a model with such a head says how. Shape: (B, D) to (B, N).
 
         Raises:
@@ -202,14 +202,14 @@ class AdapterMixin:
         """
         raise ValueError(f"{type(self).__name__} has no head that scores rows.")
 
-    def label_parameters(self) -> list[str]:
+    def _label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return []
 
-    def set_position_query(self, adapted: bool) -> None:
+    def _set_position_query(self, adapted: bool) -> None:
         """Choose the meaning of DeBERTa's shared position query; other models have none."""
 
-    def untie_position_projections(self) -> None:
+    def _untie_position_projections(self) -> None:
         """Part what shares a projection that merging would change; most models share none."""
 
     # Inside -----------------------------------------------------------------------------------------------------
@@ -217,19 +217,19 @@ class AdapterMixin:
     def _enter_current(self) -> None:
         """Enter the adapter that the model was made with, under the default name, before a second one comes."""
         model = as_model(self)
-        if self.adapters or not model.config.apply_lora:
+        if self._adapters or not model.config.apply_lora:
             return
         lora = lora_parameter_names(model)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad and name not in lora}
-        self.adapters[DEFAULT] = LoadedAdapter(trained, {name: getattr(model.config, name) for name in _FIELDS})
+        self._adapters[DEFAULT] = LoadedAdapter(trained, {name: getattr(model.config, name) for name in _FIELDS})
         self.active_adapter = DEFAULT
         for _, layer in lora_layers(model):
             layer.updates[DEFAULT] = layer.current_update()
 
     def _activate(self, adapter_name: str) -> None:
         """Put an adapter's parameters and fields in place; the base's where only another adapter had its own."""
-        model, adapter = as_model(self), self.adapters[adapter_name]
-        leaving = {} if self.active_adapter is None else self.adapters[self.active_adapter].parameters
+        model, adapter = as_model(self), self._adapters[adapter_name]
+        leaving = {} if self.active_adapter is None else self._adapters[self.active_adapter].parameters
         for name in adapter.parameters:
             if name not in self._replaced and model.is_base_parameter(name) and name not in leaving:
                 self._replaced[name] = model.get_parameter(name)
@@ -287,7 +287,7 @@ def _expected_shapes(model: PreTrainedModel, content: AdapterContent) -> dict[st
         if path.rpartition(".")[2] in model.config.lora_targets and isinstance(module, nn.Linear):
             shapes[f"{path}.lora_A"] = (content.r, module.in_features)
             shapes[f"{path}.lora_B"] = (module.out_features, content.r)
-    scores = model.label_parameters()
+    scores = model._label_parameters()
     labels = content.num_labels(model.config.num_labels, scores)
     for name, parameter in model.named_parameters():
         extra = name in content.tensors and name not in shapes  # biases that were trained too
@@ -306,8 +306,8 @@ def _enter(model: PreTrainedModel, adapter_name: str, content: AdapterContent) -
     }
     for path, layer in lora_layers(model):
         layer.updates[adapter_name] = LoraUpdate(made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.alpha)
-    labels = content.num_labels(model.config.num_labels, model.label_parameters())
-    model.adapters[adapter_name] = LoadedAdapter(made, content.config_fields(labels))
+    labels = content.num_labels(model.config.num_labels, model._label_parameters())
+    model._adapters[adapter_name] = LoadedAdapter(made, content.config_fields(labels))
 
 
 def install_parameters(model: PreTrainedModel, parameters: dict[str, nn.Parameter]) -> None:

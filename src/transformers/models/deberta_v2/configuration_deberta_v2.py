@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from ...configuration_checks import check_encoder_only
 from ...configuration_utils import PretrainedConfig
 
 __all__ = ["DebertaV2Config"]
@@ -134,6 +135,7 @@ class DebertaV2Config(PretrainedConfig):
         self._check_sizes()
         self._check_positions()
         self._check_convolution()
+        check_encoder_only(self)
 
     @property
     def word_embedding_size(self) -> int:

@@ -12,7 +12,7 @@ rows of the table of relative embeddings that occur, ``V`` vocabulary size, ``C`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -23,16 +23,16 @@ from torch.utils.checkpoint import checkpoint
 from ...activations import get_activation
 from ...attention import grouped_attention
 from ...bottleneck import attention_adapter, feed_forward_adapter
-from ...configuration_checks import check_classifies
+from ...configuration_checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
 from ...consistency import classification_loss
 from ...dropout import Dropout
-from ...load_report import LoadReport
+from ...load_report import drop_position_ids
 from ...lora.layers import LoraLinear, lora_linear
 from ...lora.mixing import mixed_adapters
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
-from ...modeling_utils import PreTrainedModel, resized_parameter
-from ...packing import PackedLayout, PackedOutput, pack_batch
+from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...packing import PackedLayout, PackedOutput, first_column, pack_batch
 from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
 
@@ -63,6 +63,7 @@ class DebertaV2Embeddings(nn.Module):
             self.embed_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.register_load_state_dict_pre_hook(drop_position_ids)
 
     def forward(
         self, words: Tensor, position_ids: Tensor | None, token_type_ids: Tensor | None, layout: PackedLayout
@@ -120,6 +121,8 @@ class DisentangledSelfAttention(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.num_attention_heads = config.num_attention_heads
+        self.attention_head_size = size // config.num_attention_heads
+        self.all_head_size = size
         self.query_proj = lora_linear(config, "query_proj", size, size)
         self.key_proj = lora_linear(config, "key_proj", size, size)
         self.value_proj = lora_linear(config, "value_proj", size, size)
@@ -132,7 +135,7 @@ class DisentangledSelfAttention(nn.Module):
         if self.has_p2c and not self.share_att_key:
             self.pos_query_proj = nn.Linear(size, size)
         self.pos_dropout = Dropout(config.hidden_dropout_prob)
-        self.dropout_prob = config.attention_probs_dropout_prob
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,
@@ -158,7 +161,7 @@ class DisentangledSelfAttention(nn.Module):
         query = self.query_proj(queries).unflatten(-1, heads)  # (Q, H, d)
         key = self.key_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
         value = self.value_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
-        dropout_prob = self.dropout_prob if self.training else 0.0
+        dropout_prob = self.dropout.p if self.dropout.training else 0.0
         if positions is None or not (self.has_c2p or self.has_p2c):
             return grouped_attention(
                 query, key, value, layout, dropout_prob=dropout_prob, output_attentions=output_attentions
@@ -370,6 +373,8 @@ class DebertaV2Encoder(nn.Module):
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__()
+        check_encoder_only(config)  # fields may have been set since the configuration was made
+        self.config = config
         self.layer = nn.ModuleList(DebertaV2Layer(config) for _ in range(config.num_hidden_layers))
         self.relative_attention = config.relative_attention
         if config.relative_attention:
@@ -379,7 +384,7 @@ class DebertaV2Encoder(nn.Module):
         if config.norm_rel_ebd == "layer_norm":
             self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.conv = ConvLayer(config) if config.conv_kernel_size > 0 else None
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
 
     def forward(
         self,
@@ -405,11 +410,12 @@ class DebertaV2Encoder(nn.Module):
         positions = self._relative_positions(layout)
         if self.conv is not None and len(self.layer) == 1:
             first_token_only = False  # the convolution is added to all of the only layer's output
+        recompute = self.training and (self.gradient_checkpointing or self.config.gradient_checkpointing)
         states, attentions = [hidden_states], []
         for number, layer in enumerate(self.layer, start=1):
             last = number == len(self.layer)
             arguments = (hidden_states, layout, positions, output_attentions, first_token_only and last)
-            if self.gradient_checkpointing and self.training:
+            if recompute:
                 hidden_states, probabilities = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 hidden_states, probabilities = layer(*arguments)
@@ -443,13 +449,13 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
     config_class: ClassVar[type[PretrainedConfig]] = DebertaV2Config
     base_model_prefix: ClassVar[str] = "deberta"
 
-    def set_position_query(self, adapted: bool) -> None:
+    def _set_position_query(self, adapted: bool) -> None:
         """Choose whether a shared position query goes through the adapted layer (see ``lora_position_query``)."""
         self.config.lora_position_query = adapted
         for attention in self._attentions():
             attention.lora_position_query = adapted
 
-    def untie_position_projections(self) -> None:
+    def _untie_position_projections(self) -> None:
         """Part the positions' projections from the content's, where merging would change a shared one."""
         if self.config.share_att_key and self.config.relative_attention and not self.config.lora_position_query:
             for attention in self._attentions():
@@ -472,6 +478,10 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
         self.embeddings = DebertaV2Embeddings(config)
         self.encoder = DebertaV2Encoder(config)
         self.post_init()
+
+    def set_input_embeddings(self, new_embeddings: nn.Embedding) -> None:
+        """Replace the table of word embeddings; the argument's name is 4.4.2's."""
+        super().set_input_embeddings(new_embeddings)
 
     def forward(
         self,
@@ -569,7 +579,7 @@ class DebertaV2PredictionTransform(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape: (T, D) to (T, width)."""
-        features = self.dense(features.to(self.dense.weight.dtype))
+        features = self.dense(in_dtype_of(self.dense, features))
         return self.LayerNorm(self.transform_act_fn(features))
 
 
@@ -649,23 +659,17 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
         """Give whichever head there is."""
         return self.cls["predictions"] if self.cls is not None else self.lm_predictions["lm_head"]  # type: ignore[index]
 
-    def _fill(
-        self,
-        state_dict: dict[str, Tensor],
-        source: str,
-        dtype: torch.dtype | str | None,
-        ignore_mismatched_sizes: bool,
-    ) -> LoadReport:
-        """Build the head that the checkpoint has, then load as every model does."""
+    def _prepare_for(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Build the head that the checkpoint has."""
         found = [any(name.startswith(prefix) for name in state_dict) for prefix in ("cls.", "lm_predictions.")]
         if found[0] != found[1] and self.config.legacy != found[0]:
             self.config.legacy = found[0]
-            with torch.device("meta"):
+            with torch.device(self.device):  # without storage where the model has none yet
                 self._build_head()
+            self._head().apply(self._init_weights)
             self.tie_weights()
-        return super()._fill(state_dict, source, dtype, ignore_mismatched_sizes)
 
-    def tied_weights(self) -> dict[str, str]:
+    def _tied_weights(self) -> dict[str, str]:
         """Name the decoder's parameters, which are the word embeddings and the head's own bias."""
         if self.cls is None or not self.config.tie_word_embeddings:
             return {}
@@ -677,6 +681,16 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
     def get_output_embeddings(self) -> nn.Module:
         """Give the layer that scores words: the legacy layout's decoder, the other's word embeddings."""
         return self.get_input_embeddings() if self.cls is None else self._head().decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace the layer that scores words.
+
+        Raises:
+            ValueError: In the layout that scores them with the word embeddings themselves.
+        """
+        if self.cls is None:
+            raise ValueError("With legacy=False the word embeddings score the words; call set_input_embeddings().")
+        self._head().decoder = new_embeddings
 
     def _resize_output(self, new_num_tokens: int) -> None:
         """Bring bias and decoder to a new vocabulary; new words start at zero."""
@@ -727,7 +741,7 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        scores = self._score(encoded.last_hidden_state)  # (T, V)
+        scores = self._score_words(encoded.last_hidden_state)  # (T, V)
         loss = None
         if labels is not None:
             packed_labels = encoded.layout.pack(labels)
@@ -742,7 +756,7 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
         )
         return self._returned(output, return_dict)
 
-    def _score(self, features: Tensor) -> Tensor:
+    def _score_words(self, features: Tensor) -> Tensor:
         """Apply whichever head there is. Shape: (T, D) to (T, V)."""
         head = self._head()
         return head(features) if self.config.legacy else head.score(features, self.get_input_embeddings().weight)
@@ -761,9 +775,15 @@ class ContextPooler(nn.Module):
         self.dropout = Dropout(config.pooler_dropout)
         self.activation = get_activation(config.pooler_hidden_act)
 
-    def forward(self, first_token: Tensor) -> Tensor:
-        """Pool. Shape: (B, D) to (B, D)."""
-        return self.activation(self.dense(self.dropout(first_token.to(self.dense.weight.dtype))))
+    @property
+    def output_dim(self) -> int:
+        """Width of what it gives."""
+        return self.dense.out_features
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Pool each row's first token. Shape: (B, D), or (B, L, D) as in 4.4.2, to (B, D)."""
+        first_token = in_dtype_of(self.dense, first_column(hidden_states))
+        return self.activation(self.dense(self.dropout(first_token)))
 
 
 class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
@@ -789,13 +809,22 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
-    def label_parameters(self) -> list[str]:
+    def _label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.weight", "classifier.bias"]
 
-    def score(self, first_tokens: Tensor) -> Tensor:
-        """Score the labels. Shape: (B, D) to (B, C)."""
-        return self.classifier(self.dropout(self.pooler(first_tokens)))
+    def _score(self, features: Tensor) -> Tensor:
+        """Score the labels. Shape: see `_features`, to (B, C)."""
+        return self.classifier(self.dropout(self.pooler(features)))
+
+    @property
+    def _first_token_only(self) -> bool:
+        """Whether the pooler reads each row's first token alone; one from elsewhere may read them all."""
+        return type(self.pooler).forward is ContextPooler.forward
+
+    def _features(self, encoded: PackedOutput) -> Tensor:
+        """Give what the pooler reads: first tokens, shape (B, D), or all from the first valid on, shape (B, L, D)."""
+        return encoded.first_tokens() if self._first_token_only else encoded.from_first_tokens()
 
     def forward(
         self,
@@ -825,15 +854,15 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin.mixed_logits`.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin._mixed_logits`.
 
         Raises:
             ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,
                 or if ``adapter_names`` do not fit or come with labels.
         """
-        if adapter_names is not None and not self.shares_base(adapter_names):
+        if adapter_names is not None and not self._shares_base(adapter_names):
             apart = SequenceClassifierOutput(
-                logits=self.logits_apart(
+                logits=self._logits_apart(
                     adapter_names,
                     labels,
                     input_ids=input_ids,
@@ -846,17 +875,18 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         inputs = (attention_mask, token_type_ids, position_ids, inputs_embeds)
 
         def second_pass(words: Tensor | None) -> Tensor:
-            return self.score(self.deberta.encode(words, *inputs, first_token_only=True).first_tokens())
+            encoded = self.deberta.encode(words, *inputs, first_token_only=self._first_token_only)
+            return self._score(self._features(encoded))
 
         encoded = self.deberta.encode(
             input_ids,
             *inputs,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            first_token_only=True,
+            first_token_only=self._first_token_only,
             adapter_names=adapter_names,
         )
-        logits = self.classify(encoded.first_tokens(), labels, adapter_names)
+        logits = self._classify(self._features(encoded), labels, adapter_names)
         output = SequenceClassifierOutput(
             loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
             logits=logits,

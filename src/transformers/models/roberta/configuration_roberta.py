@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ...configuration_checks import check_encoder_only
 from ...configuration_utils import PretrainedConfig
 
 __all__ = ["RobertaConfig"]
@@ -89,9 +90,4 @@ class RobertaConfig(PretrainedConfig):
                 f"hidden_size is {hidden_size}, which {num_attention_heads} attention heads (num_attention_heads) do "
                 "not divide."
             )
-        position_type = getattr(self, "position_embedding_type", "absolute")
-        if position_type != "absolute":
-            raise ValueError(
-                f"position_embedding_type is '{position_type}'; this package's RoBERTa has absolute "
-                "positions only, as every published RoBERTa."
-            )
+        check_encoder_only(self)

@@ -21,10 +21,11 @@ from torch.utils.checkpoint import checkpoint
 from ...activations import get_activation
 from ...attention import grouped_attention
 from ...bottleneck import attention_adapter, feed_forward_adapter
-from ...configuration_checks import check_classifies
+from ...configuration_checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
 from ...consistency import classification_loss
 from ...dropout import Dropout
+from ...load_report import drop_position_ids
 from ...lora.layers import lora_linear
 from ...lora.mixing import mixed_adapters
 from ...modeling_outputs import (
@@ -32,8 +33,8 @@ from ...modeling_outputs import (
     MaskedLMOutput,
     SequenceClassifierOutput,
 )
-from ...modeling_utils import PreTrainedModel, resized_parameter
-from ...packing import PackedLayout, PackedOutput, pack_batch
+from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...packing import PackedLayout, PackedOutput, first_column, pack_batch
 from .configuration_roberta import RobertaConfig
 
 __all__ = [
@@ -77,6 +78,7 @@ class RobertaEmbeddings(nn.Module):
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.register_load_state_dict_pre_hook(drop_position_ids)
 
     def forward(
         self, words: Tensor, position_ids: Tensor, token_type_ids: Tensor | None, layout: PackedLayout
@@ -112,10 +114,12 @@ class RobertaSelfAttention(nn.Module):
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
         self.num_attention_heads = config.num_attention_heads
+        self.attention_head_size = config.hidden_size // config.num_attention_heads
+        self.all_head_size = config.hidden_size
         self.query = lora_linear(config, "query", config.hidden_size, config.hidden_size)
         self.key = lora_linear(config, "key", config.hidden_size, config.hidden_size)
         self.value = lora_linear(config, "value", config.hidden_size, config.hidden_size)
-        self.dropout_prob = config.attention_probs_dropout_prob
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,
@@ -143,7 +147,7 @@ class RobertaSelfAttention(nn.Module):
             self.key(hidden_states).unflatten(-1, heads),  # (T, H, d)
             self.value(hidden_states).unflatten(-1, heads),  # (T, H, d)
             layout,
-            dropout_prob=self.dropout_prob if self.training else 0.0,
+            dropout_prob=self.dropout.p if self.dropout.training else 0.0,
             head_mask=head_mask,
             output_attentions=output_attentions,
         )
@@ -282,8 +286,10 @@ class RobertaEncoder(nn.Module):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
+        check_encoder_only(config)  # fields may have been set since the configuration was made
+        self.config = config
         self.layer = nn.ModuleList(RobertaLayer(config) for _ in range(config.num_hidden_layers))
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
 
     def forward(
         self,
@@ -307,6 +313,7 @@ class RobertaEncoder(nn.Module):
         Returns:
             The packed output.
         """
+        recompute = self.training and (self.gradient_checkpointing or self.config.gradient_checkpointing)
         states, attentions = [hidden_states], []
         for number, (layer, mask) in enumerate(zip(self.layer, head_mask, strict=True), start=1):
             arguments = (
@@ -316,7 +323,7 @@ class RobertaEncoder(nn.Module):
                 output_attentions,
                 first_token_only and number == len(self.layer),
             )
-            if self.gradient_checkpointing and self.training:
+            if recompute:
                 hidden_states, probabilities = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 hidden_states, probabilities = layer(*arguments)
@@ -342,9 +349,9 @@ class RobertaPooler(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, first_token: Tensor) -> Tensor:
-        """Pool. Shape: (B, D) to (B, D)."""
-        return torch.tanh(self.dense(first_token.to(self.dense.weight.dtype)))
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Pool each row's first token. Shape: (B, D), or (B, L, D) as in 4.4.2, to (B, D)."""
+        return torch.tanh(self.dense(in_dtype_of(self.dense, first_column(hidden_states))))
 
 
 class RobertaPreTrainedModel(PreTrainedModel):
@@ -378,6 +385,10 @@ class RobertaModel(RobertaPreTrainedModel):
         position_ids: Tensor | None = None,
         head_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: None = None,
+        encoder_attention_mask: None = None,
+        past_key_values: None = None,
+        use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -391,17 +402,23 @@ class RobertaModel(RobertaPreTrainedModel):
             position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
             head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
             inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
+            encoder_hidden_states: Must be None, as must the next two; 4.4.2's decoders use them.
+            encoder_attention_mask: See there.
+            past_key_values: See there.
+            use_cache: Without effect.
             output_attentions: Return every layer's probabilities; the configuration's choice where None.
             output_hidden_states: Return every layer's output; the configuration's choice where None.
             return_dict: Return a `ModelOutput`; the configuration's choice where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. The pooled token is each row's first valid one.
+            The output. Without ``return_dict`` a tuple, whose second element is None where there is no pooler. The
+            pooled token is each row's first valid one.
 
         Raises:
             ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
-                described, or a text is longer than the position table.
+                described, a text is longer than the position table, or a decoder's input is given.
         """
+        _refuse_decoding(encoder_hidden_states, encoder_attention_mask, past_key_values)
         encoded = self.encode(
             input_ids,
             attention_mask,
@@ -414,11 +431,21 @@ class RobertaModel(RobertaPreTrainedModel):
         )
         output = BaseModelOutputWithPooling(
             last_hidden_state=encoded.padded(),
-            pooler_output=None if self.pooler is None else self.pooler(encoded.first_tokens()),
+            pooler_output=self._pool(encoded),
             hidden_states=encoded.padded_hidden_states(),
             attentions=encoded.attentions,
         )
-        return self._returned(output, return_dict)
+        result = self._returned(output, return_dict)
+        if isinstance(result, tuple) and self.pooler is None:
+            return result[0], None, *result[1:]
+        return result
+
+    def _pool(self, encoded: PackedOutput) -> Tensor | None:
+        """Pool the first tokens; a pooler from elsewhere gets all tokens, from each row's first valid one on."""
+        if self.pooler is None:
+            return None
+        ours = type(self.pooler).forward is RobertaPooler.forward
+        return self.pooler(encoded.first_tokens() if ours else encoded.from_first_tokens())
 
     def encode(
         self,
@@ -451,7 +478,7 @@ class RobertaModel(RobertaPreTrainedModel):
             return self.encoder(
                 hidden_states,
                 layout,
-                _head_masks(head_mask, self.config),
+                _head_masks(head_mask, len(self.encoder.layer), self.config.num_attention_heads),
                 output_hidden_states,
                 output_attentions,
                 first_token_only=first_token_only and not (output_hidden_states or output_attentions),
@@ -474,9 +501,17 @@ class RobertaModel(RobertaPreTrainedModel):
         return position_ids
 
 
-def _head_masks(head_mask: Tensor | None, config: RobertaConfig) -> list[Tensor | None]:
+def _refuse_decoding(*inputs: object) -> None:
+    """Refuse what only a decoder has a use for; the places of these arguments are 4.4.2's."""
+    if any(value is not None for value in inputs):
+        raise ValueError(
+            "encoder_hidden_states, encoder_attention_mask and past_key_values are a decoder's inputs; this package's "
+            "RoBERTa is an encoder, and takes None."
+        )
+
+
+def _head_masks(head_mask: Tensor | None, layers: int, heads: int) -> list[Tensor | None]:
     """Give one head mask a layer, each None or of shape (H,)."""
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
     if head_mask is None:
         return [None] * layers
     if head_mask.shape not in ((heads,), (layers, heads)):
@@ -500,9 +535,9 @@ class RobertaLMHead(nn.Module):
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Score. Shape: (T, D) to (T, V)."""
-        features = functional.gelu(self.dense(features.to(self.dense.weight.dtype)))
+    def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
+        """Score; ``kwargs`` are 4.4.2's, without effect. Shape: (…, D) to (…, V)."""
+        features = functional.gelu(self.dense(in_dtype_of(self.dense, features)))
         features = self.layer_norm(features)
         return self.decoder(features)
 
@@ -520,7 +555,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         self.lm_head = RobertaLMHead(config)
         self.post_init()
 
-    def tied_weights(self) -> dict[str, str]:
+    def _tied_weights(self) -> dict[str, str]:
         """Name the decoder's parameters, which are the word embeddings and the head's own bias."""
         if not self.config.tie_word_embeddings:
             return {}
@@ -532,6 +567,10 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
     def get_output_embeddings(self) -> nn.Linear:
         """Give the layer that scores words."""
         return self.lm_head.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace the layer that scores words."""
+        self.lm_head.decoder = new_embeddings
 
     def _resize_output(self, new_num_tokens: int) -> None:
         """Bring bias and decoder to a new vocabulary; new words start at zero."""
@@ -548,6 +587,8 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         position_ids: Tensor | None = None,
         head_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: None = None,
+        encoder_attention_mask: None = None,
         labels: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -562,6 +603,8 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
             position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
             head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
             inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
+            encoder_hidden_states: Must be None, as must the next; 4.4.2's decoders use them.
+            encoder_attention_mask: See there.
             labels: The true ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
             output_attentions: Return every layer's probabilities; the configuration's choice where None.
             output_hidden_states: Return every layer's output; the configuration's choice where None.
@@ -573,6 +616,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         Raises:
             ValueError: As of `RobertaModel.forward`.
         """
+        _refuse_decoding(encoder_hidden_states, encoder_attention_mask)
         encoded = self.roberta.encode(
             input_ids,
             attention_mask,
@@ -614,9 +658,9 @@ class RobertaClassificationHead(nn.Module):
         self.dropout = Dropout(next(rate for rate in rates if rate is not None))
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Score the labels. Shape: (B, D) to (B, N)."""
-        features = self.dropout(features.to(self.dense.weight.dtype))
+    def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
+        """Score the labels; ``kwargs`` have no effect. Shape: (B, D), or (B, L, D) as in 4.4.2, to (B, N)."""
+        features = self.dropout(in_dtype_of(self.dense, first_column(features)))
         features = torch.tanh(self.dense(features))
         return self.out_proj(self.dropout(features))
 
@@ -639,13 +683,22 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
-    def label_parameters(self) -> list[str]:
+    def _label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.out_proj.weight", "classifier.out_proj.bias"]
 
-    def score(self, first_tokens: Tensor) -> Tensor:
-        """Score the labels. Shape: (B, D) to (B, N)."""
-        return self.classifier(first_tokens)
+    def _score(self, features: Tensor) -> Tensor:
+        """Score the labels. Shape: see `_features`, to (B, N)."""
+        return self.classifier(features)
+
+    @property
+    def _first_token_only(self) -> bool:
+        """Whether the head reads each row's first token alone; one from elsewhere may read them all."""
+        return type(self.classifier).forward is RobertaClassificationHead.forward
+
+    def _features(self, encoded: PackedOutput) -> Tensor:
+        """Give what the head reads: first tokens, shape (B, D), or all from the first valid on, shape (B, L, D)."""
+        return encoded.first_tokens() if self._first_token_only else encoded.from_first_tokens()
 
     def forward(
         self,
@@ -677,7 +730,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin.mixed_logits`.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin._mixed_logits`.
 
         Raises:
             ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, if labels do not fit, or
@@ -686,11 +739,12 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         inputs = (attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
 
         def second_pass(words: Tensor | None) -> Tensor:
-            return self.score(self.roberta.encode(words, *inputs, first_token_only=True).first_tokens())
+            encoded = self.roberta.encode(words, *inputs, first_token_only=self._first_token_only)
+            return self._score(self._features(encoded))
 
-        if adapter_names is not None and not self.shares_base(adapter_names):
+        if adapter_names is not None and not self._shares_base(adapter_names):
             apart = SequenceClassifierOutput(
-                logits=self.logits_apart(
+                logits=self._logits_apart(
                     adapter_names,
                     labels,
                     input_ids=input_ids,
@@ -706,10 +760,10 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             *inputs,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            first_token_only=True,
+            first_token_only=self._first_token_only,
             adapter_names=adapter_names,
         )
-        logits = self.classify(encoded.first_tokens(), labels, adapter_names)
+        logits = self._classify(self._features(encoded), labels, adapter_names)
         output = SequenceClassifierOutput(
             loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
             logits=logits,
