@@ -91,8 +91,10 @@ def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase
 
 def new_head_parameters(model: PreTrainedModel) -> list[str]:
     """Name the parameters outside of the encoder that the checkpoint did not provide."""
-    provided = model.provided or {}
-    return [name for name, _ in model.named_parameters() if not model.is_base_parameter(name) and name not in provided]
+    provided = model._provided or {}
+    return [
+        name for name, _ in model.named_parameters() if not model._is_base_parameter(name) and name not in provided
+    ]
 
 
 def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: Arguments) -> None:

@@ -184,13 +184,13 @@ def start_from_bottleneck(model: PreTrainedModel, folder: str | os.PathLike[str]
 
 
 def _head_of(model: PreTrainedModel, content: BottleneckContent) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in content.head.items() if not model.is_base_parameter(name)}
+    return {name: tensor for name, tensor in content.head.items() if not model._is_base_parameter(name)}
 
 
 def _why_no_head(model: PreTrainedModel, content: BottleneckContent) -> str | None:
     """Say why a folder's head cannot be this model's; None where it can."""
     head = _head_of(model, content)
-    own = {name: p for name, p in model.named_parameters() if not model.is_base_parameter(name)}
+    own = {name: p for name, p in model.named_parameters() if not model._is_base_parameter(name)}
     if set(head) != set(own):
         return "it has no whole head for this model"
     if any(head[name].shape != own[name].shape for name in own):

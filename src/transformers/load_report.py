@@ -162,7 +162,7 @@ def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> t
             continue
         if name in added:
             report.missing_adapter.append(name)
-        elif model.is_base_parameter(name):
+        elif model._is_base_parameter(name):
             report.missing_base.append(name)
         else:
             report.missing_head.append(name)

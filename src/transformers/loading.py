@@ -58,17 +58,17 @@ def fill_model(
     report.check(source, ignore_mismatched_sizes)
     own, _ = named_tensors(model)
     provided = {name: tensor for name, tensor in fitting.items() if isinstance(own[name], nn.Parameter)}
-    model.provided = {name: tensor.dtype for name, tensor in provided.items()}
+    model._provided = {name: tensor.dtype for name, tensor in provided.items()}
     if model.config.freezes_base:
-        mark_trainable(model, model.provided)
-    usual = next((tensor.dtype for name, tensor in provided.items() if model.is_base_parameter(name)), model.dtype)
+        mark_trainable(model, model._provided)
+    usual = next((tensor.dtype for name, tensor in provided.items() if model._is_base_parameter(name)), model.dtype)
     dtypes = {
         name: _storage_dtype(model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype)
         for name, tensor in own.items()
     }
     loses = any(dtypes[name].itemsize < tensor.dtype.itemsize for name, tensor in provided.items())
     if model.config.freezes_base or loses:  # an adapter will want to know, or the values will be gone
-        model.base_hash = hash_base(model, provided)
+        model._base_hash = hash_base(model, provided)
     if any(tensor.is_meta for tensor in own.values()):
         tensors = {name: tensor.to(dtypes[name]) for name, tensor in fitting.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
@@ -85,7 +85,7 @@ def _storage_dtype(
     model: PreTrainedModel, name: str, own: Tensor, checkpoints: torch.dtype, dtype: torch.dtype | str | None
 ) -> torch.dtype:
     """Choose a tensor's dtype: what was asked for, save that beside a frozen base the trained part stays as made."""
-    part_of_run = model.config.freezes_base and (own.requires_grad or not model.is_base_parameter(name))
+    part_of_run = model.config.freezes_base and (own.requires_grad or not model._is_base_parameter(name))
     if dtype is None or part_of_run or not own.is_floating_point():
         return own.dtype
     return dtype if isinstance(dtype, torch.dtype) else checkpoints

@@ -73,8 +73,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
             )
         self.config = config
         self.name_or_path = config.name_or_path
-        self.base_hash: str | None = None  # of the base checkpoint's tensors, where it was loaded to stay frozen
-        self.provided: dict[str, torch.dtype] | None = None  # what the base checkpoint had, and in which dtype
+        self._base_hash: str | None = None  # of the base checkpoint's tensors, where it was loaded to stay frozen
+        self._provided: dict[str, torch.dtype] | None = None  # what the base checkpoint had, and in which dtype
         self._initialized = False
         self._init_adapters()
 
@@ -98,7 +98,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         """The encoder: the attribute that ``base_model_prefix`` names, or the model itself."""
         return getattr(self, self.base_model_prefix) if self._has_head else self
 
-    def is_base_parameter(self, name: str) -> bool:
+    def _is_base_parameter(self, name: str) -> bool:
         """Say whether a parameter belongs to the encoder, by its name."""
         return not self._has_head or name.startswith(f"{self.base_model_prefix}.")
 
@@ -150,7 +150,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         if self._initialized or not isinstance(child, PreTrainedModel):
             return False
         same_rule = type(child)._init_weights is type(self)._init_weights
-        return child.provided is not None or (child._initialized and same_rule)
+        return child._provided is not None or (child._initialized and same_rule)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Give one module's own parameters their starting values; a class may have a rule of its own.

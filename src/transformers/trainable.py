@@ -51,7 +51,7 @@ def trainable_names(model: PreTrainedModel, provided: Collection[str] | None = N
         chosen |= bias_parameter_names(model)
     if not chosen:
         return names
-    head = {name for name in names if not model.is_base_parameter(name)}
+    head = {name for name in names if not model._is_base_parameter(name)}
     not_provided = set() if provided is None else names - set(provided)
     return chosen | head | not_provided
 

@@ -56,7 +56,7 @@ def adapter_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 
     More is what was unfrozen by hand, such as the biases of loralib's ``mark_only_lora_as_trainable(model, "all")``.
     """
-    chosen = trainable_names(model, model.provided)
+    chosen = trainable_names(model, model._provided)
     return {name: p.detach() for name, p in model.named_parameters() if name in chosen or p.requires_grad}
 
 
@@ -115,7 +115,7 @@ def _base_name(model: PreTrainedModel) -> str:
 
     A model whose weights were made here, not loaded, has no base that anybody could find.
     """
-    if model.base_hash is None:
+    if model._base_hash is None:
         logger.warning("This model's base was not loaded, so nobody else has it: keep it with save_pretrained too.")
         return ""
     name = model.name_or_path
@@ -239,7 +239,7 @@ def _put(model: PreTrainedModel, content: AdapterContent) -> None:
     """Check an adapter against a model, then copy its values; what it trains of the encoder is trained here too."""
     content.check_settings(model.config)
     parameters = dict(model.named_parameters())
-    lacking = sorted(trainable_names(model, model.provided) - set(content.tensors))
+    lacking = sorted(trainable_names(model, model._provided) - set(content.tensors))
     foreign = sorted(set(content.tensors) - set(parameters))
     for names, what in ((lacking, "are lacking"), (foreign, "have no place here")):
         if names:
@@ -249,7 +249,7 @@ def _put(model: PreTrainedModel, content: AdapterContent) -> None:
             )
     _check_shapes(content.tensors, parameters, content.source)
     for name in content.tensors:
-        if model.is_base_parameter(name):
+        if model._is_base_parameter(name):
             parameters[name].requires_grad_(True)
             parameters[name].data = parameters[name].data.to(torch.get_default_dtype())
     _copy(model, content.tensors)
@@ -341,7 +341,7 @@ def _lora_run_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     """Give what LoRA alone would train: not the bottleneck adapters, nor biases of the base, that may be beside it."""
     beside = bottleneck_parameter_names(model)
     if model.config.apply_bitfit:
-        beside |= {name for name in bias_parameter_names(model) if model.is_base_parameter(name)}
+        beside |= {name for name in bias_parameter_names(model) if model._is_base_parameter(name)}
     return {name: tensor for name, tensor in adapter_tensors(model).items() if name not in beside}
 
 

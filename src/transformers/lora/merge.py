@@ -77,7 +77,7 @@ def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
     model._forget_adapters()
     dtype = model.dtype
     for name, parameter in model.named_parameters():
-        if model.is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
+        if model._is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
             parameter.data = parameter.data.to(dtype)
         parameter.requires_grad_(True)
     return model

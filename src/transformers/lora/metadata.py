@@ -62,7 +62,7 @@ def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
         A sha256 in hexadecimal.
     """
     added = added_parameter_names(model)
-    names = sorted(name for name in tensors if model.is_base_parameter(name) and name not in added)
+    names = sorted(name for name in tensors if model._is_base_parameter(name) and name not in added)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
         digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
     return hashlib.sha256(b"".join(digests)).hexdigest()
@@ -77,9 +77,9 @@ def hash_loaded_base(model: PreTrainedModel) -> str | None:
     Returns:
         What `hash_base` gave for the file; None where no file was read.
     """
-    if model.provided is None:
+    if model._provided is None:
         return None
-    names = {name: dtype for name, dtype in model.provided.items() if model.is_base_parameter(name)}
+    names = {name: dtype for name, dtype in model._provided.items() if model._is_base_parameter(name)}
     return hash_base(model, {name: model.get_parameter(name).detach().to(dtype) for name, dtype in names.items()})
 
 
@@ -128,7 +128,7 @@ def adapter_metadata(
     return {
         "format_version": FORMAT_VERSION,
         "base_model_name_or_path": base,
-        "base_sha256": model.base_hash,
+        "base_sha256": model._base_hash,
         "architecture": type(model).__name__,
         "model_type": config.model_type,
         "lora_r": config.lora_r,

@@ -117,7 +117,7 @@ class MixedBatchMixin(AdapterMixin):
         if getattr(model.config, "adapts_position_query", False):
             return False
         chosen = (self._adapters[name].parameters for name in set(adapter_names) & set(self._adapters))
-        return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
+        return not any(model._is_base_parameter(name) for parameters in chosen for name in parameters)
 
     def _logits_apart(
         self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None

@@ -147,8 +147,8 @@ def beyond_peft(model: PreTrainedModel, trained: Collection[str]) -> str | None:
 
 def _bias(model: PreTrainedModel, trained: Collection[str]) -> str | None:
     """Give PEFT's name for the encoder's biases that are trained; None where it has no name for the choice."""
-    base = {name for name, _ in model.named_parameters() if model.is_base_parameter(name)}
-    provided = base if model.provided is None else base & set(model.provided)
+    base = {name for name, _ in model.named_parameters() if model._is_base_parameter(name)}
+    provided = base if model._provided is None else base & set(model._provided)
     extra = (set(trained) & provided) - lora_parameter_names(model)
     choices = {
         "none": set(),
@@ -160,12 +160,12 @@ def _bias(model: PreTrainedModel, trained: Collection[str]) -> str | None:
 
 def _modules_to_save(model: PreTrainedModel, trained: Collection[str]) -> list[str] | None:
     """Name the modules that are trained in full: the head's, and inside the encoder those that the base lacks."""
-    lora, provided = lora_parameter_names(model), model.provided or {}
+    lora, provided = lora_parameter_names(model), model._provided or {}
     modules = set()
     for name in trained:
-        if not model.is_base_parameter(name):
+        if not model._is_base_parameter(name):
             modules.add(name.partition(".")[0])
-        elif name not in lora and model.provided is not None and name not in provided:
+        elif name not in lora and model._provided is not None and name not in provided:
             modules.add(name.rpartition(".")[0])
     return sorted(modules) or None
 

@@ -130,12 +130,12 @@ class AdapterContent:
         """
         if self.base_sha256 is None:
             return
-        if model.base_hash is None:
-            model.base_hash = hash_loaded_base(model)
-        if model.base_hash != self.base_sha256:
+        if model._base_hash is None:
+            model._base_hash = hash_loaded_base(model)
+        if model._base_hash != self.base_sha256:
             raise ValueError(
                 f"The adapter '{self.source}' was trained on '{self.base}' (content {self.base_sha256[:12]}…), but "
-                f"'{model.name_or_path}' holds other weights ({str(model.base_hash)[:12]}…)."
+                f"'{model.name_or_path}' holds other weights ({str(model._base_hash)[:12]}…)."
             )
 
     def check_settings(self, config: PretrainedConfig) -> None:

@@ -105,15 +105,15 @@ class AdapterMixin:
         if first:
             inject_lora(model, model.config.lora_targets, content.r, content.alpha, content.lora_dropout)
             model.config.apply_lora = True
-            if model.base_hash is None:
-                model.base_hash = hash_loaded_base(model)
+            if model._base_hash is None:
+                model._base_hash = hash_loaded_base(model)
             model._set_position_query(content.position_query)
         else:
             self._enter_current()
         _enter(model, adapter_name, content)
         if first:
             self._activate(adapter_name)
-            mark_trainable(model, model.provided)
+            mark_trainable(model, model._provided)
 
     @property
     def loaded_adapters(self) -> list[str]:
@@ -231,9 +231,9 @@ class AdapterMixin:
         model, adapter = as_model(self), self._adapters[adapter_name]
         leaving = {} if self.active_adapter is None else self._adapters[self.active_adapter].parameters
         for name in adapter.parameters:
-            if name not in self._replaced and model.is_base_parameter(name) and name not in leaving:
+            if name not in self._replaced and model._is_base_parameter(name) and name not in leaving:
                 self._replaced[name] = model.get_parameter(name)
-        if any(model.is_base_parameter(name) for name in adapter.parameters):
+        if any(model._is_base_parameter(name) for name in adapter.parameters):
             accept_fp32_biases(model.base_model)  # trained fp32 biases may stand beside weights in half precision
         restored = {name: self._replaced[name] for name in leaving if name in self._replaced}
         install_parameters(model, {**restored, **adapter.parameters})
@@ -291,7 +291,7 @@ def _expected_shapes(model: PreTrainedModel, content: AdapterContent) -> dict[st
     labels = content.num_labels(model.config.num_labels, scores)
     for name, parameter in model.named_parameters():
         extra = name in content.tensors and name not in shapes  # biases that were trained too
-        if name in shapes or not (extra or not model.is_base_parameter(name)):
+        if name in shapes or not (extra or not model._is_base_parameter(name)):
             continue
         shape = tuple(parameter.shape)
         shapes[name] = (labels, *shape[1:]) if name in scores else shape
