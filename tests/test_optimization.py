@@ -14,6 +14,7 @@ from torch import nn
 
 from transformers.optimization import (
     TYPE_TO_SCHEDULER_FUNCTION,
+    Adafactor,
     AdamW,
     create_optimizer,
     get_constant_schedule,
@@ -119,7 +120,7 @@ def test_biases_and_normalisation_do_not_decay() -> None:
     [
         ("adamw_torch", torch.optim.AdamW),
         ("adamw_torch_fused", torch.optim.AdamW),
-        ("adafactor", torch.optim.Adafactor),
+        ("adafactor", Adafactor),
         ("sgd", torch.optim.SGD),
     ],
 )
@@ -208,3 +209,23 @@ def test_the_table_of_schedules_is_the_one_that_get_scheduler_reads() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
     schedule = TYPE_TO_SCHEDULER_FUNCTION[SchedulerType("linear")](optimizer, num_warmup_steps=2, num_training_steps=6)
     assert schedule.get_last_lr() == [0.0]
+
+
+def test_adafactor_moves_matrices_that_start_at_zero_as_far_as_others() -> None:
+    """LoRA's B is one: steps relative to its size would hardly move it."""
+    model = nn.Linear(4, 4, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = create_optimizer(TrainingArguments("out", optim="adafactor", learning_rate=0.01), model)
+    model.weight.grad = torch.ones(4, 4)
+    optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), torch.full((4, 4), -0.01))
+
+
+def test_adafactor_wants_one_of_two_learning_rates() -> None:
+    parameters = [nn.Parameter(torch.zeros(2, 2))]
+    assert Adafactor(parameters).defaults["lr"] is None
+    for wrong in ({"lr": 0.1}, {"relative_step": False}):
+        with pytest.raises(ValueError, match="give a learning rate or relative_step=True"):
+            Adafactor(parameters, **wrong)
+    with pytest.raises(ValueError, match="warmup_init"):
+        Adafactor(parameters, lr=0.1, relative_step=False, warmup_init=True)

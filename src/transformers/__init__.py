@@ -77,6 +77,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "RobertaTokenizerFast",
     ),
     "optimization": (
+        "Adafactor",
         "AdamW",
         "get_constant_schedule",
         "get_constant_schedule_with_warmup",

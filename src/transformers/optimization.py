@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from .adafactor import Adafactor
 from .trainer_utils import SchedulerType
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TYPE_TO_SCHEDULER_FUNCTION",
+    "Adafactor",
     "AdamW",
     "create_optimizer",
     "get_constant_schedule",
@@ -123,7 +125,7 @@ def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
     if not any(group["params"] for group in groups):
         raise ValueError("No parameter of the model is trainable (requires_grad); there is nothing to train.")
     if args.optim == "adafactor":
-        return torch.optim.Adafactor(groups, lr=args.learning_rate)
+        return Adafactor(groups, lr=args.learning_rate, scale_parameter=False, relative_step=False)
     if args.optim == "sgd":
         return torch.optim.SGD(groups, lr=args.learning_rate)
     return torch.optim.AdamW(

@@ -161,14 +161,7 @@ class TextEncoder(SpecialTokensMixin):
             tensors=return_tensors,
             verbose=verbose and max_length is None,
         )
-        if text is None and text_target is None:
-            raise ValueError("There is nothing to encode: give `text` (or `text_target`).")
-        if text is None:
-            return self._encode(text_target or "", text_pair_target, style, limits)
-        encoded = self._encode(text, text_pair, style, limits)
-        if text_target is not None:
-            encoded["labels"] = self._encode(text_target, text_pair_target, style, limits)["input_ids"]
-        return encoded
+        return self._encode_with_targets((text, text_pair), (text_target, text_pair_target), style, limits)
 
     def _limits(
         self,
@@ -207,6 +200,23 @@ class TextEncoder(SpecialTokensMixin):
             name for name, value in wanted.items() if (name in self.model_input_names if value is None else value)
         )
         return ("input_ids", *chosen)
+
+    def _encode_with_targets(
+        self,
+        texts: tuple[Texts | None, Texts | None],
+        targets: tuple[Texts | None, Texts | None],
+        style: EncodeStyle,
+        limits: Limits,
+    ) -> BatchEncoding:
+        """Encode texts, and targets as their labels; or targets alone."""
+        if texts[0] is None and targets[0] is None:
+            raise ValueError("There is nothing to encode: give `text` (or `text_target`).")
+        if texts[0] is None:
+            return self._encode(targets[0] or "", targets[1], style, limits)
+        encoded = self._encode(texts[0], texts[1], style, limits)
+        if targets[0] is not None:
+            encoded["labels"] = self._encode(targets[0], targets[1], style, limits)["input_ids"]
+        return encoded
 
     def _encode(self, text: Texts, text_pair: Texts | None, style: EncodeStyle, limits: Limits) -> BatchEncoding:
         """Encode one text or a batch."""
