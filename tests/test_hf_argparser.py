@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Literal, Optional
 
 import pytest
@@ -233,3 +235,39 @@ def test_older_and_newer_names_are_both_flags(tmp_path: object) -> None:
 def test_not_a_dataclass_is_refused() -> None:
     with pytest.raises(TypeError, match="dataclass"):
         HfArgumentParser(int)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": [1]}, "'count' is [1]; a whole number was expected"),
+        ({"count": 2.5}, "'count' is 2.5; a whole number was expected"),
+        ({"count": True}, "'count' is True; a whole number was expected"),
+        ({"count": None}, "'count' is None; a whole number was expected"),
+        ({"rate": [0.5]}, "'rate' is [0.5]; a number was expected"),
+        ({"rate": "fast"}, "'rate' is 'fast'; a number was expected"),
+        ({"off": 7}, "'off' is 7; true or false was expected"),
+        ({"name": 5}, "'name' is 5; a text was expected"),
+        ({"max_len": 3, "maximum_length": 4}, "are two names of one argument"),
+    ],
+)
+def test_values_of_another_kind_in_a_dict(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        HfArgumentParser((Plain, Switches)).parse_dict({"name": "x", **values})
+
+
+def test_a_dict_may_hold_what_json_makes_of_the_kinds() -> None:
+    values = {"name": "x", "count": 2e3, "rate": 1, "unknown": None, "max_len": 7, "numbers": None}
+    plain, switches = HfArgumentParser((Plain, Switches)).parse_dict(values)
+    assert (plain.count, plain.rate, plain.numbers) == (2000, 1, None)
+    assert type(plain.count) is int
+    assert switches == Switches(maximum_length=7)
+
+
+def test_flags_after_a_file_of_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "flags.json").write_text(json.dumps({"name": "x"}), encoding="utf-8-sig")
+    parser = HfArgumentParser((Plain, Switches))
+    assert parser.parse_args_into_dataclasses([str(tmp_path / "flags.json")])[0] == Plain("x")
+    with pytest.raises(SystemExit):
+        parser.parse_args_into_dataclasses([str(tmp_path / "flags.json"), "--off"])
+    assert "none may follow; write --off into it" in capsys.readouterr().err

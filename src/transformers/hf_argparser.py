@@ -97,8 +97,8 @@ class HfArgumentParser(ArgumentParser):
         """Parse a command line into one object per dataclass.
 
         Args:
-            args: The words of the command line; those of the process by default. A single word that ends in
-                ``.json`` names a file to read instead.
+            args: The words of the command line; those of the process by default. Where the first ends in ``.json`` it
+                names a file to read instead, and is the only one.
             return_remaining_strings: Give unknown words back as a last list, instead of stopping.
             look_for_args_file: Read flags from ``<script>.args``, if it lies beside the script; the command line wins.
             args_filename: A file to read such flags from instead.
@@ -111,7 +111,9 @@ class HfArgumentParser(ArgumentParser):
             SystemExit: With code 2 and one line on standard error, if a flag or value cannot be used.
         """
         words = list(sys.argv[1:] if args is None else args)
-        if len(words) == 1 and words[0].endswith(".json"):
+        if words and words[0].endswith(".json") and not return_remaining_strings:
+            if len(words) > 1:
+                self.error(f"'{words[0]}' holds all flags of a run, so none may follow; write {words[1]} into it.")
             return self.parse_json_file(words[0], allow_extra_keys=False)
         words = self._words_of_args_file(look_for_args_file, args_filename) + words
         namespace, remaining = self.parse_known_args([self._with_underscores(word) for word in words])
@@ -138,7 +140,7 @@ class HfArgumentParser(ArgumentParser):
             SystemExit: With code 2 and one line on standard error, if the file or something in it cannot be used.
         """
         try:
-            values = json.loads(Path(json_file).read_text(encoding="utf-8"))
+            values = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             self.error(f"cannot read the arguments from '{json_file}': {error}")
         if not isinstance(values, dict):
@@ -248,8 +250,11 @@ def _flag_aliases(dtype: type, field: dataclasses.Field[Any]) -> list[str]:
     return named + [f"--{alias}" for alias, name in older.items() if name == field.name]
 
 
-def _accepted_names(dtype: type) -> list[str]:
-    return [field.name for field in _init_fields(dtype)] + list(getattr(dtype, "_aliases", {}))
+def _accepted_names(dtype: type) -> dict[str, str]:
+    """Give the names under which a dict may hold a class's fields, each with the field's own."""
+    own = {field.name: field.name for field in _init_fields(dtype)}
+    flags = {flag: field.name for field in _init_fields(dtype) for flag in _flag_aliases(dtype, field)}
+    return own | {flag.lstrip("-").replace("-", "_"): name for flag, name in flags.items()}
 
 
 def _did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -339,12 +344,13 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _build_from_dict(dtype: type, args: Mapping[str, Any]) -> Any:
-    hints = _type_hints(dtype)
-    aliases: Mapping[str, str] = getattr(dtype, "_aliases", {})
-    values = {}
-    for name in _accepted_names(dtype):
-        if name in args:
-            values[name] = _checked(name, args[name], hints[aliases.get(name, name)])
+    hints, spelled = _type_hints(dtype), dict[str, str]()
+    values: dict[str, Any] = {}
+    for given, name in _accepted_names(dtype).items():
+        if given in args and name in values:
+            raise ValueError(f"'{spelled[name]}' and '{given}' are two names of one argument; give one of them.")
+        if given in args:
+            values[name], spelled[name] = _checked(given, args[given], hints[name]), given
     required = [
         field.name
         for field in _init_fields(dtype)
@@ -356,12 +362,28 @@ def _build_from_dict(dtype: type, args: Mapping[str, Any]) -> Any:
     return dtype(**values)
 
 
+_EXPECTED: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str, Path), "a text"),
+}
+
+
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Read text where the field is no text, and refuse text that does not fit."""
+    """Read text where the field is no text, and refuse values of another kind than the field's."""
     kind = _bare(hint)
-    if not isinstance(value, str) or kind not in (int, float, bool) or str in get_args(hint):
+    alternatives = [member for member in get_args(hint) if member is not type(None)]
+    if kind not in _EXPECTED or len(alternatives) > 1 or (value is None and type(None) in get_args(hint)):
         return value
-    try:
-        return string_to_bool(value) if kind is bool else kind(value)
-    except (ValueError, ArgumentTypeError) as error:
-        raise ValueError(f"'{name}' is {value!r}, which is not a {kind.__name__}.") from error
+    types_, described = _EXPECTED[kind]
+    if isinstance(value, str) and kind is not str:
+        try:
+            return string_to_bool(value) if kind is bool else kind(value)
+        except (ValueError, ArgumentTypeError) as error:
+            raise ValueError(f"'{name}' is {value!r}; {described} was expected.") from error
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, types_) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"'{name}' is {value!r}; {described} was expected.")
+    return value

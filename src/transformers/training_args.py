@@ -217,7 +217,7 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
     ignore_data_skip: bool = field(
         default=False, metadata=help_text("When resuming within an epoch, start its data over.")
     )
-    sharded_ddp: str = field(default="", metadata=help_text("Kept for old scripts; see fsdp and deepspeed."))
+    sharded_ddp: str | list[str] = field(default="", metadata=help_text("Kept for old scripts; see fsdp and deepspeed."))
     deepspeed: str | None = field(
         default=None,
         metadata=help_text(

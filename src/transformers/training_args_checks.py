@@ -66,8 +66,8 @@ def _check_numbers(args: TrainingArguments) -> None:
             raise ValueError(f"{name} is {value}; it must be at least 0 and below 1.")
     if args.warmup_steps > 1 and args.warmup_steps != int(args.warmup_steps):
         raise ValueError(f"warmup_steps is {args.warmup_steps}; it must be a whole number, or a share below 1.")
-    if args.max_steps <= 0 and not args.num_train_epochs >= 0:
-        raise ValueError(f"num_train_epochs is {args.num_train_epochs}; it must be at least 0, or set max_steps.")
+    if args.max_steps <= 0 and not 0 <= args.num_train_epochs <= 1e9:
+        raise ValueError(f"num_train_epochs is {args.num_train_epochs}; it must be from 0 to 1e9, or set max_steps.")
 
 
 def _check_strategies(args: TrainingArguments) -> None:

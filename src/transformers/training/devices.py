@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -113,6 +114,7 @@ def _join(cpu: bool, timeout: int) -> PartialState:
 def _leave() -> None:
     """Leave the group before Python ends; gloo's threads may otherwise abort the process (pytorch/pytorch#190489)."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()  # a DistributedDataParallel that waits in a cycle would keep the group alive
         torch.distributed.destroy_process_group()
 
 
