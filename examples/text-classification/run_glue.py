@@ -1,11 +1,13 @@
 #!/usr/bin/env python
 r"""Fine-tune an encoder on a GLUE task, or on files of your own, with LoRA or in full.
 
-Read `main`: parse, data, model, train, report. For example::
+For example:
 
     python run_glue.py --model_name_or_path roberta-base --task_name mrpc --apply_lora --lora_r 8 --lora_alpha 16 \
         --do_train --do_eval --learning_rate 4e-4 --num_train_epochs 30 --output_dir output/mrpc
 """
+
+# Read `main` below: parse, data, model, train, report.
 
 from __future__ import annotations
 

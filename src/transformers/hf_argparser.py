@@ -19,6 +19,7 @@ from argparse import (
     ArgumentParser,
     ArgumentTypeError,
     Namespace,
+    RawDescriptionHelpFormatter,
     _ArgumentGroup,
 )
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,8 +55,8 @@ def string_to_bool(v: bool | str) -> bool:
     raise ArgumentTypeError(f"{v!r} is not a truth value; write one of true, false, yes, no, 1, 0")
 
 
-class _FlagHelpFormatter(ArgumentDefaultsHelpFormatter):
-    """Shows a default only where there is one to speak of."""
+class _FlagHelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the lines of descriptions, and shows a default only where there is one to speak of."""
 
     def _get_help_string(self, action: Action) -> str | None:
         if action.required:
