@@ -214,8 +214,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         those, get new values. A class from elsewhere keeps what its constructor gave them (`transformers.loading`).
 
         Args:
-            pretrained_model_name_or_path: A folder, or a hub id; also an adapter's folder, which names its base. None
-                where ``config`` and ``state_dict`` are given.
+            pretrained_model_name_or_path: A folder, or a hub id; also an adapter's folder, which names its base; a
+                file of tensors beside ``config``; None where ``config`` and ``state_dict`` are given.
             *model_args: Further arguments of the model's class.
             **kwargs: ``config`` (a configuration, else the checkpoint's own with the remaining keywords over it);
                 ``state_dict`` (tensors instead of the files'); ``dtype`` or ``torch_dtype`` (a torch dtype, its name,

@@ -28,7 +28,7 @@ def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) ->
     """Read all tensors of a saved model, into the CPU's memory.
 
     Args:
-        path_or_repo_id: A folder, or a hub id.
+        path_or_repo_id: A folder, or a hub id; also a file of tensors itself.
         **hub_options: See `transformers.hub.cached_file`.
 
     Returns:
@@ -38,6 +38,8 @@ def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) ->
         OSError: If there is no such model, or no weights in it.
         ValueError: If a file is damaged, or a pickle wants more than tensors.
     """
+    if Path(path_or_repo_id).is_file():
+        return read_tensors(path_or_repo_id)
     for name in (SAFE_WEIGHTS_NAME, WEIGHTS_NAME):
         single = cached_file(path_or_repo_id, name, **hub_options)
         if single is not None:
