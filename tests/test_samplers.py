@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from transformers.data.samplers import (
     EvalBatchSampler,
+    ExampleSampler,
     GlobalBatchSampler,
     epoch_order,
     length_grouped_order,
@@ -61,8 +62,9 @@ def test_every_process_count_sees_the_same_steps(
             lengths=lengths,
         )
         sampler.set_epoch(2)
+        length = len(sampler)
         batches = list(sampler)
-        assert len(batches) == len(sampler)
+        assert len(batches) == length
         position = 0
         for number in range(len(steps)):
             for counts in sampler.passes_of_step(number):
@@ -84,8 +86,52 @@ def test_an_epoch_goes_on_from_any_step(size: int, batch_size: int, accumulation
     whole = list(sampler)
     done = sum(len(sampler.passes_of_step(step)) for step in range(first))
     sampler.set_epoch(4, first)
-    assert list(sampler) == whole[done:]
     assert len(sampler) == len(whole) - done
+    assert list(sampler) == whole[done:]
+    sampler.set_epoch(5)
+    following = list(sampler)
+    sampler.set_epoch(4)
+    assert [list(sampler), list(sampler)] == [whole, following]  # who does not choose an epoch sees the next one
+
+
+@given(sizes, few, few, few, st.booleans())
+def test_single_examples_make_the_same_batches(
+    size: int, batch_size: int, accumulation: int, processes: int, drop_last: bool
+) -> None:
+    """A loader that takes them one by one, in several processes, goes through the same batches as ours."""
+    if drop_last and size < batch_size * accumulation * processes:
+        return
+    rounds = set()
+    for process in range(processes):
+        batches = GlobalBatchSampler(
+            size,
+            batch_size=batch_size,
+            accumulation=accumulation,
+            processes=processes,
+            process=process,
+            drop_last=drop_last,
+        )
+        single = ExampleSampler(batches)
+        single.set_epoch(3)
+        one_by_one = list(single)
+        assert len(one_by_one) == len(single)
+        batches.set_epoch(3)
+        grouped = list(batches)
+        cut = [one_by_one[start : start + batch_size] for start in range(0, len(one_by_one), batch_size)]
+        assert cut == grouped
+        rounds.add(len(cut))
+    assert len(rounds) == 1
+
+
+def test_an_order_of_the_caller_s_has_the_length_that_it_promised() -> None:
+    def order(epoch: int) -> list[int]:
+        return [5] * epoch + [1] * (4 - epoch)
+
+    sampler = GlobalBatchSampler(4, batch_size=3, order=order)
+    assert [list(sampler), list(sampler)] == [[[1, 1, 1], [1]], [[5, 1, 1], [1]]]
+    sampler.set_epoch(5)
+    with pytest.raises(ValueError, match="holds 5 examples; its length said 4"):
+        list(sampler)
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=300), few, st.integers(0, 9))

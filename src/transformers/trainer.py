@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,29 +27,17 @@ from .data.samplers import GlobalBatchSampler
 from .trainer_callback import is_better, metric_key
 from .trainer_utils import TrainOutput, set_seed, speed_metrics
 from .training import batches as data
-from .training.checkpoint import (
-    clear_leftovers,
-    find_last_checkpoint,
-    rotate_checkpoints,
-    verify_checkpoint,
-    writing_checkpoint,
-)
-from .training.checkpoint_state import capture_rng_state, restore_rng_state
+from .training.checkpoint import clear_leftovers, verify_checkpoint
+from .training.checkpoint_state import restore_rng_state
+from .training.checkpointing import CheckpointingTrainer
 from .training.devices import explaining_lost_processes
-from .training.evaluation import EvaluatingTrainer
+from .training.overrides import overrides
 from .training.parallel import whole_size
-from .training.saving import (
-    TRAINER_STATE_NAME,
-    is_training_checkpoint,
-    load_training_state,
-    read_model,
-    save_training_state,
-    write_model,
-)
+from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, read_model
 from .training.state import TrainerState
 from .utils import logging
 
-__all__ = ["Trainer"]
+__all__ = ["TRAINER_STATE_NAME", "TRAINING_ARGS_NAME", "Trainer"]
 
 logger = logging.get_logger(__name__)
 
@@ -72,7 +61,7 @@ class _Run:
     epochs: int
 
 
-class Trainer(EvaluatingTrainer):
+class Trainer(CheckpointingTrainer):
     """Trains, evaluates, predicts, saves and resumes.
 
     Args:
@@ -83,7 +72,8 @@ class Trainer(EvaluatingTrainer):
         train_dataset: What to train on.
         eval_dataset: What to evaluate on; a dict of several is evaluated one by one.
         tokenizer: Saved with the model. ``processing_class`` is another name of it.
-        model_init: Makes the model anew at the start of every training; takes the place of ``model``.
+        model_init: Makes the model anew at the start of every training; takes the place of ``model``. If it takes an
+            argument, it is given ``train``'s ``trial``.
         compute_metrics: Turns predictions and labels into a dict of figures.
         callbacks: Further callbacks, or classes of them.
         optimizers: An optimizer and its schedule, in place of those that the arguments name.
@@ -94,7 +84,7 @@ class Trainer(EvaluatingTrainer):
             kept in place of the logits.
 
     Raises:
-        ValueError: If there is no model, or two.
+        ValueError: If there is no model.
     """
 
     # -- training ------------------------------------------------------------------------------------------------
@@ -113,7 +103,7 @@ class Trainer(EvaluatingTrainer):
         Args:
             resume_from_checkpoint: A checkpoint's folder, or True for the newest whole one in ``output_dir``. A
                 folder that holds only a model gives its weights to a training from the start.
-            trial: Kept for older scripts; there is no search here.
+            trial: Passed on to ``model_init``, if that takes an argument; there is no search here.
             ignore_keys_for_eval: Outputs that evaluations during training leave out.
             model_path: The old name of ``resume_from_checkpoint``.
 
@@ -125,13 +115,23 @@ class Trainer(EvaluatingTrainer):
             FloatingPointError: If a step's loss or gradient is not finite; the weights are as before that step.
             ConnectionError: If another process has died.
         """
-        self._memory.start()
+        self._memory_tracker.start()
         self._ignore_keys_for_eval = ignore_keys_for_eval
-        checkpoint = self._find_checkpoint(resume_from_checkpoint or model_path)
         if self.model_init is not None:
             set_seed(self.args.seed)
-            self._place_model(self.call_model_init())
+            self._place_model(self.call_model_init(trial))
             self.optimizer = self.lr_scheduler = None
+        checkpoint = self._find_checkpoint(resume_from_checkpoint or model_path)
+        self.is_in_train = True
+        try:
+            return self._train_from(checkpoint)
+        finally:
+            self.is_in_train = False
+            self.model_wrapped = self.model
+            self.parallel.unwrap()
+
+    def _train_from(self, checkpoint: Path | None) -> TrainOutput:
+        """Train to the end from where a checkpoint stands, or from the start."""
         run = self._prepare_run()
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
@@ -139,7 +139,7 @@ class Trainer(EvaluatingTrainer):
         start_time, first_step, self._examples_seen = time.time(), self.state.global_step, 0
         self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
         if self.args.eval_on_start and first_step == 0:
-            self.evaluate(ignore_keys=ignore_keys_for_eval)
+            self._evaluate_in_training()
         if rng_state is not None:
             restore_rng_state(rng_state, self.args.device)
         for epoch in range(self.state.current_epoch, run.epochs):
@@ -168,17 +168,18 @@ class Trainer(EvaluatingTrainer):
 
     def _steps(self, run: _Run, epoch: int) -> Iterator[list[ForwardPass]]:
         """Give the forward passes of every step that is left of an epoch."""
-        first, sampler = self.state.epoch_steps_done, run.loader.batch_sampler
+        first, sampler = self.state.epoch_steps_done, getattr(run.loader, "batch_sampler", None)
         if self.state.global_step >= run.max_steps:
             return
         if isinstance(sampler, GlobalBatchSampler):
             sampler.set_epoch(epoch, first)
-            if isinstance(run.loader.dataset, data.SeededExamples):
-                run.loader.dataset.epoch = epoch
             batches = iter(run.loader)
             for step in range(first, sampler.steps_per_epoch):
                 yield [(next(batches), counts) for counts in sampler.passes_of_step(step)]
             return
+        set_epoch = getattr(getattr(run.loader, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:  # PyTorch's DistributedSampler has one
+            set_epoch(epoch)
         accumulation = self.args.gradient_accumulation_steps
         rest = islice(run.loader, first * accumulation, None)  # not our loader: go past what is done
         while group := list(islice(rest, accumulation)):
@@ -194,7 +195,7 @@ class Trainer(EvaluatingTrainer):
         for number, (batch, _) in enumerate(passes):
             self._pass_weight = weights[number]
             last = number == len(passes) - 1
-            with self.parallel.forward_pass(last=last):
+            with self.parallel.forward_pass(last=last), self._around_training_step():
                 loss = loss + self.training_step(self.model_wrapped, batch)
         self._pass_weight = 1.0
         if self.args.world_size > 1:
@@ -208,6 +209,11 @@ class Trainer(EvaluatingTrainer):
         if processes > 1:
             total = int(self.accelerator.reduce(torch.tensor(total, device=self.args.device), "sum"))
         return [count * processes / total if total else 1 / len(passes) for count in items]
+
+    def _around_training_step(self) -> AbstractContextManager[object]:
+        """Give the precision to a training step of the script's own, which may not know of bf16."""
+        own = overrides(self, "training_step", Trainer)
+        return self.precision.context(training=True) if own else nullcontext()
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: int | None = None) -> Tensor:
         """Run one forward and backward pass.
@@ -251,9 +257,9 @@ class Trainer(EvaluatingTrainer):
         what = "loss" if not math.isfinite(loss) else "gradient norm"
         value = loss if what == "loss" else self._gradient_norm
         raise FloatingPointError(
-            f"The {what} of step {step} (epoch {self.state.epoch or 0:.2f}) is {value}, at a learning rate of "
-            f"{self._learning_rate():.2e}. The weights were not updated. Likely: a learning rate that is too high, no "
-            "clipping (max_grad_norm), fp16 (bf16 is safer), or examples whose labels or inputs are broken."
+            f"The {what} of step {step} (epoch {self.state.epoch or 0:.2f}) is {value}, at a learning rate "
+            f"of {self._get_learning_rate():.2e}. The weights were not updated. Likely: a learning rate that is too "
+            "high, no clipping (max_grad_norm), fp16 (bf16 is safer), or examples whose labels or inputs are broken."
         )
 
     def _count_step(self, run: _Run, epoch: int, loss: float) -> None:
@@ -273,20 +279,25 @@ class Trainer(EvaluatingTrainer):
         """Do what the callbacks asked for."""
         if self.control.should_log and self.state.unlogged_steps:
             self._log_training()
-        is_best = False
+        self._is_best, metrics = False, None
         if self.control.should_evaluate:
-            metrics = self.evaluate(ignore_keys=self._ignore_keys_for_eval)
-            is_best = self._note_best(metrics)
+            metrics = self._evaluate_in_training()
+            self._is_best = self._note_best(metrics)
         if self.control.should_save:
-            self._save_checkpoint(is_best)
+            self._save_checkpoint(self.model, None, metrics)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+
+    def _evaluate_in_training(self) -> dict[str, float]:
+        """Evaluate; an override of ``evaluate`` need not know of ``ignore_keys`` that nobody gave."""
+        ignored = self._ignore_keys_for_eval
+        return self.evaluate() if ignored is None else self.evaluate(ignore_keys=ignored)
 
     def _log_training(self) -> None:
         state = self.state
         logs = {
             "loss": state.unlogged_loss_sum / state.unlogged_steps,
             "grad_norm": self._gradient_norm,
-            "learning_rate": self._learning_rate(),
+            "learning_rate": self._get_learning_rate(),
         }
         state.unlogged_loss_sum, state.unlogged_steps = 0.0, 0
         self.log(logs)
@@ -306,42 +317,14 @@ class Trainer(EvaluatingTrainer):
         self.state.best_metric = metrics[name]
         return True
 
-    def _save_checkpoint(self, is_best: bool) -> None:
-        """Write ``checkpoint-<step>``; nothing that was there before is lost, whatever happens meanwhile."""
-        from accelerate.utils import gather_object
-
-        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
-        if is_best:
-            self.state.best_model_checkpoint = str(folder)
-        rng_states = gather_object([capture_rng_state(self.args.device)])
-        optimizer_state = None if self.args.save_only_model else self.parallel.optimizer_state(self.optimizer)
-        with self.parallel.whole_model(self.model):
-            if self.is_world_process_zero():
-                self._write_checkpoint(folder, optimizer_state, rng_states)
-        self.accelerator.wait_for_everyone()
-
-    def _write_checkpoint(self, folder: Path, optimizer_state: dict[str, Any] | None, rng_states: list[Any]) -> None:
-        self.state.callback_states = self.callback_handler.state_dict()
-        with writing_checkpoint(folder) as partial:
-            write_model(self.model, partial, self.tokenizer, self.args)
-            self.state.save_to_json(partial / TRAINER_STATE_NAME)
-            if optimizer_state is not None:
-                save_training_state(
-                    partial,
-                    optimizer_state=optimizer_state,
-                    scheduler=self.lr_scheduler,
-                    scaler=self.precision.scaler,
-                    rng_states=rng_states,
-                )
-        rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
-
-    def _learning_rate(self) -> float:
+    def _get_learning_rate(self) -> float:
         return float(self.lr_scheduler.get_last_lr()[0])
 
     # -- start and end of a training -----------------------------------------------------------------------------
 
     def _prepare_run(self) -> _Run:
         """Build loader, optimizer and schedule, and start a new state."""
+        self._check_loss()
         if self.is_world_process_zero():
             clear_leftovers(self.args.output_dir)
         loader = self.get_train_dataloader()
@@ -359,6 +342,7 @@ class Trainer(EvaluatingTrainer):
         self.create_optimizer_and_scheduler(max_steps)
         self.model_wrapped, self.precision = self.parallel.wrap(self.model, self.optimizer, self.precision)
         self.state = TrainerState(
+            epoch=0.0,
             max_steps=max_steps,
             num_train_epochs=epochs,
             global_batch_size=self.args.global_batch_size,
@@ -379,67 +363,13 @@ class Trainer(EvaluatingTrainer):
         enable()
 
     def _steps_per_epoch(self, loader: DataLoader[Any]) -> int | None:
-        if isinstance(loader.batch_sampler, GlobalBatchSampler):
-            return loader.batch_sampler.steps_per_epoch
+        sampler = getattr(loader, "batch_sampler", None)
+        if isinstance(sampler, GlobalBatchSampler):
+            return sampler.steps_per_epoch
         try:
             return math.ceil(len(loader) / self.args.gradient_accumulation_steps)
         except TypeError:  # a stream
             return None
-
-    def _find_checkpoint(self, wanted: str | bool | None) -> Path | None:
-        """Give the training to go on with; None for a training from the start."""
-        if not wanted:
-            return None
-        if wanted is True:
-            found = find_last_checkpoint(self.args.output_dir) if Path(self.args.output_dir).is_dir() else None
-            if found is None:
-                raise ValueError(f"There is no whole checkpoint in '{self.args.output_dir}' to go on from.")
-            return found
-        if is_training_checkpoint(wanted):
-            return Path(wanted)
-        logger.warning("'%s' holds a model, not a training: its weights are taken, the training starts anew.", wanted)
-        read_model(self.model, wanted, only_fitting=True)
-        return None
-
-    def _resume(self, checkpoint: Path) -> dict[str, Any] | None:
-        """Put everything back as it was when the checkpoint was written; give the state of the random generators."""
-        with self.parallel.whole_model(self.model, change=True):
-            read_model(self.model, checkpoint)
-        rng_states = load_training_state(
-            checkpoint,
-            optimizer=self.optimizer,
-            parallel=self.parallel,
-            scheduler=self.lr_scheduler,
-            scaler=self.precision.scaler,
-        )
-        saved = TrainerState.load_from_json(checkpoint / TRAINER_STATE_NAME)
-        self._adapt_state(saved, checkpoint)
-        self.state = saved
-        self.callback_handler.load_state_dict(saved.callback_states)
-        if len(rng_states) != self.args.world_size:
-            logger.warning("The checkpoint has %d processes: dropout goes on with other numbers.", len(rng_states))
-            return None
-        return rng_states[self.args.process_index]
-
-    def _adapt_state(self, saved: TrainerState, checkpoint: Path) -> None:
-        """Bring a saved state to this run's settings, and say aloud where they make it another run."""
-        new = self.state
-        if saved.max_steps != new.max_steps:
-            logger.warning("The checkpoint was one of %d steps, this run has %d.", saved.max_steps, new.max_steps)
-        if saved.global_batch_size != new.global_batch_size:
-            logger.warning(
-                "The global batch was %d and is %d: this is not the same run. It goes on at the same example.",
-                saved.global_batch_size,
-                new.global_batch_size,
-            )
-            saved.epoch_steps_done = saved.epoch_steps_done * saved.global_batch_size // new.global_batch_size
-        if self.args.ignore_data_skip:
-            saved.epoch_steps_done = 0
-        if saved.best_model_checkpoint is not None and not Path(saved.best_model_checkpoint).is_dir():
-            saved.best_model_checkpoint = str(checkpoint.parent / Path(saved.best_model_checkpoint).name)
-        saved.max_steps, saved.num_train_epochs = new.max_steps, new.num_train_epochs
-        saved.global_batch_size = new.global_batch_size
-        saved.is_local_process_zero, saved.is_world_process_zero = new.is_local_process_zero, new.is_world_process_zero
 
     def _announce(self, run: _Run) -> None:
         args = self.args
@@ -465,8 +395,6 @@ class Trainer(EvaluatingTrainer):
     def _finish(self, start_time: float, steps: int) -> TrainOutput:
         """Load the best weights if they are wanted, and report."""
         state = self.state
-        self.model_wrapped = self.model
-        self.parallel.unwrap()
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             logger.info("Loading the best model, %s (%s).", state.best_model_checkpoint, state.best_metric)
             verify_checkpoint(state.best_model_checkpoint)
@@ -475,6 +403,6 @@ class Trainer(EvaluatingTrainer):
         metrics = speed_metrics("train", start_time, self._examples_seen, steps)
         metrics["train_loss"] = state.loss_sum / max(1, state.global_step)
         self.log(metrics)
-        self._memory.stop_and_update_metrics("train", metrics)
+        self._memory_tracker.stop_and_update_metrics(metrics, "train")
         self.control = self.callback_handler.on_train_end(self.args, state, self.control)
         return TrainOutput(state.global_step, metrics["train_loss"], metrics)

@@ -14,19 +14,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import Sampler
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 __all__ = [
+    "DistributedTensorGatherer",
     "LabelSmoother",
+    "LengthGroupedSampler",
     "concatenate_padded",
+    "distributed_concat",
     "get_length_grouped_indices",
     "get_parameter_names",
     "log_metrics",
     "metrics_format",
+    "nested_concat",
     "nested_detach",
     "nested_numpify",
+    "nested_truncate",
     "save_metrics",
     "save_state",
     "torch_distributed_zero_first",
@@ -91,7 +97,7 @@ def concatenate_padded(parts: Sequence[Any], padding_index: int = -100) -> Any:
     """Join nested arrays along their first axis; where the others differ, shorter ones are padded at their end.
 
     Args:
-        parts: Arrays of the same rank, or tuples, lists or dicts of them, one for each batch.
+        parts: Arrays (or tensors) of the same rank, or tuples, lists or dicts of them, one for each batch.
         padding_index: The value to pad with.
     """
     first = parts[0]
@@ -100,14 +106,80 @@ def concatenate_padded(parts: Sequence[Any], padding_index: int = -100) -> Any:
     if isinstance(first, dict):
         return {name: concatenate_padded([part[name] for part in parts], padding_index) for name in first}
     trailing = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
+    of_tensors = isinstance(first, Tensor)
     if all(part.shape[1:] == trailing for part in parts):
-        return np.concatenate(parts)
-    joined = np.full((sum(len(part) for part in parts), *trailing), padding_index, dtype=first.dtype)
+        return torch.cat(list(parts)) if of_tensors else np.concatenate(parts)
+    shape = (sum(len(part) for part in parts), *trailing)
+    joined = first.new_full(shape, padding_index) if of_tensors else np.full(shape, padding_index, dtype=first.dtype)
     start = 0
     for part in parts:
         joined[(slice(start, start + len(part)), *(slice(size) for size in part.shape[1:]))] = part
         start += len(part)
     return joined
+
+
+def nested_concat(tensors: Any, new_tensors: Any, padding_index: int = -100) -> Any:
+    """Join two nested tensors or arrays along their first axis: 4.4.2's name of ``concatenate_padded`` for two."""
+    return concatenate_padded([tensors, new_tensors], padding_index)
+
+
+def nested_truncate(tensors: Any, limit: int) -> Any:
+    """Keep the first ``limit`` rows of nested tensors or arrays."""
+    if isinstance(tensors, list | tuple):
+        return type(tensors)(nested_truncate(item, limit) for item in tensors)
+    if isinstance(tensors, dict):
+        return {name: nested_truncate(item, limit) for name, item in tensors.items()}
+    return tensors[:limit]
+
+
+def distributed_concat(tensor: Any, num_total_examples: int | None = None) -> Any:
+    """Join the nested tensors of all processes along their first axis, in the order of the processes.
+
+    Args:
+        tensor: Of the same shape in every process; a number becomes a row.
+        num_total_examples: Keep so many rows; all by default.
+    """
+    from accelerate.utils import gather
+
+    joined = gather(tensor)
+    return joined if num_total_examples is None else nested_truncate(joined, num_total_examples)
+
+
+class DistributedTensorGatherer:
+    """Collects what the batches of an evaluation give, as prediction loops copied from 4.4.2 do.
+
+    ``Trainer.evaluation_loop`` does the same for several processes; here there is only one.
+
+    Args:
+        world_size: Must be 1.
+        num_samples: Rows to keep in the end.
+        make_multiple_of: Of no use with one process.
+        padding_index: See ``concatenate_padded``.
+
+    Raises:
+        ValueError: If there are several processes: their batches are dealt out in another way than this class thinks.
+    """
+
+    def __init__(
+        self, world_size: int, num_samples: int, make_multiple_of: int | None = None, padding_index: int = -100
+    ) -> None:
+        if world_size != 1:
+            raise ValueError(
+                f"DistributedTensorGatherer works for one process, and there are {world_size}. Let "
+                "Trainer.evaluation_loop collect their predictions instead of a loop of your own."
+            )
+        self.num_samples, self.padding_index = num_samples, padding_index
+        self._parts: list[Any] = []
+
+    def add_arrays(self, arrays: Any) -> None:
+        """Add the nested arrays of some batches; None is passed over."""
+        if arrays is not None:
+            self._parts.append(arrays)
+
+    def finalize(self) -> Any:
+        """Give all rows; None if there are none."""
+        joined = concatenate_padded(self._parts, self.padding_index) if self._parts else None
+        return None if joined is None else nested_truncate(joined, self.num_samples)
 
 
 def get_length_grouped_indices(
@@ -141,6 +213,38 @@ def get_length_grouped_indices(
     return grouped
 
 
+class LengthGroupedSampler(Sampler[int]):
+    """Gives examples so that neighbours are of like length, in another order at every pass (see above).
+
+    Args:
+        dataset: The data set.
+        batch_size: Examples in a batch.
+        lengths: Length of every example; by default found in the data set.
+        model_input_name: The entry whose length counts; ``input_ids`` by default.
+
+    Raises:
+        ValueError: If the lengths are not given and not to be found.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        lengths: Sequence[int] | None = None,
+        model_input_name: str | None = None,
+    ) -> None:
+        from .training.batches import example_lengths
+
+        self.batch_size = batch_size
+        self.lengths = lengths if lengths else example_lengths(dataset, "length", model_input_name or "input_ids")
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size))
+
+
 def get_parameter_names(model: nn.Module, forbidden_layer_types: Sequence[type]) -> list[str]:
     """Name the parameters that lie in no layer of the forbidden types."""
     forbidden = tuple(forbidden_layer_types)
@@ -163,8 +267,13 @@ def torch_distributed_zero_first(local_rank: int) -> Iterator[None]:
         torch.distributed.barrier()
 
 
-def metrics_format(metrics: dict[str, float]) -> dict[str, float | str]:
-    """Write run times as h:mm:ss, memory in MB, and round the rest to four digits."""
+def metrics_format(self: Trainer, metrics: dict[str, float]) -> dict[str, float | str]:
+    """Write run times as h:mm:ss, memory in MB, and round the rest to four digits.
+
+    Args:
+        self: The Trainer, whose method this is.
+        metrics: What ``train``, ``evaluate`` or ``predict`` gave.
+    """
     written: dict[str, float | str] = {}
     for name, value in metrics.items():
         if name.endswith("_runtime"):
@@ -186,7 +295,7 @@ def log_metrics(self: Trainer, split: str, metrics: dict[str, float]) -> None:
     """
     if not self.is_world_process_zero():
         return
-    rows = {name: str(value) for name, value in metrics_format(metrics).items()}
+    rows = {name: str(value) for name, value in self.metrics_format(metrics).items()}
     wide = max(map(len, rows), default=0)
     width = max(map(len, rows.values()), default=0)
     print(f"***** {split} metrics *****")

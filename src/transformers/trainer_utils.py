@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,34 +62,16 @@ class SchedulerType(ExplicitEnum):
     CONSTANT_WITH_WARMUP = "constant_with_warmup"
 
 
-class EvalPrediction:
+class EvalPrediction(NamedTuple):
     """What ``compute_metrics`` is called with; unpacks as ``predictions, label_ids = prediction``.
 
     Attributes:
         predictions: The model's logits, (examples, ...), or a tuple of arrays where it returns several outputs.
         label_ids: The labels, (examples, ...), or a tuple where there are several label names.
-        inputs: The ``input_ids``, if they were asked for; else None.
-        losses: The loss of every example's batch, (examples,), if asked for; else None.
     """
 
-    def __init__(self, predictions: Arrays, label_ids: Arrays, inputs: Arrays = None, losses: Arrays = None) -> None:
-        self.predictions = predictions
-        self.label_ids = label_ids
-        self.inputs = inputs
-        self.losses = losses
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return iter(self._given())
-
-    def __getitem__(self, index: int) -> Arrays:
-        return self._given()[index]
-
-    def __len__(self) -> int:
-        return len(self._given())
-
-    def _given(self) -> tuple[Arrays, ...]:
-        extra = tuple(value for value in (self.inputs, self.losses) if value is not None)
-        return (self.predictions, self.label_ids, *extra)
+    predictions: Arrays
+    label_ids: Arrays
 
 
 class EvalLoopOutput(NamedTuple):
@@ -141,7 +122,8 @@ def get_last_checkpoint(folder: str) -> str | None:
 
     Returns:
         The path of the ``checkpoint-<step>`` folder with the highest step that is sealed and intact; None if there is
-        none. A torn one is named in the log and passed over.
+        none. A torn one is named in the log and passed over. So is one that Transformers itself has written: training
+        cannot go on from it, only start with its weights, which is for the user to ask for.
     """
     from .training.checkpoint import find_last_checkpoint
 
@@ -229,11 +211,20 @@ class TrainerMemoryTracker:
             torch.cuda.reset_peak_memory_stats()
         self._starts.append(self._now())
 
-    def stop_and_update_metrics(self, stage: str, metrics: dict[str, float]) -> None:
-        """Add what the pass that was started last took to ``metrics``."""
+    def stop_and_update_metrics(self, metrics: dict[str, float] | None = None, stage: str | None = None) -> None:
+        """Add what the pass that was started last took to its figures.
+
+        Args:
+            metrics: The figures; None only ends the pass.
+            stage: The names' prefix; by default the one that ``<stage>_runtime`` has among the figures.
+        """
         if self.skip or not self._starts:
             return
         cpu, gpu = self._starts.pop()
+        if metrics is None:
+            return
+        if stage is None:
+            stage = next((name.removesuffix("_runtime") for name in metrics if name.endswith("_runtime")), "eval")
         cpu_now, gpu_now = self._now()
         metrics[f"{stage}_mem_cpu_alloc_delta"] = cpu_now - cpu
         if torch.cuda.is_available():

@@ -21,7 +21,7 @@ from training_case import LABELS, ROOT, TinyClassifier, build, examples, outcome
 
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 from transformers.data.samplers import epoch_order
-from transformers.trainer_pt_utils import concatenate_padded, log_metrics, metrics_format
+from transformers.trainer_pt_utils import concatenate_padded, log_metrics
 
 
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
@@ -545,7 +545,7 @@ def test_metrics_and_state_files(tmp_path: Path, capsys: pytest.CaptureFixture[s
     log_metrics(trainer, "eval", {"eval_accuracy": 0.51239, "eval_runtime": 3661.2, "eval_samples": 7})
     printed = capsys.readouterr().out
     assert "eval_accuracy = 0.5124" in " ".join(printed.split())
-    assert metrics_format({"x_runtime": 3661.2, "x_mem_gpu_alloc_delta": 2**21})["x_runtime"] == "1:01:01"
+    assert trainer.metrics_format({"x_runtime": 3661.2, "x_mem_gpu_alloc_delta": 2**21})["x_runtime"] == "1:01:01"
     assert {"train_runtime", "train_samples_per_second", "train_loss", "epoch"} <= set(metrics)
 
 

@@ -123,7 +123,7 @@ def outcome(trainer: Trainer) -> dict[str, Tensor]:
     """Give every number that two equal runs share: weights, optimizer state, logged losses."""
     tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
     for number, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     history = [
         (
             entry["step"],

@@ -10,7 +10,7 @@ dealt out to processes and forward passes is ``split_batch``'s business and chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import Sampler
 
 __all__ = [
     "EvalBatchSampler",
+    "ExampleSampler",
     "GlobalBatchSampler",
     "MicroBatch",
     "epoch_order",
@@ -100,8 +101,8 @@ def split_batch(batch: Sequence[int], batch_size: int, processes: int, process: 
 class GlobalBatchSampler(Sampler[list[int]]):
     """Gives a ``DataLoader`` the examples of every forward pass of this process, over one epoch.
 
-    ``set_epoch`` chooses the epoch and the step to start at; ``passes_of_step`` says how many of the lists belong to
-    a step, and which of them count.
+    ``set_epoch`` chooses the epoch and the step to start at; whoever iterates again without it sees the next epoch.
+    ``passes_of_step`` says how many of the lists belong to a step, and which of them count.
 
     Args:
         size: N, examples in the data set.
@@ -112,6 +113,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         seed: Seed of the order.
         drop_last: Leave out the last global batch if it is not full.
         lengths: Length of every example, (N,), to batch examples of like length together; None for a random order.
+        order: Gives the N examples of an epoch, in place of these orders; they need not differ.
 
     Raises:
         ValueError: If there is not a single step in an epoch.
@@ -128,10 +130,11 @@ class GlobalBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         drop_last: bool = False,
         lengths: Sequence[int] | None = None,
+        order: Callable[[int], Sequence[int]] | None = None,
     ) -> None:
         self.size, self.batch_size, self.processes, self.process = size, batch_size, processes, process
         self.global_batch_size = batch_size * accumulation * processes
-        self.seed, self.drop_last, self.lengths = seed, drop_last, lengths
+        self.seed, self.drop_last, self.lengths, self.order = seed, drop_last, lengths, order
         self.epoch, self.first_step = 0, 0
         whole, rest = divmod(size, self.global_batch_size)
         self.steps_per_epoch = whole + (rest > 0 and not drop_last)
@@ -146,29 +149,70 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self.epoch, self.first_step = epoch, first_step
 
     def global_batches(self, epoch: int) -> list[list[int]]:
-        """Give the examples of every step of an epoch, in order."""
-        if self.lengths is None:
-            order = epoch_order(self.size, self.seed, epoch)
-        else:
+        """Give the examples of every step of an epoch, in order.
+
+        Raises:
+            ValueError: If the order that was given has another length than N.
+        """
+        order: Sequence[int]
+        if self.order is not None:
+            order = self.order(epoch)
+        elif self.lengths is not None:
             order = length_grouped_order(self.lengths, self.global_batch_size, self.seed, epoch)
+        else:
+            order = epoch_order(self.size, self.seed, epoch)
+        if len(order) != self.size:
+            raise ValueError(f"The order of epoch {epoch} holds {len(order)} examples; its length said {self.size}.")
         step = self.global_batch_size
-        return [order[number * step : (number + 1) * step] for number in range(self.steps_per_epoch)]
+        return [list(order[number * step : (number + 1) * step]) for number in range(self.steps_per_epoch)]
 
     def passes_of_step(self, step: int) -> list[bool]:
         """Say of every forward pass of a step of an epoch whether it counts (see ``MicroBatch``)."""
-        size = min(self.global_batch_size, self.size - step * self.global_batch_size)
-        return [part.counts for part in self._split(range(size))]
+        return [part.counts for part in self._parts_of_step(step)]
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.global_batches(self.epoch)[self.first_step :]:
+        batches = self.global_batches(self.epoch)[self.first_step :]
+        self.set_epoch(self.epoch + 1)  # not before the first batch: a DataLoader may make iterators that it drops
+        for batch in batches:
             for part in self._split(batch):
                 yield part.indices
 
     def __len__(self) -> int:
         return sum(len(self.passes_of_step(step)) for step in range(self.first_step, self.steps_per_epoch))
 
+    @property
+    def examples_per_epoch(self) -> int:
+        """Examples of this process in an epoch, those that stand in included."""
+        parts = (part for step in range(self.steps_per_epoch) for part in self._parts_of_step(step))
+        return sum(len(part.indices) for part in parts)
+
+    def _parts_of_step(self, step: int) -> list[MicroBatch]:
+        """Give the passes of a step with positions in its global batch as indices."""
+        return self._split(range(min(self.global_batch_size, self.size - step * self.global_batch_size)))
+
     def _split(self, batch: Sequence[int]) -> list[MicroBatch]:
         return split_batch(batch, self.batch_size, self.processes, self.process)
+
+
+class ExampleSampler(Sampler[int]):
+    """Gives the examples of a ``GlobalBatchSampler`` one by one, for a ``DataLoader`` that makes the batches.
+
+    Args:
+        batches: Gives the same examples in batches.
+    """
+
+    def __init__(self, batches: GlobalBatchSampler) -> None:
+        self.batches = batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.batches.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        return (index for batch in self.batches for index in batch)
+
+    def __len__(self) -> int:
+        return self.batches.examples_per_epoch
 
 
 class EvalBatchSampler(Sampler[list[int]]):

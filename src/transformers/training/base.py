@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, Sampler, SequentialSampler
 
 from .. import trainer_pt_utils
+from ..data.samplers import ExampleSampler
 from ..integrations import get_reporting_integration_callbacks
 from ..optimization import create_optimizer, get_scheduler
 from ..trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
@@ -21,9 +24,9 @@ from ..utils import logging
 from . import batches as data
 from .callback_base import CallbackHandler, TrainerCallback
 from .devices import build_accelerator
+from .overrides import overrides, warn_of_methods_without_effect
 from .parallel import choose_parallel
 from .precision import choose_precision
-from .saving import write_model
 from .state import TrainerControl, TrainerState
 
 __all__ = ["TrainerBase"]
@@ -42,7 +45,7 @@ class TrainerBase:
         train_dataset: Any = None,
         eval_dataset: Any = None,
         tokenizer: Any = None,
-        model_init: Callable[[], nn.Module] | None = None,
+        model_init: Callable[..., nn.Module] | None = None,
         compute_metrics: Callable[[EvalPrediction], Mapping[str, Any]] | None = None,
         callbacks: Sequence[TrainerCallback | type[TrainerCallback]] | None = None,
         optimizers: tuple[torch.optim.Optimizer | None, Any] = (None, None),
@@ -51,30 +54,36 @@ class TrainerBase:
         compute_loss_func: Callable[..., Tensor] | None = None,
         preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        if (model is None) is (model_init is None):
-            raise ValueError("Trainer needs either a model or model_init, and not both.")
+        if model is None and model_init is None:
+            raise ValueError("Trainer needs either a model or model_init.")
+        if model is not None and model_init is not None:
+            logger.warning("Trainer was given a model and model_init: train() will make the model anew by model_init.")
         self.args = args = args if args is not None else TrainingArguments("tmp_trainer")
         set_seed(args.seed, bool(args.use_deterministic_algorithms))
         self.accelerator = build_accelerator(args.no_cuda, args.ddp_timeout)
         self.parallel = choose_parallel(args)
         self.tokenizer = tokenizer if tokenizer is not None else processing_class
-        self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
         self.data_collator = data_collator if data_collator is not None else _default_collator(self.tokenizer)
         self.compute_metrics, self.compute_loss_func = compute_metrics, compute_loss_func
         self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
         self.model_init = model_init
+        self.label_smoother = LabelSmoother(args.label_smoothing_factor) if args.label_smoothing_factor > 0 else None
         self.optimizer: Any = optimizers[0]
         self.lr_scheduler: Any = optimizers[1]
         self._place_model(model if model is not None else self.call_model_init())
+        self.train_dataset = self._for_loader(train_dataset, "get_train_dataloader", "training")
+        self.eval_dataset = self._for_loader(eval_dataset, "get_eval_dataloader", "evaluation")
         self.state = TrainerState(
             is_local_process_zero=self.is_local_process_zero(), is_world_process_zero=self.is_world_process_zero()
         )
         self.control = TrainerControl()
-        self._memory = TrainerMemoryTracker(args.skip_memory_metrics)
+        self._memory_tracker = TrainerMemoryTracker(args.skip_memory_metrics)
+        self.is_in_train = False
         self._pass_weight = 1.0
         self._examples_seen = 0
         self._gradient_norm = math.nan
         self._ignore_keys_for_eval: list[str] | None = None
+        self._is_best = False
         progress = PrinterCallback if args.disable_tqdm else ProgressCallback
         reports = get_reporting_integration_callbacks(args.report_to or [])
         self.callback_handler = CallbackHandler(
@@ -84,6 +93,7 @@ class TrainerBase:
             self.optimizer,
             self.lr_scheduler,
         )
+        warn_of_methods_without_effect(self)
         self.control = self.callback_handler.on_init_end(args, self.state, self.control)
 
     # -- model ---------------------------------------------------------------------------------------------------
@@ -91,10 +101,17 @@ class TrainerBase:
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make a model by ``model_init``.
 
+        Args:
+            trial: Passed on, if ``model_init`` wants an argument.
+
         Raises:
             ValueError: If there is no ``model_init``, or it gives nothing.
         """
-        model = None if self.model_init is None else self.model_init()
+        model = None
+        if self.model_init is not None:
+            parameters = inspect.signature(self.model_init).parameters
+            wanted = [name for name, item in parameters.items() if name == "trial" or item.default is item.empty]
+            model = self.model_init(trial) if wanted else self.model_init()
         if model is None:
             raise ValueError("model_init must give a model; it gave None.")
         return model
@@ -109,17 +126,6 @@ class TrainerBase:
         takes = data.forward_arguments(model) if self.args.remove_unused_columns else None
         self._known_columns = None if takes is None else {*takes, *self.label_names, "label", "label_ids"}
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the model, its tokenizer and the arguments; of a LoRA model the adapter and the head only.
-
-        Args:
-            output_dir: The folder; ``args.output_dir`` by default.
-        """
-        with self.parallel.whole_model(self.model):
-            if self.is_world_process_zero():
-                write_model(self.model, output_dir or self.args.output_dir, self.tokenizer, self.args)
-        self.accelerator.wait_for_everyone()
-
     # -- data ----------------------------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -130,12 +136,22 @@ class TrainerBase:
         """
         if self.train_dataset is None:
             raise ValueError("Training needs a train_dataset.")
+        dataset, collator = self._without_unused_columns(self.train_dataset, "training")
+        return data.train_loader(dataset, collator, self.args, self._get_train_sampler())
+
+    def _get_train_sampler(self) -> Sampler[int] | None:
+        """Give the order of the training examples; override it for another one, such as one that balances classes.
+
+        What an override gives draws the examples of all processes, anew in every epoch, unless it is one of PyTorch's
+        ``DistributedSampler``; None means the data set's own order.
+        """
+        if isinstance(self.train_dataset, IterableDataset):
+            return None
         lengths = None
         if self.args.group_by_length:
             names = getattr(self.tokenizer, "model_input_names", None) or ["input_ids"]
             lengths = data.example_lengths(self.train_dataset, self.args.length_column_name, names[0])
-        dataset, collator = self._without_unused_columns(self.train_dataset, "training")
-        return data.train_loader(dataset, collator, self.args, lengths)
+        return ExampleSampler(data.global_batches(len(self.train_dataset), self.args, lengths=lengths))
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Build the loader of the evaluation set, or of another one.
@@ -146,14 +162,38 @@ class TrainerBase:
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         if dataset is None:
             raise ValueError("Evaluation needs an eval_dataset.")
-        return data.eval_loader(*self._without_unused_columns(dataset, "evaluation"), self.args)
+        kept, collator = self._without_unused_columns(dataset, "evaluation")
+        return data.eval_loader(kept, collator, self.args, self._get_eval_sampler(dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
         """Build the loader of a test set."""
-        return data.eval_loader(*self._without_unused_columns(test_dataset, "test"), self.args)
+        kept, collator = self._without_unused_columns(test_dataset, "test")
+        return data.eval_loader(kept, collator, self.args, self._get_eval_sampler(test_dataset))
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int] | None:
+        """Give the order of an evaluation: the data set's. Predictions come in the order of an override's sampler."""
+        return None if isinstance(eval_dataset, IterableDataset) else SequentialSampler(eval_dataset)
+
+    def _remove_unused_columns(self, dataset: Any, description: str | None = None) -> Any:
+        """Let a ``datasets.Dataset`` show only what the model takes, in place, and give it back.
+
+        This is what loaders copied from 4.4.2 call; an override that leaves the data set as it is keeps all columns.
+        """
+        return data.hide_unused_columns(dataset, self._known_columns, description or "given")
+
+    def _for_loader(self, dataset: Any, method: str, description: str) -> Any:
+        """Show a script's own loader what it finds in 4.4.2: the columns that the model takes (in a copy)."""
+        if not hasattr(dataset, "set_format") or not overrides(self, method, TrainerBase):
+            return dataset
+        shown = copy(dataset)
+        changed = self._remove_unused_columns(shown, description)
+        return shown if changed is None else changed
 
     def _without_unused_columns(self, dataset: Any, description: str) -> tuple[Any, Callable[[list[Any]], Any]]:
         """Give a data set and its collator, which together leave out what the model does not take."""
+        if overrides(self, "_remove_unused_columns", TrainerBase):
+            changed = self._remove_unused_columns(dataset, description)
+            return dataset if changed is None else changed, self.data_collator
         kept = data.without_unused_columns(dataset, self._known_columns, description)
         if self._known_columns is None or kept is not dataset:
             return kept, self.data_collator
@@ -224,8 +264,8 @@ class TrainerBase:
             outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             if self.compute_loss_func is not None:
                 loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
-            else:
-                loss = LabelSmoother(self.args.label_smoothing_factor)(outputs, labels)
+            elif self.label_smoother is not None:
+                loss = self.label_smoother(outputs, labels)
         else:
             outputs = model(**inputs)
             loss = _loss_of(outputs)
@@ -238,8 +278,18 @@ class TrainerBase:
 
     def _computes_loss_outside(self, inputs: Any) -> bool:
         """Say whether the loss comes from smoothing or the caller's function, not from the model itself."""
-        outside = self.compute_loss_func is not None or self.args.label_smoothing_factor > 0
-        return outside and "labels" in inputs
+        return (self.compute_loss_func is not None or self.label_smoother is not None) and "labels" in inputs
+
+    def _check_loss(self) -> None:
+        """Refuse a loss from outside where the model's own has a part that it would drop."""
+        consistency = getattr(getattr(self.model, "config", None), "consistency", None)
+        outside = self._computes_loss_outside({"labels": None}) and not overrides(self, "compute_loss", TrainerBase)
+        if consistency is not None and outside:
+            what = "label_smoothing_factor" if self.compute_loss_func is None else "compute_loss_func"
+            raise ValueError(
+                f"The model's configuration asks for consistency training ('{consistency}'), whose second pass is "
+                f"part of the model's own loss; {what} takes that loss's place. Use one of them."
+            )
 
     # -- log and callbacks ---------------------------------------------------------------------------------------
 
@@ -267,6 +317,7 @@ class TrainerBase:
         """Take out a callback, or the first one of a class."""
         self.callback_handler.remove_callback(callback)
 
+    metrics_format = trainer_pt_utils.metrics_format
     log_metrics = trainer_pt_utils.log_metrics
     save_metrics = trainer_pt_utils.save_metrics
     save_state = trainer_pt_utils.save_state
@@ -278,6 +329,35 @@ class TrainerBase:
     def is_world_process_zero(self) -> bool:
         """Say whether this is the main process of all."""
         return self.args.process_index == 0
+
+    # -- names of 4.4.2 that copied method bodies read -----------------------------------------------------------
+
+    use_apex = False
+    sharded_ddp = None
+    is_model_parallel = False  # several GPUs in one process
+    hp_name = None
+    hp_search_backend = None
+    current_flos = 0  # not counted
+
+    @property
+    def use_amp(self) -> bool:
+        """Whether the loss is scaled, by ``scaler``, for fp16."""
+        return self.precision.scaler.is_enabled()
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler:
+        """Scales the loss for fp16."""
+        return self.precision.scaler
+
+    @property
+    def deepspeed(self) -> Any:
+        """DeepSpeed's engine while it is in use; else None."""
+        return self.parallel.engine
+
+    @property
+    def place_model_on_device(self) -> bool:
+        """Whether the Trainer moves the model to the device."""
+        return self.args.place_model_on_device
 
     @property
     def processing_class(self) -> Any:

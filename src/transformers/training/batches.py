@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 
-from ..data.samplers import EvalBatchSampler, GlobalBatchSampler
+from ..data.samplers import EvalBatchSampler, ExampleSampler, GlobalBatchSampler
 from ..trainer_utils import set_seed
 from ..utils import logging
+from .checkpoint_state import capture_rng_state, restore_rng_state
 
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 __all__ = [
     "KnownColumns",
     "count_items",
+    "deals_out",
     "eval_loader",
     "example_lengths",
     "find_label_names",
     "forward_arguments",
+    "global_batches",
+    "hide_unused_columns",
+    "seeded_order",
     "to_device",
     "train_loader",
     "without_unused_columns",
@@ -62,9 +68,15 @@ def without_unused_columns(dataset: Any, known: Collection[str] | None, descript
     Raises:
         ValueError: If no column would be left.
     """
+    unused = _unused_columns(dataset, known, description)
+    return dataset if unused is None else dataset.remove_columns(unused)
+
+
+def _unused_columns(dataset: Any, known: Collection[str] | None, description: str) -> list[str] | None:
+    """Name the columns of a ``datasets.Dataset`` that are not known; None for any other kind of data set."""
     columns = getattr(dataset, "column_names", None)
     if known is None or not isinstance(columns, list) or not hasattr(dataset, "remove_columns"):
-        return dataset
+        return None
     unused = [name for name in columns if name not in known]
     if len(unused) == len(columns):
         raise ValueError(
@@ -73,7 +85,24 @@ def without_unused_columns(dataset: Any, known: Collection[str] | None, descript
         )
     if unused:
         logger.info("Columns of the %s set that the model does not take are left out: %s.", description, unused)
-    return dataset.remove_columns(unused)
+    return unused
+
+
+def hide_unused_columns(dataset: Any, known: Collection[str] | None, description: str) -> Any:
+    """Let the rows of a ``datasets.Dataset`` hold the known columns only, in place, as 4.4.2 does; give it back.
+
+    Args:
+        dataset: The data set; any other kind stays as it is.
+        known: The names to keep; None keeps all.
+        description: What the data set is, for the log.
+
+    Raises:
+        ValueError: If no column would be left.
+    """
+    if _unused_columns(dataset, known, description):
+        kept = [name for name in dataset.column_names if name in (known or ())]
+        dataset.set_format(type=dataset.format["type"], columns=kept)
+    return dataset
 
 
 class KnownColumns:
@@ -154,46 +183,136 @@ def _column(dataset: Any, name: str, columns: Any) -> Sequence[Any]:
     return values
 
 
-def train_loader(
-    dataset: Any, collator: Collator, args: TrainingArguments, lengths: Sequence[int] | None = None
-) -> DataLoader[Any]:
-    """Build the loader of this process's forward passes.
+class BatchLoader(DataLoader[Any]):
+    """A ``DataLoader`` over one of our batch samplers that can say how large a batch is."""
 
-    Args:
-        dataset: With a length, in the order that ``GlobalBatchSampler`` gives; or an ``IterableDataset``, in its own.
-        collator: Makes a batch of a list of examples.
-        args: Batch size, accumulation, seeds, loader processes.
-        lengths: Length of every example, to batch those of like length together.
-    """
-    seed = args.seed if args.data_seed is None else args.data_seed
-    if isinstance(dataset, IterableDataset):
-        return DataLoader(
-            _shard(dataset, args), args.train_batch_size, collate_fn=collator, **_loader_options(args, seed)
-        )
-    sampler = GlobalBatchSampler(
-        len(dataset),
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch that is full."""
+        sampler: Any = self.batch_sampler
+        return int(sampler.batch_size)
+
+    @batch_size.setter
+    def batch_size(self, value: int | None) -> None:
+        """Take the None that ``DataLoader`` sets beside a batch sampler."""
+
+    def __iter__(self) -> Any:
+        if isinstance(self.dataset, SeededExamples) and isinstance(self.batch_sampler, GlobalBatchSampler):
+            self.dataset.epoch = self.batch_sampler.epoch
+        return super().__iter__()
+
+
+def global_batches(
+    size: int,
+    args: TrainingArguments,
+    *,
+    lengths: Sequence[int] | None = None,
+    order: Callable[[int], Sequence[int]] | None = None,
+) -> GlobalBatchSampler:
+    """Build the sampler of this process's forward passes; see ``GlobalBatchSampler`` for the other arguments."""
+    return GlobalBatchSampler(
+        size,
         batch_size=args.train_batch_size,
         accumulation=args.gradient_accumulation_steps,
         processes=args.world_size,
         process=args.process_index,
-        seed=seed,
+        seed=_data_seed(args),
         drop_last=args.dataloader_drop_last,
         lengths=lengths,
+        order=order,
     )
+
+
+def train_loader(
+    dataset: Any, collator: Collator, args: TrainingArguments, sampler: Any | None = None
+) -> DataLoader[Any]:
+    """Build the loader of this process's forward passes.
+
+    Args:
+        dataset: With a length; or an ``IterableDataset``, which has its own order.
+        collator: Makes a batch of a list of examples.
+        args: Batch size, accumulation, seeds, loader processes.
+        sampler: The order of the examples. An ``ExampleSampler`` stands for its batches; of any other the examples are
+            dealt out to the processes, unless it does that itself; None is the data set's order.
+    """
+    options = _loader_options(args, _data_seed(args))
+    if isinstance(dataset, IterableDataset):
+        return DataLoader(_shard(dataset, args), args.train_batch_size, collate_fn=collator, **options)
+    if deals_out(sampler):
+        return DataLoader(
+            dataset,
+            args.train_batch_size,
+            sampler=sampler,
+            collate_fn=collator,
+            drop_last=args.dataloader_drop_last,
+            **options,
+        )
+    if isinstance(sampler, ExampleSampler):
+        batches = sampler.batches
+    elif sampler is None:
+        batches = global_batches(len(dataset), args, order=lambda epoch: range(len(dataset)))
+    else:
+        order = partial(seeded_order, sampler, _data_seed(args), args.device)
+        batches = global_batches(len(sampler), args, order=order)
     if args.dataloader_num_workers > 0:
-        dataset = SeededExamples(dataset, seed)
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collator, **_loader_options(args, seed))
+        dataset = SeededExamples(dataset, _data_seed(args))
+    return BatchLoader(dataset, batch_sampler=batches, collate_fn=collator, **options)
 
 
-def eval_loader(dataset: Any, collator: Collator, args: TrainingArguments) -> DataLoader[Any]:
-    """Build the loader of this process's share of an evaluation, in the data set's order."""
+def deals_out(sampler: Any) -> bool:
+    """Say whether a sampler, such as PyTorch's ``DistributedSampler``, gives each process other examples."""
+    return int(getattr(sampler, "num_replicas", None) or 1) > 1
+
+
+def seeded_order(sampler: Any, seed: int, device: torch.device, epoch: int) -> list[int]:
+    """Give the examples that a sampler of the caller's draws for an epoch, the same in every process and every run.
+
+    The generators are seeded by (seed, epoch) while it draws, and then go on where they were. A sampler that remembers
+    something else from one epoch to the next gives another order when a run is resumed.
+
+    Args:
+        sampler: Iterated once. Its ``set_epoch`` is called, and its ``generator`` seeded, if it has them.
+        seed: Seed of the order of the data.
+        device: The device of the run.
+        epoch: Number of the epoch.
+    """
+    before = capture_rng_state(device)
+    drawn = (seed * 1_000_003 + epoch * 7_919) % 2**63
+    try:
+        set_seed(drawn)
+        if isinstance(getattr(sampler, "generator", None), torch.Generator):
+            sampler.generator.manual_seed(drawn)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+        return [int(index) for index in sampler]
+    finally:
+        restore_rng_state(before, device)
+
+
+def eval_loader(
+    dataset: Any, collator: Collator, args: TrainingArguments, sampler: Any | None = None
+) -> DataLoader[Any]:
+    """Build the loader of this process's share of an evaluation.
+
+    Args:
+        dataset: The data set.
+        collator: Makes a batch of a list of examples.
+        args: Batch size, loader processes.
+        sampler: The order of the examples, in which every process goes through all of them. With PyTorch's
+            ``SequentialSampler`` or None it is the data set's, and the processes share the work.
+    """
     options = _loader_options(args, args.seed)
-    if isinstance(dataset, IterableDataset):  # every process evaluates all of it
-        return DataLoader(dataset, args.eval_batch_size, collate_fn=collator, **options)
-    sampler = EvalBatchSampler(
+    own_order = sampler is not None and type(sampler) is not SequentialSampler
+    if isinstance(dataset, IterableDataset) or own_order:  # every process evaluates all of it
+        return DataLoader(dataset, args.eval_batch_size, sampler=sampler, collate_fn=collator, **options)
+    batches = EvalBatchSampler(
         len(dataset), batch_size=args.eval_batch_size, processes=args.world_size, process=args.process_index
     )
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collator, **options)
+    return BatchLoader(dataset, batch_sampler=batches, collate_fn=collator, **options)
+
+
+def _data_seed(args: TrainingArguments) -> int:
+    return args.seed if args.data_seed is None else args.data_seed
 
 
 def _loader_options(args: TrainingArguments, seed: int) -> dict[str, Any]:

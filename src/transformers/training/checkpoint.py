@@ -32,13 +32,16 @@ __all__ = [
     "TornCheckpointError",
     "clear_leftovers",
     "find_last_checkpoint",
+    "is_of_transformers",
     "list_checkpoints",
+    "partial_folder",
     "rotate_checkpoints",
     "verify_checkpoint",
     "writing_checkpoint",
 ]
 
 MANIFEST_NAME = "manifest.json"
+_PICKLED_STATE = ("optimizer.pt", "scheduler.pt", "training_args.bin")
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LEFTOVER = re.compile(r"\.checkpoint-\d+\.(partial|replaced|deleted)")
 
@@ -63,7 +66,7 @@ def writing_checkpoint(folder: str | Path) -> Iterator[Path]:
         OSError: If something could not be written (a full disk); nothing that was there before is lost.
     """
     folder = Path(folder)
-    partial = folder.parent / f".{folder.name}.partial"
+    partial = partial_folder(folder)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -79,6 +82,22 @@ def writing_checkpoint(folder: str | Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def partial_folder(folder: str | Path) -> Path:
+    """Name the folder in which a checkpoint is prepared."""
+    return Path(folder).parent / f".{Path(folder).name}.partial"
+
+
+def is_of_transformers(folder: str | Path) -> bool:
+    """Say whether a folder is a checkpoint that Transformers itself has written, 4.4.2 or any other version of it.
+
+    Those have no manifest, and keep the state of the training as pickles, which are not read here.
+    """
+    folder = Path(folder)
+    names = [*_PICKLED_STATE, *(["pytorch_model.bin"] if _NAME.fullmatch(folder.name) else [])]
+    ours = any((folder / name).is_file() for name in (MANIFEST_NAME, "optimizer.json", "training_args.json"))
+    return not ours and any((folder / name).is_file() for name in names)
 
 
 def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
@@ -97,6 +116,11 @@ def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
     try:
         files = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
     except FileNotFoundError as error:
+        if is_of_transformers(folder):
+            raise TornCheckpointError(
+                f"'{folder}' was written by Transformers itself; only its weights can be used, to start a training "
+                "with: give its path as resume_from_checkpoint"
+            ) from error
         raise TornCheckpointError(f"'{folder}' has no {MANIFEST_NAME}: it was never finished") from error
     except (ValueError, KeyError) as error:
         raise TornCheckpointError(f"'{folder / MANIFEST_NAME}' cannot be read: {error}") from error
@@ -129,7 +153,7 @@ def find_last_checkpoint(output_dir: str | Path) -> Path | None:
         flaw = _flaw(path)
         if flaw is None:
             return path
-        logger.warning("Passing over a checkpoint that is not whole: %s.", flaw)
+        logger.warning("Passing over a checkpoint that training cannot go on from: %s.", flaw)
     return None
 
 

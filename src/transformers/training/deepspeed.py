@@ -47,6 +47,11 @@ class DeepSpeedParallel(Parallel):
         """No: the engine brings all parameters to one dtype, and keeps fp32 copies of the trained ones."""
         return False
 
+    @property
+    def engine(self) -> Any:
+        """See ``Parallel``."""
+        return self._engine
+
     def wrap(self, model: nn.Module, optimizer: Any, precision: Precision) -> tuple[nn.Module, Precision]:
         """See ``Parallel``: the engine takes the model's and the optimizer's place.
 

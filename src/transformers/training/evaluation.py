@@ -10,11 +10,19 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..trainer_pt_utils import nested_detach
+from ..trainer_pt_utils import distributed_concat, nested_detach, nested_numpify
 from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
 from .base import TrainerBase
 from .devices import explaining_lost_processes
-from .evaluation_batches import CollectedBatches, is_dealt_out, owned_examples, summarize
+from .evaluation_batches import (
+    CollectedBatches,
+    check_loader,
+    example_count,
+    is_dealt_out,
+    owned_examples,
+    summarize,
+)
+from .overrides import overrides
 
 __all__ = ["EvaluatingTrainer"]
 
@@ -42,13 +50,13 @@ class EvaluatingTrainer(TrainerBase):
             for name, part in dataset.items():
                 metrics.update(self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}"))
             return metrics
-        self._memory.start()
+        self._memory_tracker.start()
         only_loss = True if self.compute_metrics is None else None
         loader = self.get_eval_dataloader(dataset)
         metrics = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix).metrics
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._memory.stop_and_update_metrics(metric_key_prefix, metrics)
+        self._memory_tracker.stop_and_update_metrics(metrics, metric_key_prefix)
         return metrics
 
     def predict(
@@ -61,11 +69,11 @@ class EvaluatingTrainer(TrainerBase):
             ignore_keys: Outputs of the model to leave out of the predictions.
             metric_key_prefix: Prefix of the metrics' names.
         """
-        self._memory.start()
+        self._memory_tracker.start()
         loader = self.get_test_dataloader(test_dataset)
         output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
-        self._memory.stop_and_update_metrics(metric_key_prefix, output.metrics)
+        self._memory_tracker.stop_and_update_metrics(output.metrics, metric_key_prefix)
         return PredictionOutput(output.predictions, output.label_ids, output.metrics)
 
     @explaining_lost_processes()
@@ -78,7 +86,17 @@ class EvaluatingTrainer(TrainerBase):
         prefix: str,
     ) -> EvalLoopOutput:
         start = time.time()
-        output = self.evaluation_loop(loader, description, prediction_loss_only, ignore_keys, prefix)
+        if overrides(self, "prediction_loop", EvaluatingTrainer):
+            found = self.prediction_loop(
+                loader,
+                description=description,
+                prediction_loss_only=prediction_loss_only,
+                ignore_keys=ignore_keys,
+                metric_key_prefix=prefix,
+            )
+            output = EvalLoopOutput(found[0], found[1], found[2] or {}, example_count(loader))
+        else:
+            output = self.evaluation_loop(loader, description, prediction_loss_only, ignore_keys, prefix)
         steps = -(-output.num_samples // (self.args.eval_batch_size * self.args.world_size))
         output.metrics.update(speed_metrics(prefix, start, output.num_samples, steps))
         return output
@@ -100,7 +118,11 @@ class EvaluatingTrainer(TrainerBase):
             prediction_loss_only: Keep no predictions; ``args.prediction_loss_only`` by default.
             ignore_keys: Outputs of the model to leave out of the predictions.
             metric_key_prefix: Prefix of the metrics' names.
+
+        Raises:
+            ValueError: If a loader of another kind deals the data out to several processes.
         """
+        check_loader(dataloader)
         only_loss = self.args.prediction_loss_only if prediction_loss_only is None else prediction_loss_only
         self.callback_handler.eval_dataloader = dataloader
         self.model.eval()
@@ -122,7 +144,21 @@ class EvaluatingTrainer(TrainerBase):
             batches = batches.gathered(self.accelerator)
         return summarize(batches, metric_key_prefix, self.compute_metrics)
 
-    prediction_loop = evaluation_loop
+    def prediction_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> PredictionOutput:
+        """Do what ``evaluation_loop`` does: 4.4.2's name. ``evaluate`` and ``predict`` call an override of it."""
+        output = self.evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        return PredictionOutput(output.predictions, output.label_ids, output.metrics)
+
+    def _gather_and_numpify(self, tensors: Any, name: str) -> Any:
+        """Join the nested tensors of all processes as arrays, for prediction loops that are copied from 4.4.2."""
+        return None if tensors is None else nested_numpify(distributed_concat(tensors))
 
     def prediction_step(
         self,

@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 from ..data.samplers import EvalBatchSampler
 from ..trainer_pt_utils import concatenate_padded, nested_numpify
 from ..trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
-from .batches import batch_size_of
+from .batches import batch_size_of, deals_out
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["CollectedBatches", "is_dealt_out", "owned_examples", "summarize"]
+__all__ = ["CollectedBatches", "check_loader", "example_count", "is_dealt_out", "owned_examples", "summarize"]
 
 
 @dataclass
@@ -86,6 +86,26 @@ def owned_examples(dataloader: DataLoader[Any], number: int, start: int, batch: 
 def is_dealt_out(dataloader: DataLoader[Any]) -> bool:
     """Say whether a loader gives each process a share of its own, rather than everything to every process."""
     return isinstance(getattr(dataloader, "batch_sampler", None), EvalBatchSampler)
+
+
+def check_loader(dataloader: DataLoader[Any]) -> None:
+    """Refuse a loader whose sampler gives each process other examples, of which nothing would be put together.
+
+    Raises:
+        ValueError: Saying what to do instead.
+    """
+    if deals_out(getattr(dataloader, "sampler", None)):
+        raise ValueError(
+            f"The sampler of the evaluation's loader ({type(dataloader.sampler).__name__}) gives each process other "
+            "examples, and their predictions would not be joined. Build the loader without it: every process then "
+            "evaluates everything. The Trainer's own loaders share the work."
+        )
+
+
+def example_count(dataloader: DataLoader[Any]) -> int:
+    """Count the examples of a loader's data set; 0 if it has no length."""
+    dataset: Any = getattr(dataloader, "dataset", None)
+    return len(dataset) if hasattr(dataset, "__len__") else 0
 
 
 def summarize(

@@ -59,6 +59,11 @@ class Parallel:
         """Whether frozen parameters may be stored in another dtype than the trained ones."""
         return True
 
+    @property
+    def engine(self) -> Any:
+        """DeepSpeed's engine, if it is in use."""
+        return None
+
     def shard(self, model: nn.Module) -> None:
         """Split the model among the processes where that is to be done before the optimizer is built."""
 

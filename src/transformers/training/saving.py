@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as python_logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..utils import logging
-from .checkpoint import MANIFEST_NAME, TornCheckpointError, verify_checkpoint
+from .checkpoint import MANIFEST_NAME, TornCheckpointError, is_of_transformers, verify_checkpoint
 from .checkpoint_state import load_tree, save_tree
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
         for name in fitting:
             own[name].copy_(tensors[name])
     if only_fitting:
-        logger.info("Took %d of %d tensors from '%s'.", len(fitting), len(own), folder)
+        level = python_logging.INFO if fitting else python_logging.WARNING
+        logger.log(level, "Took %d of %d tensors from '%s'.", len(fitting), len(own), folder)
 
 
 def _check_fit(own: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
@@ -176,12 +178,16 @@ def load_training_state(
 def is_training_checkpoint(folder: str | Path) -> bool:
     """Say whether a folder holds a training to go on with, rather than only a model to start from.
 
+    What Transformers itself has written is a model to start from: its state is in pickles.
+
     Raises:
         ValueError: If it is a checkpoint that is not whole, or there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"There is no checkpoint to go on from at '{folder}': no such folder.")
+    if is_of_transformers(folder):
+        return False
     if not (folder / MANIFEST_NAME).is_file() and not (folder / TRAINER_STATE_NAME).is_file():
         return False
     try:
