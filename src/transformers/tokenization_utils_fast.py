@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from tokenizers import AddedToken, Encoding, Tokenizer
 from tokenizers.decoders import Decoder
+from tokenizers.models import WordLevel
 
 from .tokenization.calling import EncodeStyle
 from .tokenization.limits import Limits, TruncationStrategy
@@ -199,6 +200,31 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         """Count the special tokens that are put around a text, or around a pair."""
         count: int = self._tokenizer.num_special_tokens_to_add(pair)
         return count
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Put the model's special tokens around one or two lists of ids."""
+        row = self._around(token_ids_0, token_ids_1)
+        following = [iter(token_ids_0), iter(token_ids_1 or ())]
+        return [
+            special if text is None else next(following[text])
+            for special, text in zip(row.ids, row.sequence_ids, strict=True)
+        ]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Give the token types of one or two lists of ids with their special tokens."""
+        types: list[int] = self._around(token_ids_0, token_ids_1).type_ids
+        return types
+
+    def _around(self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None) -> Encoding:
+        """Let the library put special tokens around as many tokens as there are ids, whichever they are."""
+        any_token = Tokenizer(WordLevel({"any": 0}, unk_token="any"))
+        first = any_token.encode(["any"] * len(token_ids_0), is_pretokenized=True)
+        pair = None if token_ids_1 is None else any_token.encode(["any"] * len(token_ids_1), is_pretokenized=True)
+        return self._tokenizer.post_process(first, pair)
 
     def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Limits) -> list[Encoding]:
         self._check_room(limits, style, is_pair=isinstance(texts[0], tuple))

@@ -10,20 +10,25 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from vocabularies import SENTENCES
 
-from transformers import BertTokenizer, DebertaV2Tokenizer, RobertaTokenizer
+from transformers import BertTokenizer, DebertaV2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 IDS = st.lists(st.integers(5, 40), max_size=12)
 A, B = SENTENCES[:2]
 
 
-@pytest.fixture(params=["roberta", "bert", "deberta"])
+@pytest.fixture(params=["roberta", "bert", "deberta", "generic"])
 def tokenizer(request: pytest.FixtureRequest, roberta: Any, bert: Any, deberta_folder: Path) -> Any:
     """Give a tokenizer of each kind in turn."""
-    made = {"roberta": roberta, "bert": bert, "deberta": DebertaV2Tokenizer.from_pretrained(deberta_folder)}
-    return made[request.param]
+    if request.param == "deberta":
+        return DebertaV2Tokenizer.from_pretrained(deberta_folder)
+    if request.param == "generic":
+        return PreTrainedTokenizerFast(tokenizer_object=bert.backend_tokenizer, **bert.special_tokens_map)
+    return {"roberta": roberta, "bert": bert}[request.param]
 
 
 @pytest.mark.parametrize("pair", [None, B])
@@ -53,6 +58,21 @@ def test_ids_are_cut_and_padded_as_texts_are(tokenizer: Any, strategy: str, side
         for name in expected:
             assert torch.equal(found[name], expected[name])
             assert found[name].shape == (1, length)
+
+
+@pytest.mark.parametrize("pair", [None, [], [9, 8]])
+def test_special_tokens_around_any_ids(tokenizer: Any, pair: list[int] | None) -> None:
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    between = [sep, sep] if isinstance(tokenizer, RobertaTokenizer) else [sep]
+    for first in ([], [5, cls, 10**9]):
+        row = [cls, *first, sep] if pair is None else [cls, *first, *between, *pair, sep]
+        types = [0] * len(row)
+        if pair is not None and not isinstance(tokenizer, RobertaTokenizer):
+            types = [0] * (len(first) + 2) + [1] * (len(pair) + 1)
+        assert tokenizer.build_inputs_with_special_tokens(first, pair) == row
+        assert tokenizer.create_token_type_ids_from_sequences(first, pair) == types
+    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
+    assert bare.build_inputs_with_special_tokens([5, 6], pair) == [5, 6, *(pair or [])]
 
 
 @QUIET

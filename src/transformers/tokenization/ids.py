@@ -268,17 +268,17 @@ class IdEncoder(TextEncoder):
 
     # -- special tokens around ids
 
+    @abstractmethod
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Put the model's special tokens around one or two lists of ids; none by default."""
-        return [*token_ids_0, *(token_ids_1 or [])]
+        """Put the model's special tokens around one or two lists of ids."""
 
+    @abstractmethod
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Give the token types of one or two lists of ids with their special tokens; 0 by default."""
-        return [0] * len(self.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
+        """Give the token types of one or two lists of ids with their special tokens."""
 
     def get_special_tokens_mask(
         self,

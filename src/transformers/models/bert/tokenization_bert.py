@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -105,21 +105,6 @@ class BertTokenizer(PreTrainedTokenizerFast):
             "strip_accents": normalizer.strip_accents,
             "tokenize_chinese_chars": normalizer.handle_chinese_chars,
         }
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Give ``[CLS] A [SEP]``, or ``[CLS] A [SEP] B [SEP]``, as ids."""
-        cls, sep = self.special_token("cls_token")[1], self.special_token("sep_token")[1]
-        first = [cls, *token_ids_0, sep]
-        return first if token_ids_1 is None else [*first, *token_ids_1, sep]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Give 0 for the first text with its special tokens and 1 for the second."""
-        second = [] if token_ids_1 is None else [1] * (len(token_ids_1) + 1)
-        return [0] * (len(token_ids_0) + 2) + second
 
 
 def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None, unknown: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ import os
 import re
 import string
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -210,23 +210,6 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
             found = unigram.segment(normalized)
             spans = partial(_spans, unigram, part, start, text if self.do_lower_case else None)
             yield PieceSegment(found.ids, found.ends, normalized, offset, spans, word)
-
-    # -- around a text
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Give ``[CLS] A [SEP]``, or ``[CLS] A [SEP] B [SEP]``, as ids."""
-        cls, sep = self.special_token("cls_token")[1], self.special_token("sep_token")[1]
-        first = [cls, *token_ids_0, sep]
-        return first if token_ids_1 is None else [*first, *token_ids_1, sep]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Give 0 for the first text with its special tokens and 1 for the second."""
-        second = [] if token_ids_1 is None else [1] * (len(token_ids_1) + 1)
-        return [0] * (len(token_ids_0) + 2) + second
 
     def _own_settings(self) -> dict[str, Any]:
         return {"do_lower_case": self.do_lower_case, "split_by_punct": self.split_by_punct, "vocab_type": "spm"}

@@ -131,14 +131,6 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
             self._set_spaces(False, None, from_vocabulary=False)
             self._tokenizer.post_processor = processor
 
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Give ``<s> A </s>``, or ``<s> A </s></s> B </s>``, as ids."""
-        cls, sep = self.special_token("cls_token")[1], self.special_token("sep_token")[1]
-        first = [cls, *token_ids_0, sep]
-        return first if token_ids_1 is None else [*first, sep, *token_ids_1, sep]
-
 
 def _check_error_handler(errors: str) -> None:
     """See that Python knows a way of handling errors of decoding.
