@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import LORA, tiny_config
 
-from transformers import AutoConfig, PretrainedConfig, RobertaConfig, RobertaModel
+from transformers import AutoConfig, AutoModel, DebertaV2Config, PretrainedConfig, RobertaConfig, RobertaModel
 from transformers.configuration_utils import split_hub_options
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -250,3 +251,79 @@ def test_auto_config_is_not_made() -> None:
 def test_another_types_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     RobertaConfig.from_pretrained(_file(tmp_path, model_type="bert"))
     assert "describes a 'bert' model" in capsys.readouterr().err
+
+
+# Fields of 4.4.2 ------------------------------------------------------------------------------------------------
+
+NEUTRAL = {
+    **dict.fromkeys(("is_decoder", "is_encoder_decoder", "add_cross_attention", "torchscript"), False),
+    **{"gradient_checkpointing": False, "use_cache": True, "chunk_size_feed_forward": 0, "pruned_heads": {}},
+    **{"position_embedding_type": "absolute", "task_specific_params": None},
+}
+
+
+@pytest.mark.parametrize("config_class", [PretrainedConfig, RobertaConfig, DebertaV2Config])
+def test_neutral_fields_are_there_and_not_written(config_class: type[PretrainedConfig], tmp_path: Path) -> None:
+    config = config_class()
+    assert {name: getattr(config, name) for name in NEUTRAL} == NEUTRAL
+    assert NEUTRAL.items() <= config.to_dict().items()
+    config.pruned_heads["here"] = "only"
+    assert config_class().pruned_heads == {}
+    config_class().save_pretrained(tmp_path)
+    assert not NEUTRAL.keys() & json.loads((tmp_path / "config.json").read_text()).keys()
+
+
+def test_harmless_values_are_kept() -> None:
+    fields = {"use_cache": False, "chunk_size_feed_forward": 4, "task_specific_params": {"a": 1}, "torchscript": True}
+    config = RobertaConfig(**fields)
+    assert fields.items() <= json.loads(config.to_json_string()).items()
+    assert not config.use_return_dict
+    assert RobertaConfig().use_return_dict
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("is_decoder", True),
+        ("is_encoder_decoder", True),
+        ("add_cross_attention", True),
+        ("pruned_heads", {0: [1]}),
+        ("position_embedding_type", "relative_key"),
+    ],
+)
+@pytest.mark.parametrize("config_class", [RobertaConfig, DebertaV2Config])
+def test_what_an_encoder_cannot_be_is_refused(config_class: type[PretrainedConfig], field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{field} is .* is an encoder"):
+        config_class(**{field: value})
+    config = config_class(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, vocab_size=9)
+    setattr(config, field, value)
+    with pytest.raises(ValueError, match=f"{field} is .* is an encoder"):
+        AutoModel.from_config(config)
+    assert getattr(PretrainedConfig(**{field: value}), field) == value  # another's model may be what it likes
+
+
+def test_a_number_of_labels_may_be_numpys() -> None:
+    config = RobertaConfig(num_labels=np.int64(3))
+    assert type(config.num_labels) is int
+    assert json.loads(config.to_json_string())["id2label"] == {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
+    for wrong in (True, 2.0, np.float64(2)):
+        with pytest.raises(ValueError, match="num_labels is"):
+            RobertaConfig(num_labels=wrong)
+
+
+class NeedsWidth(PretrainedConfig):
+    model_type = "needs-width"
+
+    def __init__(self, width: int, use_cache: bool = False, **kwargs: Any) -> None:
+        self.use_cache = use_cache
+        super().__init__(**kwargs)
+        self.width = width
+
+
+def test_a_subclass_with_fields_of_its_own(tmp_path: Path) -> None:
+    config = NeedsWidth(3, num_labels=4)
+    assert config.use_cache is False
+    config.save_pretrained(tmp_path)
+    again, unused = NeedsWidth.from_pretrained(tmp_path, width=5, other=1, return_unused_kwargs=True)
+    assert (again.width, again.num_labels, again.use_cache, unused) == (5, 4, False, {"other": 1})
+    assert NeedsWidth.from_dict({"width": 6}).width == 6

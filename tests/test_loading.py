@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import LORA, random_ids, same_tensors, shake, tiny_config, values, write_base
+from tiny import LORA, TINY, random_ids, same_tensors, shake, tiny_config, values, write_base
 from torch import Tensor, nn
 
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
@@ -24,6 +26,7 @@ from transformers import (
     RobertaModel,
 )
 from transformers.lora.layers import lora_parameter_names
+from transformers.models.roberta import modeling_roberta
 from transformers.weights import load_weights, read_tensors, save_weights
 
 WORDS = "roberta.embeddings.word_embeddings.weight"
@@ -475,3 +478,79 @@ def test_saved_weights_do_not_depend_on_the_format(tmp_path: Path) -> None:
         folder.mkdir()
         save_weights(tensors, folder, safe=safe)
         assert same_tensors(load_weights(folder), tensors)
+
+
+# As in 4.4.2 ----------------------------------------------------------------------------------------------------
+
+
+def test_tensors_and_configuration_without_a_name(base: Path) -> None:
+    model = RobertaForSequenceClassification.from_pretrained(base)
+    again = RobertaForSequenceClassification.from_pretrained(None, config=model.config, state_dict=model.state_dict())
+    assert same_tensors(values(again), values(model))
+    assert again.name_or_path == str(base)
+    with pytest.raises(ValueError, match="both config=… and state_dict=…"):
+        RobertaModel.from_pretrained(None, config=model.config)
+    with pytest.raises(ValueError, match="both config=… and state_dict=…"):
+        RobertaModel.from_pretrained(None, state_dict=model.state_dict())
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.safetensors"])
+def test_a_file_of_tensors_beside_a_configuration(base: Path, tmp_path: Path, name: str) -> None:
+    model = RobertaModel.from_pretrained(base)
+    write = torch.save if name.endswith(".bin") else save_file
+    write(model.state_dict(), tmp_path / name)
+    again = RobertaModel.from_pretrained(tmp_path / name, config=model.config)
+    assert same_tensors(values(again), values(model))
+
+
+@pytest.mark.parametrize("auto", [AutoModel, AutoModelForMaskedLM])
+@pytest.mark.parametrize("fields", [{}, {"model_type": "deberta-v2"}], ids=["roberta", "deberta"])
+def test_a_strict_load_of_a_state_dict_with_positions(auto: Any, fields: dict[str, Any]) -> None:
+    config = AutoConfig.for_model(**{"model_type": "roberta", **TINY, **fields})
+    holder = nn.ModuleDict({"inner": auto.from_config(config)})  # as in a module of the caller's own
+    prefix = "" if auto is AutoModel else f"{holder['inner'].base_model_prefix}."
+    name = f"inner.{prefix}embeddings.position_ids"
+    given = {**holder.state_dict(), name: torch.arange(24)[None]}
+    holder.load_state_dict(given)
+    assert name in given, "the caller's mapping is its own"
+    copy.deepcopy(holder).load_state_dict(given)
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        holder.load_state_dict({**given, f"inner.{prefix}embeddings.other": torch.zeros(1)})
+
+
+def test_other_shapes_are_either_error(base: Path, tmp_path: Path) -> None:
+    RobertaForSequenceClassification.from_pretrained(base).save_pretrained(tmp_path)
+    for error in (RuntimeError, ValueError):
+        with pytest.raises(error, match="another shape"):
+            RobertaForSequenceClassification.from_pretrained(tmp_path, num_labels=5)
+
+
+@pytest.mark.parametrize("how", ["keyword", "field", "file", "later"])
+def test_recomputing_is_switched_on_by_the_configuration(
+    base: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "keyword":
+        model = AutoModel.from_pretrained(base, gradient_checkpointing=True)
+    else:
+        config = AutoConfig.from_pretrained(base)
+        config.gradient_checkpointing = how != "later"
+        model = AutoModel.from_pretrained(base, config=config)
+        if how == "file":
+            model.save_pretrained(tmp_path)
+            model = AutoModel.from_pretrained(tmp_path)
+        model.config.gradient_checkpointing = True
+    recomputed: list[object] = []
+    run = modeling_roberta.checkpoint
+
+    def note(layer: nn.Module, *arguments: Any, **options: Any) -> Any:
+        recomputed.append(layer)
+        return run(layer, *arguments, **options)
+
+    monkeypatch.setattr(modeling_roberta, "checkpoint", note)
+    assert model.is_gradient_checkpointing
+    model.train()(random_ids())
+    assert recomputed == list(model.encoder.layer)
+    model.gradient_checkpointing_disable()
+    model(random_ids())
+    assert len(recomputed) == 2
+    assert not model.is_gradient_checkpointing

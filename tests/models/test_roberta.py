@@ -360,3 +360,25 @@ def test_the_longest_text_fits_whatever_its_padding() -> None:
 def test_configurations_that_make_no_model(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"30|gelo|relative"):
         RobertaModel(tiny_config(**fields))
+
+
+def test_a_tuple_has_a_place_for_the_pooler_that_is_not_there() -> None:
+    model = RobertaModel(tiny_config(), add_pooling_layer=False)
+    states, pooled, hidden = model(random_ids(), output_hidden_states=True, return_dict=False)
+    assert pooled is None
+    assert torch.equal(states, hidden[-1])
+
+
+@pytest.mark.parametrize("model_class", [RobertaModel, RobertaForMaskedLM])
+def test_arguments_of_a_decoder_have_their_places(model_class: type[PreTrainedModel]) -> None:
+    model, ids = model_class(tiny_config()).eval(), random_ids()
+    decoding = (None, None, None, False) if model_class is RobertaModel else (None, None, None)
+    output = model(ids, torch.ones_like(ids), None, None, None, None, *decoding, True, True, False)
+    assert isinstance(output, tuple)
+    assert len(output[-1]) == 2
+    assert output[-1][0].shape == (4, 4, 9, 9)  # attentions
+    given = ["encoder_hidden_states", "encoder_attention_mask"]
+    for name in given + (["past_key_values"] if model_class is RobertaModel else []):
+        torch.testing.assert_close(model(ids, **{name: None})[0], output[0], **TOLERANCE)
+        with pytest.raises(ValueError, match="is an encoder, and takes None"):
+            model(ids, **{name: torch.ones(1)})
