@@ -61,7 +61,8 @@ def fill_model(
     model._provided = {name: tensor.dtype for name, tensor in provided.items()}
     if model.config.freezes_base:
         mark_trainable(model, model._provided)
-    usual = next((tensor.dtype for name, tensor in provided.items() if model._is_base_parameter(name)), model.dtype)
+    found = (tensor.dtype for name, tensor in provided.items() if model._is_base_parameter(name))
+    usual = next((each for each in found if each.is_floating_point), torch.get_default_dtype())
     dtypes = {
         name: _storage_dtype(model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype)
         for name, tensor in own.items()

@@ -133,8 +133,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
     def init_weights(self) -> None:
         """Give linear layers, embeddings and LayerNorms their starting values, and tie what is tied.
 
-        A constructor ends with this, or with `post_init`; called again it starts the whole model anew. In the
-        constructor an inner model keeps what it gave itself by the same rule, or read from a checkpoint.
+        A constructor ends with this, or with `post_init`; called again it starts the model anew. An inner model that
+        was loaded by itself keeps its values always, one that started itself by the same rule does the first time.
         """
         self._init_modules(self)
         self._initialized = True
@@ -147,10 +147,10 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         self._init_weights(module)
 
     def _keeps_values(self, child: nn.Module) -> bool:
-        if self._initialized or not isinstance(child, PreTrainedModel):
+        if not isinstance(child, PreTrainedModel):
             return False
         same_rule = type(child)._init_weights is type(self)._init_weights
-        return child._provided is not None or (child._initialized and same_rule)
+        return child._provided is not None or (child._initialized and same_rule and not self._initialized)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Give one module's own parameters their starting values; a class may have a rule of its own.

@@ -211,8 +211,9 @@ def test_the_encoder_is_initialised_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(seen) == len(set(map(id, seen))) == len(list(model.modules()))
 
 
-def test_a_second_model_loaded_in_the_constructor_is_kept(base: Path) -> None:
-    class Two(RobertaPreTrainedModel):
+@pytest.mark.parametrize("parent", [RobertaPreTrainedModel, RobertaForSequenceClassification])
+def test_a_second_model_loaded_in_the_constructor_is_kept(parent: type[PreTrainedModel], base: Path) -> None:
+    class Two(parent):  # type: ignore[misc,valid-type]
         def __init__(self, config: RobertaConfig) -> None:
             super().__init__(config)
             self.roberta = RobertaModel(config)
