@@ -262,13 +262,14 @@ def test_roles(bert: BertTokenizer) -> None:
     assert set(bert.special_tokens_map) == {role for role in bert.SPECIAL_TOKENS_ATTRIBUTES if getattr(bert, role)}
 
 
-def test_arguments_in_4_4_2s_order(roberta_folder: Path, deberta_folder: Path) -> None:
+def test_arguments_in_4_4_2s_order(roberta_folder: Path, deberta_folder: Path, bert_folder: Path) -> None:
     roberta = RobertaTokenizer(roberta_folder / "vocab.json", roberta_folder / "merges.txt", "replace")
     assert roberta(TEXTS).data == RobertaTokenizer.from_pretrained(roberta_folder)(TEXTS).data
     with pytest.raises(ValueError, match=r"errors is 'tokenizer\.json'.*tokenizer_file="):
         RobertaTokenizer(roberta_folder / "vocab.json", roberta_folder / "merges.txt", "tokenizer.json")
     deberta = DebertaV2Tokenizer(deberta_folder / "spm.model", True, True)
     assert (deberta.do_lower_case, deberta.split_by_punct) == (True, True)
+    assert BertTokenizer(bert_folder / "vocab.txt", False).do_lower_case is False
 
 
 def test_the_only_file_of_a_vocabulary_may_be_named(

@@ -116,6 +116,10 @@ def test_overflow_of_ids_is_in_the_row(bert: BertTokenizer) -> None:
 def test_lists_that_make_no_sense(bert: BertTokenizer) -> None:
     with pytest.raises(ValueError, match=r"is a text and no token.*call the tokenizer itself"):
         bert.encode(SENTENCES)
+    for mixed in (["a", None], [5, "a"], ["a", 5]):
+        with pytest.raises(TypeError, match="a list of tokens, or one of ids, was expected"):
+            bert.encode(mixed)
+    assert bert.encode([], [5]) == bert.build_inputs_with_special_tokens([], [5])
     with pytest.raises(ValueError, match="3 tokens are to be removed from a text of 2"):
         bert.truncate_sequences([5, 6], [7, 8, 9], 3, "only_first")
     with pytest.raises(ValueError, match="for an offset_mapping"):
@@ -139,6 +143,9 @@ def test_the_old_arguments_of_length(tokenizer: Any) -> None:
     with pytest.warns(FutureWarning, match="truncation='only_second'"):
         old = tokenizer(A, B, max_length=len(tokenizer(A, B)["input_ids"]) - 2, truncation_strategy="only_second")
     assert dict(old) == dict(tokenizer(A, B, max_length=len(old["input_ids"]), truncation="only_second"))
+    with pytest.warns(FutureWarning):
+        old = tokenizer(A, B, max_length=9, truncation=True, truncation_strategy="only_second")
+    assert dict(old) == dict(tokenizer(A, B, max_length=9, truncation=True))  # what is asked for today counts
     with pytest.warns(FutureWarning, match="truncation='only_first'"):
         ids = tokenizer.encode(
             tokenizer.encode(A, add_special_tokens=False), max_length=5, truncation_strategy="only_first"

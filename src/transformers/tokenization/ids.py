@@ -89,9 +89,13 @@ class IdEncoder(TextEncoder):
         """Give the ids of a text, of a list of tokens, or of a list of ids."""
         if isinstance(text, str):
             return list(self(text, add_special_tokens=False, verbose=False)["input_ids"])
-        if isinstance(text[0], Integral):
+        if all(isinstance(item, Integral) for item in text):
             return list(map(int, text))
         for token in text:
+            if not isinstance(token, str):
+                raise TypeError(
+                    f"{token!r} is a {type(token).__name__}; a list of tokens, or one of ids, was expected."
+                )
             if len(token.split()) > 1 and self._token_to_id(token) is None:
                 raise ValueError(
                     f"{token!r} is a text and no token, of which encode and encode_plus take a list; for a batch of "

@@ -191,7 +191,7 @@ def read_old_strategies(
     old = kwargs.pop("truncation_strategy", "do_not_truncate")
     if old != "do_not_truncate":
         _warn_of_old_name(f"truncation_strategy='{old}'", f"truncation='{old}'")
-        truncation = truncation if isinstance(truncation, str) else old
+        truncation = truncation or old
     return padding, truncation
 
 

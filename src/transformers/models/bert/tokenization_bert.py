@@ -24,8 +24,8 @@ class BertTokenizer(PreTrainedTokenizerFast):
 
     Args:
         vocab_file: ``vocab.txt``, or a dictionary of token to id; not needed with a ``tokenizer_file``.
+        do_lower_case: Lower the text. By default as the ``tokenizer_file`` says, or True without one.
         tokenizer_file: ``tokenizer.json``; what it says counts where an argument below is None.
-        do_lower_case: Lower the text. True without a ``tokenizer_file``.
         strip_accents: Take accents off letters; if None, as ``do_lower_case`` (or the ``tokenizer_file``) says.
         tokenize_chinese_chars: Make each Chinese character a word. True without a ``tokenizer_file``.
         vocab: ``vocab_file``, under 5.x's name.
@@ -48,9 +48,9 @@ class BertTokenizer(PreTrainedTokenizerFast):
     def __init__(
         self,
         vocab_file: str | os.PathLike[str] | Mapping[str, int] | None = None,
-        tokenizer_file: str | os.PathLike[str] | None = None,
         do_lower_case: bool | None = None,
         *,
+        tokenizer_file: str | os.PathLike[str] | None = None,
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool | None = None,
         vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
