@@ -61,6 +61,15 @@ def test_each_rows_first_valid_token(mask: Tensor) -> None:
 
 
 @given(masks())
+def test_rows_moved_to_their_first_valid_token(mask: Tensor) -> None:
+    layout, padded = PackedLayout.from_mask(mask), _numbered(mask)
+    moved = layout.start_rows(padded)
+    for row in range(mask.shape[0]):
+        first = int(mask[row].int().argmax())
+        assert torch.equal(moved[row], padded[row].roll(-first, 0))
+
+
+@given(masks())
 def test_groups_are_slices_of_whole_rows_with_little_padding(mask: Tensor) -> None:
     layout = PackedLayout.from_mask(mask)
     rows = torch.arange(mask.shape[0])[:, None].expand(mask.shape)
