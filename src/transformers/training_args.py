@@ -29,7 +29,7 @@ logger = logging.get_logger(__name__)
 
 
 class OptimizerNames(ExplicitEnum):
-    """The optimizers that ``--optim`` knows, all of them PyTorch's own."""
+    """The optimizers that ``--optim`` knows: PyTorch's, and an Adafactor that can leave the weights' size aside."""
 
     ADAMW_TORCH = "adamw_torch"
     ADAMW_TORCH_FUSED = "adamw_torch_fused"
@@ -217,7 +217,9 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
     ignore_data_skip: bool = field(
         default=False, metadata=help_text("When resuming within an epoch, start its data over.")
     )
-    sharded_ddp: str | list[str] = field(default="", metadata=help_text("Kept for old scripts; see fsdp and deepspeed."))
+    sharded_ddp: str | list[str] = field(
+        default="", metadata=help_text("Kept for old scripts; see fsdp and deepspeed.")
+    )
     deepspeed: str | None = field(
         default=None,
         metadata=help_text(
@@ -229,7 +231,7 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
     )
     adafactor: bool = field(
         default=False,
-        metadata=help_text("Short for --optim adafactor (its step is relative to the size of the weights)."),
+        metadata=help_text("Short for --optim adafactor."),
     )
     group_by_length: bool = field(
         default=False, metadata=help_text("Batch examples of like length together (random otherwise).")
