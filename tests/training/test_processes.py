@@ -21,16 +21,20 @@ SETTINGS: dict[str, Any] = {"dropout": 0.0, "save_strategy": "no"}
         {"processes": 2, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 1},
         {"processes": 2, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 3, "group_by_length": True},
         {"processes": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1},
+        {"processes": 2, "gradient_accumulation_steps": 1, "older": True, "save_strategy": "epoch"},
     ],
-    ids=["two", "two-accumulating-and-grouped", "three"],
+    ids=["two", "two-accumulating-and-grouped", "three", "two-with-a-trainer-of-2021"],
 )
 def test_processes_do_not_change_the_training(several: dict[str, Any], tmp_path: Path) -> None:
-    grouped = {"group_by_length": True} if "group_by_length" in several else {}
-    alone = build(str(tmp_path / "alone"), **SETTINGS, **grouped)  # 6 examples a step, and 1 in an epoch's last
+    same = {name: True for name in ("group_by_length", "older") if name in several}
+    alone = build(str(tmp_path / "alone"), **SETTINGS, **same)  # 6 examples a step, and 1 in an epoch's last
     alone.train()
     expected = outcome(alone)
-    ran = run_in_process(tmp_path / "result", output_dir=str(tmp_path / "several"), **SETTINGS, **several)
+    ran = run_in_process(tmp_path / "result", output_dir=str(tmp_path / "several"), **{**SETTINGS, **several})
     assert ran.returncode == 0, ran.stderr[-3000:]
+    if "older" in several:  # the checkpoint is sealed with what each process wrote into it
+        sealed = json.loads((tmp_path / "several" / "checkpoint-20" / "manifest.json").read_text())["files"]
+        assert {"model.safetensors", "process-0.txt", "process-1.txt"} <= set(sealed)
     found = read_outcome(tmp_path / "result")
     torch.testing.assert_close(found["history"], expected["history"], atol=1e-5, rtol=1e-5)
     for name, value in expected.items():

@@ -24,6 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
     "random-collator-in-workers": {"random_collator": True, "dataloader_num_workers": 2},
     "cosine-and-adafactor": {"optim": "adafactor", "lr_scheduler_type": "cosine", "max_grad_norm": 0},
     "bf16": {"bf16": True},
+    "a-trainer-of-2021": {"older": True},
 }
 
 

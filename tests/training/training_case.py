@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.data import WeightedRandomSampler
 
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -83,9 +84,25 @@ class KilledAtStep(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class OlderTrainer(Trainer):
+    """Overrides with 4.4.2's signatures: one label is drawn more often, every process writes a file of its own."""
+
+    def _get_train_sampler(self):  # type: ignore[no-untyped-def]
+        weights = [1.0 if example["labels"] else 3.0 for example in self.train_dataset]
+        return WeightedRandomSampler(weights, len(self.train_dataset))
+
+    def save_model(self, output_dir=None):  # type: ignore[no-untyped-def]
+        super().save_model(output_dir)
+        Path(output_dir, f"process-{self.args.process_index}.txt").write_text("mine")
+
+    def evaluate(self, eval_dataset=None):  # type: ignore[no-untyped-def]
+        return super().evaluate(eval_dataset)
+
+
 def build(
     output_dir: str,
     *,
+    older: bool = False,
     kill_at: int | None = None,
     random_collator: bool = False,
     dropout: float = 0.25,
@@ -109,7 +126,7 @@ def build(
         "no_cuda": True,
         **arguments,
     }
-    return Trainer(
+    return (OlderTrainer if older else Trainer)(
         TinyClassifier(dropout),
         TrainingArguments(output_dir, **settings),
         train_dataset=examples(61),
@@ -117,6 +134,17 @@ def build(
         data_collator=pad_and_corrupt if random_collator else pad,
         callbacks=[] if kill_at is None else [KilledAtStep(kill_at)],
     )
+
+
+def arguments(folder: Path, **changes: Any) -> TrainingArguments:
+    settings = {"report_to": "none", "disable_tqdm": True, "no_cuda": True, "save_strategy": "no", **changes}
+    return TrainingArguments(str(folder), **settings)
+
+
+def trainer_of(kind: type[Trainer], folder: Path, **changes: Any) -> Trainer:
+    """The trainer of ``build``, of another class."""
+    plain = build(str(folder), **changes)
+    return kind(plain.model, plain.args, pad, plain.train_dataset, plain.eval_dataset)
 
 
 def outcome(trainer: Trainer) -> dict[str, Tensor]:

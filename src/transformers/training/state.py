@@ -65,8 +65,8 @@ class TrainerState:
             self.log_history = []
 
     def save_to_json(self, json_path: str | Path) -> None:
-        """Write the state as a JSON file; floats come back bit by bit."""
-        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+        """Write the state as a JSON file; floats come back bit by bit, arrays among the metrics as lists."""
+        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain) + "\n"
         Path(json_path).write_text(text, encoding="utf-8")
 
     @classmethod
@@ -81,6 +81,11 @@ class TrainerState:
         if unknown:
             raise ValueError(f"'{json_path}' was written by another program: it holds '{unknown[0]}'.")
         return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    """Give a NumPy or PyTorch value as lists and numbers, and anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 @dataclass
