@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.lora.adapter import start_from_adapter
 from transformers.lora.reading import is_adapter
+from transformers.trainable import new_head_parameter_names
 from transformers.utils import logging
 
 __all__ = ["make_model"]
@@ -39,7 +40,7 @@ def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, P
     model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **options
     )
-    has_head = is_adapter(name, **options) or not new_head_parameters(model)
+    has_head = is_adapter(name, **options) or not new_head_parameter_names(model)
     if model_args.lora_path is not None:
         started = start_from_adapter(model, model_args.lora_path)
         logger.info("%s", started.line)
@@ -87,14 +88,6 @@ def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase
         names += ["apply_bitfit"]
     special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
     return {name: getattr(model_args, name) for name in names} | {name: getattr(tokenizer, name) for name in special}
-
-
-def new_head_parameters(model: PreTrainedModel) -> list[str]:
-    """Name the parameters outside of the encoder that the checkpoint did not provide."""
-    provided = model._provided or {}
-    return [
-        name for name, _ in model.named_parameters() if not model._is_base_parameter(name) and name not in provided
-    ]
 
 
 def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: Arguments) -> None:

@@ -20,7 +20,13 @@ from .lora.layers import lora_parameter_names
 if TYPE_CHECKING:
     from .modeling_utils import PreTrainedModel
 
-__all__ = ["added_parameter_names", "cast_frozen_parameters", "mark_trainable", "trainable_names"]
+__all__ = [
+    "added_parameter_names",
+    "cast_frozen_parameters",
+    "mark_trainable",
+    "new_head_parameter_names",
+    "trainable_names",
+]
 
 
 def mark_trainable(model: PreTrainedModel, provided: Collection[str] | None = None) -> None:
@@ -54,6 +60,18 @@ def trainable_names(model: PreTrainedModel, provided: Collection[str] | None = N
     head = {name for name in names if not model._is_base_parameter(name)}
     not_provided = set() if provided is None else names - set(provided)
     return chosen | head | not_provided
+
+
+def new_head_parameter_names(model: PreTrainedModel) -> list[str]:
+    """Give the names of the parameters outside of the encoder that the base checkpoint did not provide.
+
+    Args:
+        model: A model of this package.
+    """
+    provided = model._provided or {}
+    return [
+        name for name, _ in model.named_parameters() if not model._is_base_parameter(name) and name not in provided
+    ]
 
 
 def added_parameter_names(model: torch.nn.Module) -> set[str]:

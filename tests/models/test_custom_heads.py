@@ -461,3 +461,15 @@ def test_dynamic_quantisation(kind: type[PreTrainedModel]) -> None:
     quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
     ids = random_ids()
     torch.testing.assert_close(quantised(ids).logits, model(ids).logits, atol=0.3, rtol=0.1)
+
+
+def test_an_adapter_s_folder_keeps_the_buffers_of_a_head(base: Path, tmp_path: Path) -> None:
+    model = Everything.from_pretrained(base, **LORA)
+    with torch.no_grad():
+        model.norm.running_mean.uniform_(1, 2)
+        model.norm.num_batches_tracked.add_(5)
+    model.save_adapter(tmp_path / "adapter")
+    again = Everything.from_pretrained(tmp_path / "adapter")
+    for name in ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "scale"):
+        assert torch.equal(again.get_buffer(name), model.get_buffer(name)), name
+    assert same_tensors(again.state_dict(), model.state_dict())

@@ -54,10 +54,18 @@ PART_FILES = (PART_WEIGHTS_NAME, PART_METADATA_NAME)
 def adapter_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     """Give what a run on a frozen base trains, under the model's names: `transformers.trainable`'s choice, and more.
 
-    More is what was unfrozen by hand, such as the biases of loralib's ``mark_only_lora_as_trainable(model, "all")``.
+    More is what was unfrozen by hand, such as the biases of loralib's ``mark_only_lora_as_trainable(model, "all")``,
+    and the buffers of a head, such as the running statistics of a BatchNorm.
     """
     chosen = trainable_names(model, model._provided)
-    return {name: p.detach() for name, p in model.named_parameters() if name in chosen or p.requires_grad}
+    trained = {name: p.detach() for name, p in model.named_parameters() if name in chosen or p.requires_grad}
+    return trained | _head_buffers(model)
+
+
+def _head_buffers(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Give the buffers outside of the encoder that a checkpoint holds."""
+    kept = model.state_dict().keys()
+    return {n: buffer for n, buffer in model.named_buffers() if n in kept and not model._is_base_parameter(n)}
 
 
 def save_adapter(
@@ -238,16 +246,17 @@ def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathL
 def _put(model: PreTrainedModel, content: AdapterContent) -> None:
     """Check an adapter against a model, then copy its values; what it trains of the encoder is trained here too."""
     content.check_settings(model.config)
+    buffers = _head_buffers(model)
     parameters = dict(model.named_parameters())
-    lacking = sorted(trainable_names(model, model._provided) - set(content.tensors))
-    foreign = sorted(set(content.tensors) - set(parameters))
+    lacking = sorted({*trainable_names(model, model._provided), *buffers} - set(content.tensors))
+    foreign = sorted(set(content.tensors) - {*parameters, *buffers})
     for names, what in ((lacking, "are lacking"), (foreign, "have no place here")):
         if names:
             raise ValueError(
                 f"The adapter '{content.source}' does not fit this model: {len(names)} tensors {what}, such as "
                 f"{names[0]}."
             )
-    _check_shapes(content.tensors, parameters, content.source)
+    _check_shapes(content.tensors, {**parameters, **buffers}, content.source)
     for name in content.tensors:
         if model._is_base_parameter(name):
             parameters[name].requires_grad_(True)
@@ -355,7 +364,7 @@ def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
 
 
 def _copy(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
-    parameters = dict(model.named_parameters())
+    own = {**dict(model.named_parameters()), **_head_buffers(model)}
     with torch.no_grad():
         for name, tensor in tensors.items():
-            parameters[name].copy_(tensor)
+            own[name].copy_(tensor)
