@@ -46,6 +46,14 @@ def test_processes_do_not_change_the_training(several: dict[str, Any], tmp_path:
     assert metrics["eval_loss"] == pytest.approx(alone.evaluate()["eval_loss"], abs=1e-5)
 
 
+def test_an_error_in_all_processes_ends_them_with_its_own_message(tmp_path: Path) -> None:
+    several: dict[str, Any] = {"processes": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e30}
+    ran = run_in_process(tmp_path / "never", output_dir=str(tmp_path / "out"), **several)
+    assert ran.returncode == 1
+    assert "FloatingPointError" in ran.stderr
+    assert "SIGABRT" not in ran.stderr
+
+
 def test_two_processes_resume_exactly(tmp_path: Path) -> None:
     several: dict[str, Any] = {"processes": 2, "gradient_accumulation_steps": 1, "save_steps": 8}
     for name, stop in (("straight", {}), ("killed", {"kill_at": 12})):

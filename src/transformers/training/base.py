@@ -84,17 +84,20 @@ class TrainerBase:
         self._gradient_norm = math.nan
         self._ignore_keys_for_eval: list[str] | None = None
         self._is_best = False
-        progress = PrinterCallback if args.disable_tqdm else ProgressCallback
-        reports = get_reporting_integration_callbacks(args.report_to or [])
-        self.callback_handler = CallbackHandler(
-            [DefaultFlowCallback, *reports, *(callbacks or []), progress],
+        self.callback_handler = self._build_callbacks(callbacks or [])
+        warn_of_methods_without_effect(self)
+        self.control = self.callback_handler.on_init_end(args, self.state, self.control)
+
+    def _build_callbacks(self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> CallbackHandler:
+        progress = PrinterCallback if self.args.disable_tqdm else ProgressCallback
+        reports = get_reporting_integration_callbacks(self.args.report_to or [])
+        return CallbackHandler(
+            [DefaultFlowCallback, *reports, *callbacks, progress],
             self.model,
             self.tokenizer,
             self.optimizer,
             self.lr_scheduler,
         )
-        warn_of_methods_without_effect(self)
-        self.control = self.callback_handler.on_init_end(args, self.state, self.control)
 
     # -- model ---------------------------------------------------------------------------------------------------
 
