@@ -6,8 +6,9 @@ the offline variables (``HF_HUB_OFFLINE``, and 4.4.2's ``TRANSFORMERS_OFFLINE``)
 
 from __future__ import annotations
 
+import math
 import os
-from functools import cache
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = ["cached_file", "is_offline_mode", "load_json"]
 logger = logging.get_logger(__name__)
 
 SECONDS_TO_ANSWER = 10
+SECONDS_OF_SILENCE = 60
+_ANSWERS: dict[str, tuple[bool, float]] = {}  # by the hub's address: whether it answered, and when it was asked
 
 
 def is_offline_mode() -> bool:
@@ -80,17 +83,23 @@ def cached_file(
     )
 
 
-@cache
 def _hub_answers() -> bool:
-    """Ask the hub once whether it is there; where it is not, every file would cost half a minute of vain attempts."""
+    """Ask the hub whether it is there; where it is not, every file would cost half a minute of vain attempts.
+
+    A yes holds for good, a no for a minute.
+    """
     from huggingface_hub import constants, get_session
 
+    answered, when = _ANSWERS.get(constants.ENDPOINT, (False, -math.inf))
+    if answered or time.monotonic() - when < SECONDS_OF_SILENCE:
+        return answered
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+        answered = True
     except _network_error() as error:
         logger.warning("%s cannot be reached (%s); only what the cache has is used.", constants.ENDPOINT, error)
-        return False
-    return True
+    _ANSWERS[constants.ENDPOINT] = (answered, time.monotonic())
+    return answered
 
 
 def _network_error() -> type[Exception]:

@@ -78,6 +78,9 @@ def fill_model(
         for name, tensor in own.items():  # in place: the constructor may have tied one to another
             tensor.data = fitting.get(name, tensor.detach()).to(tensor.device, dtypes[name])
     model.tie_weights()
+    if model.config.freezes_base:  # biases may be unfrozen by hand later, as loralib's users do
+        names = (name for name, p in model.named_parameters() if p.requires_grad or name.endswith(".bias"))
+        model._keep_base_values(names)
     report.log(source)
     return report
 

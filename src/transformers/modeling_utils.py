@@ -241,7 +241,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         if not where and (state_dict is None or not isinstance(config, PretrainedConfig)):
             raise ValueError("Without a name or folder both config=… and state_dict=… are needed.")
         if state_dict is None and is_adapter(where, **options):
-            return load_with_adapter(cls, where, **kwargs)  # type: ignore[return-value]
+            return load_with_adapter(cls, where, *model_args, **kwargs)  # type: ignore[return-value]
         ignore_mismatched_sizes = rest.pop("ignore_mismatched_sizes", False)
         output_loading_info = rest.pop("output_loading_info", False)
         legacy_dtype = rest.pop("torch_dtype", None)

@@ -69,12 +69,18 @@ class TokenEmbeddingsMixin:
             The table of word embeddings.
 
         Raises:
-            ValueError: If the vocabulary would lose its padding token.
+            ValueError: If the vocabulary would lose its padding token, or the table is part of a frozen base: an
+                adapter holds no table, so its base would be another one.
         """
         model = _as_model(self)
         old = self.get_input_embeddings()
         if new_num_tokens is None or new_num_tokens == old.num_embeddings:
             return old
+        if model.config.freezes_base:
+            raise ValueError(
+                "The table of word embeddings belongs to the frozen base, and an adapter's folder does not hold it. "
+                "Load the base without apply_lora, resize it, save it with save_pretrained, and start from that."
+            )
         if new_num_tokens <= (old.padding_idx or 0):
             raise ValueError(
                 f"new_num_tokens is {new_num_tokens}; more than the padding token's id, {old.padding_idx or 0}, was "

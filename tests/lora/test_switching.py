@@ -134,3 +134,45 @@ def test_loralibs_own_functions_work_and_their_choice_of_biases_is_saved(
     assert config["bias"] == bias
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "adapter")
     assert torch.equal(logits(again), logits(model))
+
+
+@pytest.fixture
+def with_biases(base: Path, tmp_path: Path) -> dict[str, Path]:
+    """Two adapters that train all biases too."""
+    folders = {"a": tmp_path / "a", "b": tmp_path / "b"}
+    for seed, folder in enumerate(folders.values()):
+        make_adapted(KINDS["roberta-biases"], base, seed=seed).save_adapter(folder)
+    return folders
+
+
+@pytest.mark.parametrize("loaded_as_model", [True, False], ids=["from_pretrained", "load_adapter"])
+def test_one_adapter_s_biases_are_not_another_s(
+    loaded_as_model: bool, with_biases: dict[str, Path], base: Path, tmp_path: Path
+) -> None:
+    alone = {name: logits(load_base(ROBERTA, folder)) for name, folder in with_biases.items()}
+    model = load_base(ROBERTA, with_biases["a"] if loaded_as_model else base)
+    if not loaded_as_model:
+        model.load_adapter(with_biases["a"], "default")
+    model.load_adapter(with_biases["b"], "b")
+    make_adapted(ROBERTA, base, seed=7).save_adapter(tmp_path / "plain")
+    model.load_adapter(tmp_path / "plain", "plain")
+    expected = {"default": alone["a"], "b": alone["b"], "plain": logits(load_base(ROBERTA, tmp_path / "plain"))}
+    for name in ("default", "b", "plain", "b", "default"):
+        model.set_adapter(name)
+        assert torch.equal(logits(model), expected[name]), name
+    for active in expected:
+        model.set_adapter(active)
+        for name, value in expected.items():
+            torch.testing.assert_close(logits(model, adapter_names=[name] * len(value)), value, atol=1e-5, rtol=1e-5)
+    with model.disable_adapter():
+        state = {name: value for name, value in values(model).items() if "lora" not in name}
+        plain = {name: value for name, value in values(load_base(ROBERTA, base)).items() if name in state}
+    assert all(torch.equal(state[name], plain[name]) for name in plain if model._is_base_parameter(name))
+
+
+def test_the_table_of_a_frozen_base_keeps_its_size(pair: PreTrainedModel) -> None:
+    words = pair.config.vocab_size
+    assert pair.resize_token_embeddings(words).num_embeddings == words
+    with pytest.raises(ValueError, match="belongs to the frozen base"):
+        pair.resize_token_embeddings(words + 3)
+    assert pair.config.vocab_size == pair.get_input_embeddings().num_embeddings == words

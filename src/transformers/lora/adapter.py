@@ -185,13 +185,14 @@ def _head_width(tensors: Mapping[str, Tensor]) -> int:
 
 
 def load_with_adapter(
-    model_class: type[PreTrainedModel], path_or_repo_id: str | os.PathLike[str], **kwargs: Any
+    model_class: type[PreTrainedModel], path_or_repo_id: str | os.PathLike[str], *model_args: Any, **kwargs: Any
 ) -> PreTrainedModel:
     """Load the base that an adapter names, and the adapter over it.
 
     Args:
         model_class: The model's class.
         path_or_repo_id: The adapter.
+        *model_args: Further arguments of the model's class.
         **kwargs: As of `PreTrainedModel.from_pretrained`; ``base_model_name_or_path`` names the base anew where it
             has moved.
 
@@ -200,7 +201,8 @@ def load_with_adapter(
 
     Raises:
         OSError: If adapter or base is not found.
-        ValueError: If the base is another than the adapter was trained on, or a file is damaged.
+        ValueError: If the base is another than the adapter was trained on, or a file is damaged; or if
+            ``output_loading_info`` is asked for.
     """
     own_base = kwargs.pop("base_model_name_or_path", None)
     if kwargs.get("output_loading_info"):
@@ -211,7 +213,7 @@ def load_with_adapter(
     if rest.get("config") is not None:
         overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
     try:
-        model = model_class.from_pretrained(base, **base_options(options), **{**overrides, **rest})
+        model = model_class.from_pretrained(base, *model_args, **base_options(options), **{**overrides, **rest})
     except OSError as error:
         raise OSError(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "
@@ -257,6 +259,7 @@ def _put(model: PreTrainedModel, content: AdapterContent) -> None:
                 f"{names[0]}."
             )
     _check_shapes(content.tensors, {**parameters, **buffers}, content.source)
+    model._keep_base_values(content.tensors)
     for name in content.tensors:
         if model._is_base_parameter(name):
             parameters[name].requires_grad_(True)

@@ -113,10 +113,12 @@ class MixedBatchMixin(AdapterMixin):
 
     def _shares_base(self, adapter_names: Sequence[str]) -> bool:
         """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
+        self._enter_current()
         model = as_model(self)
         if getattr(model.config, "adapts_position_query", False):
             return False
-        chosen = (self._adapters[name].parameters for name in set(adapter_names) & set(self._adapters))
+        names = {*adapter_names, self.active_adapter} & set(self._adapters)
+        chosen = (self._adapters[name].parameters for name in names if name is not None)
         return not any(model._is_base_parameter(name) for parameters in chosen for name in parameters)
 
     def _logits_apart(

@@ -9,7 +9,7 @@ Letters in shapes: ``B`` batch, ``D`` hidden size, ``N`` labels.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -158,17 +158,24 @@ class AdapterMixin:
         """Compute with the base's own weights inside the ``with``; the head stays the active adapter's.
 
         Raises:
-            ValueError: If the model has no adapter.
+            ValueError: If the model has no adapter, or values of the base were trained in place and are not known any
+                more.
         """
-        layers = [layer for _, layer in lora_layers(as_model(self))]
+        model = as_model(self)
+        layers = [layer for _, layer in lora_layers(model)]
         if not layers:
             raise ValueError("This model has no adapter that could be disabled.")
+        self._enter_current()
+        trained = self._adapters[cast(str, self.active_adapter)].parameters
+        in_place = {name: model.get_parameter(name) for name in trained if name in self._replaced}
         before = [layer.enabled for layer in layers]
         for layer in layers:
             layer.enabled = False
+        install_parameters(model, {name: self._replaced[name] for name in in_place})
         try:
             yield
         finally:
+            install_parameters(model, in_place)
             for layer, enabled in zip(layers, before, strict=True):
                 layer.enabled = enabled
 
@@ -214,13 +221,31 @@ class AdapterMixin:
 
     # Inside -----------------------------------------------------------------------------------------------------
 
+    def _keep_base_values(self, names: Iterable[str]) -> None:
+        """Remember the checkpoint's values of base parameters that are about to be trained or written over."""
+        model = as_model(self)
+        for name in names:
+            if name in (model._provided or {}) and name not in self._replaced and model._is_base_parameter(name):
+                self._replaced[name] = nn.Parameter(model.get_parameter(name).detach().clone(), requires_grad=False)
+
     def _enter_current(self) -> None:
-        """Enter the adapter that the model was made with, under the default name, before a second one comes."""
+        """Enter the adapter that the model was made with, under the default name, before a second one comes.
+
+        Raises:
+            ValueError: If it trains values of the base that were not remembered.
+        """
         model = as_model(self)
         if self._adapters or not model.config.apply_lora:
             return
         lora = lora_parameter_names(model)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad and name not in lora}
+        unknown = [n for n in trained if model._is_base_parameter(n) and n in (model._provided or {})]
+        unknown = [name for name in unknown if name not in self._replaced]
+        if unknown:
+            raise ValueError(
+                f"{len(unknown)} tensors of the base, such as {unknown[0]}, were unfrozen by hand, so the base's own "
+                "values are not known any more. Save the adapter, load the base anew, and load_adapter() it there."
+            )
         self._adapters[DEFAULT] = LoadedAdapter(trained, {name: getattr(model.config, name) for name in _FIELDS})
         self.active_adapter = DEFAULT
         for _, layer in lora_layers(model):
