@@ -15,7 +15,7 @@ from transformers.utils import logging
 if TYPE_CHECKING:
     from glue_arguments import Arguments
 
-__all__ = ["check_same_run", "check_writable", "set_aside_earlier_run"]
+__all__ = ["check_folder", "check_same_run", "set_aside_earlier_run"]
 
 logger = logging.get_logger("transformers.examples.glue_folder")
 
@@ -41,22 +41,31 @@ _WATCHED = (
 )
 
 
-def check_writable(folder: Path) -> None:
-    """Find out now, and not after the training, that nothing can be written into a folder.
+def check_folder(arguments: Arguments) -> None:
+    """Find out now, and not after the training, what is wrong with the output folder. Nothing is made or changed.
 
     Raises:
-        OSError: If it cannot; the file system is as it was before.
+        ValueError: If it is a file, the model's own folder, or holds what the run starts from and is to be cleared.
+        OSError: If it cannot be written.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    args, folder = arguments.training, Path(arguments.training.output_dir)
+    if folder.is_file():
+        raise ValueError(f"--output_dir {folder} is a file; a folder was expected.")
+    if args.do_train and folder.resolve() == Path(arguments.model.model_name_or_path).resolve():
+        raise ValueError(f"--output_dir {folder} is the folder of the model to start from; give another one.")
+    for name in ("model_name_or_path", "config_name", "tokenizer_name", "lora_path", "adapter_path"):
+        start = getattr(arguments.model, name)
+        if start and args.do_train and args.overwrite_output_dir and folder.resolve() in Path(start).resolve().parents:
+            raise ValueError(
+                f"--{name} {start} lies in --output_dir {folder}, from which --overwrite_output_dir moves it away. "
+                "Give another --output_dir."
+            )
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as file:
+        with TemporaryFile(dir=existing) as file:
             file.write(b"probe")
     except OSError as error:
         raise OSError(f"--output_dir {folder} cannot be written into: {error.strerror}.") from error
-    finally:
-        for path in (path for path in missing if path.is_dir()):
-            path.rmdir()
 
 
 def check_same_run(checkpoint: str, arguments: Arguments) -> None:

@@ -26,7 +26,12 @@ logger = logging.get_logger("transformers.examples.glue_model")
 
 
 def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load configuration, tokenizer and model; start from another task's adapter where one is given."""
+    """Load configuration, tokenizer and model; start from another task's adapter where one is given.
+
+    Raises:
+        OSError: If a file is not found or not reachable.
+        ValueError: If the parts do not fit each other or the task.
+    """
     model_args = arguments.model
     options = {
         "cache_dir": model_args.cache_dir,
@@ -91,7 +96,16 @@ def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase
 
 
 def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: Arguments) -> None:
-    """Refuse a model that was trained for other classes, or say that its head is only a start."""
+    """Refuse a model that was trained for other classes, or say that its head is only a start.
+
+    Args:
+        own: The model's own configuration.
+        labels: The task's classes.
+        arguments: Say whether the run trains.
+
+    Raises:
+        ValueError: If the model cannot be used.
+    """
     name = arguments.model.model_name_or_path
     generic = all(label == f"LABEL_{index}" for index, label in own.id2label.items())
     trained_for = f"'{name}' was trained for the classes {', '.join(own.id2label.values())}"
@@ -108,7 +122,11 @@ def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: 
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
-    """Refuse a tokenizer whose ids mean other words to the model."""
+    """Refuse a tokenizer whose ids mean other words to the model.
+
+    Raises:
+        ValueError: If it is one.
+    """
     if len(tokenizer) > config.vocab_size:
         raise ValueError(
             f"The tokenizer of '{name}' has {len(tokenizer)} words, but the model's vocabulary only "

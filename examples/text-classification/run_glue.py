@@ -20,7 +20,7 @@ from pathlib import Path
 
 from glue_arguments import Arguments, DataTrainingArguments, ModelArguments, check_arguments
 from glue_data import TextData, load_data
-from glue_folder import check_same_run, check_writable, set_aside_earlier_run
+from glue_folder import check_folder, check_same_run, set_aside_earlier_run
 from glue_metrics import make_compute_metrics, predicted_values
 from glue_model import make_model
 from glue_report import print_report, write_predictions
@@ -36,6 +36,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.training.devices import explaining_lost_processes
 from transformers.utils import logging
 
 logger = logging.get_logger("transformers.examples.run_glue")
@@ -53,19 +54,20 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     arguments = parse(words)
     try:
-        checkpoint = prepare_output(arguments)
-        data = load_data(arguments.data, arguments.training, arguments.model.cache_dir)
-        check_metric(arguments.training, data)
-        model, tokenizer = make_model(arguments, data)
-        tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
-        trainer = make_trainer(arguments, data, model, tokenizer)
-        results = run(trainer, arguments, data, checkpoint)
+        with explaining_lost_processes():
+            checkpoint = prepare_output(arguments)
+            data = load_data(arguments.data, arguments.training, arguments.model.cache_dir)
+            check_metric(arguments.training, data)
+            model, tokenizer = make_model(arguments, data)
+            tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
+            trainer = make_trainer(arguments, data, model, tokenizer)
+            results = run(trainer, arguments, data, checkpoint)
+            if trainer.is_world_process_zero():
+                print_report(trainer, arguments.model, arguments.data, data, results)
     except (ValueError, OSError, FloatingPointError) as error:
         return give_up(error)
     except KeyboardInterrupt:
         return interrupted(arguments.training)
-    if trainer.is_world_process_zero():
-        print_report(trainer, arguments.model, arguments.data, data, results)
     return 0
 
 
@@ -133,16 +135,16 @@ def prepare_output(arguments: Arguments) -> str | None:
 
     Returns:
         The checkpoint to go on from, or None.
+
+    Raises:
+        ValueError: If the folder holds something else than this run's checkpoints.
+        OSError: If it cannot be written.
     """
     args, folder = arguments.training, Path(arguments.training.output_dir)
+    with args.main_process_first(desc="looking at the output folder"):
+        check_folder(arguments)
     if args.resume_from_checkpoint is not None:
         return args.resume_from_checkpoint
-    if folder.is_file():
-        raise ValueError(f"--output_dir {folder} is a file; a folder was expected.")
-    if args.do_train and folder.resolve() == Path(arguments.model.model_name_or_path).resolve():
-        raise ValueError(f"--output_dir {folder} is the folder of the model to start from; give another one.")
-    if args.process_index == 0:
-        check_writable(folder)
     if not args.do_train or args.overwrite_output_dir or not folder.is_dir():
         return None
     last = get_last_checkpoint(args.output_dir)
@@ -159,7 +161,11 @@ def prepare_output(arguments: Arguments) -> str | None:
 
 
 def check_metric(args: TrainingArguments, data: TextData) -> None:
-    """Refuse a metric to choose the best model by that no evaluation gives."""
+    """Refuse a metric to choose the best model by that no evaluation gives.
+
+    Raises:
+        ValueError: If it is one.
+    """
     name = (args.metric_for_best_model or "loss").removeprefix("eval_")
     known = {"loss", "runtime", "samples_per_second", "steps_per_second", *data.metrics}
     if len(data.metrics) > 1 and "mse" not in data.metrics:

@@ -62,6 +62,31 @@ def test_a_folder_that_cannot_be_written(words: list[Any], capsys: pytest.Captur
     assert "Training on" not in said, "it was found out before the training"
 
 
+def test_the_folder_is_looked_at_before_a_resumed_training(
+    words: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = [*words, "--task_name", "sst2", "--do_train", "--max_steps", 2, "--save_steps", 2]
+    assert run(*task) == 0
+    (tmp_path / "file").touch()
+    resume = ["--resume_from_checkpoint", tmp_path / "out" / "checkpoint-2", "--output_dir", tmp_path / "file"]
+    capsys.readouterr()
+    assert run(*task, *resume) == 2
+    said = capsys.readouterr().err
+    assert "is a file; a folder was expected" in said
+    assert "Training on" not in said
+
+
+def test_what_a_run_starts_from_is_not_moved_away(
+    words: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = [*words, "--task_name", "sst2", "--do_train", "--max_steps", 2, "--save_steps", 2]
+    assert run(*task) == 0
+    start = ["--lora_path", tmp_path / "out" / "checkpoint-2", "--overwrite_output_dir"]
+    assert run(*task, *start) == 2
+    assert "--overwrite_output_dir moves it away" in capsys.readouterr().err
+    assert (tmp_path / "out" / "checkpoint-2" / "adapter_model.safetensors").is_file()
+
+
 def test_a_new_head_is_not_evaluated(
     words: list[Any], tiny_glue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
