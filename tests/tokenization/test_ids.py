@@ -130,6 +130,25 @@ def test_lists_that_make_no_sense(bert: BertTokenizer) -> None:
     assert bert.encode(["a", "b"], is_split_into_words=True) == bert.encode("a b")
 
 
+def test_no_ids_are_a_row_of_special_tokens(tokenizer: Any) -> None:
+    assert tokenizer.encode([]) == tokenizer.build_inputs_with_special_tokens([])
+    assert tokenizer.encode([], add_special_tokens=False) == []
+    row = tokenizer.encode_plus([], return_tensors="pt")
+    assert row["input_ids"].shape == row["attention_mask"].shape == (1, tokenizer.num_special_tokens_to_add())
+    assert tokenizer.encode("a", []) == tokenizer.build_inputs_with_special_tokens(
+        tokenizer.encode("a", add_special_tokens=False), []
+    )
+    assert tokenizer([])["input_ids"] == []  # a batch without rows, where the tokenizer itself is called
+
+
+def test_arguments_are_counted_as_python_does(bert: BertTokenizer) -> None:
+    assert bert.encode_plus([5, 6], None, False, "max_length", None, 4)["input_ids"] == [5, 6, 0, 0]
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        bert.encode_plus([5, 6], None, *[None] * 16)
+    with pytest.raises(TypeError, match="multiple values for argument 'add_special_tokens'"):
+        bert.encode_plus([5, 6], None, False, add_special_tokens=True)
+
+
 def test_the_old_arguments_of_length(tokenizer: Any) -> None:
     for length in (5, 60):
         new = tokenizer(A, truncation=True, padding="max_length", max_length=length)

@@ -18,7 +18,8 @@ from .texts import Texts
 __all__ = ["IdEncoder"]
 
 # What follows the two texts in a call, for callers of encode_plus that do not name it.
-_POSITIONAL = tuple(inspect.signature(TextEncoder.__call__).parameters)[3:]
+_CALL = inspect.signature(TextEncoder.__call__)
+_OPTIONS = _CALL.replace(parameters=list(_CALL.parameters.values())[3:])
 
 
 class IdEncoder(TextEncoder):
@@ -75,10 +76,11 @@ class IdEncoder(TextEncoder):
             The row, or with ``return_tensors`` a batch of it.
 
         Raises:
-            TypeError: As calling the tokenizer does.
+            TypeError: If there are too many arguments, or one is given twice; or as calling the tokenizer does.
             ValueError: As calling the tokenizer does; or if a list holds texts instead of tokens.
         """
-        options = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+        options = dict(_OPTIONS.bind(*args, **kwargs).arguments)
+        options.update(options.pop("kwargs", {}))
         if options.get("is_split_into_words") or not (_is_ready(text) or _is_ready(text_pair)):
             return self(text, text_pair, **options)
         pair_ids = None if text_pair is None else self._ids_of(text_pair)
@@ -317,8 +319,8 @@ class IdEncoder(TextEncoder):
 
 
 def _is_ready(text: Any) -> bool:
-    """Tell a list of ids or of tokens."""
-    return isinstance(text, list | tuple) and len(text) > 0 and isinstance(text[0], str | Integral)
+    """Tell a list of ids or of tokens, of which it may hold none."""
+    return isinstance(text, list | tuple) and (len(text) == 0 or isinstance(text[0], str | Integral))
 
 
 def _share_of_first(first: int, second: int, count: int) -> int:
