@@ -229,3 +229,14 @@ def test_adafactor_wants_one_of_two_learning_rates() -> None:
             Adafactor(parameters, **wrong)
     with pytest.raises(ValueError, match="warmup_init"):
         Adafactor(parameters, lr=0.1, relative_step=False, warmup_init=True)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_adafactor_never_waits_for_the_device(relative: bool) -> None:
+    """A meta tensor has no values: whoever asks for one, which on a GPU means to wait, gets an error."""
+    parameters = [nn.Parameter(torch.zeros(shape, device="meta")) for shape in ((3, 4), (5,))]
+    optimizer = Adafactor(parameters, lr=None if relative else 0.1, relative_step=relative, beta1=0.9)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    for _ in range(2):
+        optimizer.step()

@@ -96,18 +96,18 @@ class Adafactor(Optimizer):
         rate = _rate(group, state["step"], weights)
         keep = 1 - state["step"] ** group["decay_rate"]
         update = gradient * _inverse_root(state, gradient.square() + group["eps"][0], keep)
-        update *= rate / max(1.0, _size(update) / group["clip_threshold"])
+        update *= rate / (_size(update) / group["clip_threshold"]).clamp(min=1.0)
         if group["beta1"] is not None:
             update = _running(state, "exp_avg", update, group["beta1"])
         parameter.copy_(weights * (1 - rate * group["weight_decay"]) - update)
 
 
-def _rate(group: dict[str, Any], step: int, weights: Tensor) -> float:
-    """Give the learning rate of one parameter."""
+def _rate(group: dict[str, Any], step: int, weights: Tensor) -> float | Tensor:
+    """Give the learning rate of one parameter; shape () where it is a tensor."""
     rate: float = group["lr"]
     if group["relative_step"]:
         rate = min(1e-6 * step if group["warmup_init"] else 1e-2, step**-0.5)
-    return rate * max(group["eps"][1], _size(weights)) if group["scale_parameter"] else rate
+    return rate * _size(weights).clamp(min=group["eps"][1]) if group["scale_parameter"] else rate
 
 
 def _inverse_root(state: dict[str, Any], square: Tensor, keep: float) -> Tensor:
@@ -136,6 +136,6 @@ def _running(state: dict[str, Any], name: str, value: Tensor, keep: float) -> Te
     return mean.mul_(keep).add_(value, alpha=1 - keep)
 
 
-def _size(values: Tensor) -> float:
-    """Give the root mean square."""
-    return float(values.square().mean().sqrt())
+def _size(values: Tensor) -> Tensor:
+    """Give the root mean square. Shape: (), on the device: as a Python number it would make the host wait for it."""
+    return values.square().mean().sqrt()
