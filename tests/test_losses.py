@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from transformers import PretrainedConfig
-from transformers.losses import sequence_classification_loss
+from transformers.losses import mean_cross_entropy, sequence_classification_loss
+from transformers.trainer_pt_utils import LabelSmoother
 
 
 def _loss(logits: Tensor, labels: Tensor, **fields: Any) -> Tensor:
@@ -58,6 +59,27 @@ def test_computed_in_fp32() -> None:
 def test_ignored_rows_do_not_count() -> None:
     logits = torch.randn(3, 2)
     torch.testing.assert_close(_loss(logits, torch.tensor([1, -100, 0])), _loss(logits[[0, 2]], torch.tensor([1, 0])))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_where_labels_count_the_mean_is_pytorch_s(smoothing: float) -> None:
+    logits, labels = torch.randn(7, 5), torch.tensor([1, -100, 2, 3, -100, 0, 0])
+    wanted = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    assert torch.equal(mean_cross_entropy(logits, labels, label_smoothing=smoothing), wanted)
+    found = mean_cross_entropy(logits, labels.where(labels != -100, 9), ignore_index=9, label_smoothing=smoothing)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_where_no_label_counts_loss_and_gradient_are_zero(smoothing: float) -> None:
+    logits, labels = torch.randn(3, 2, requires_grad=True), torch.full((3,), -100)
+    for loss in (_loss(logits, labels), mean_cross_entropy(logits, labels, label_smoothing=smoothing)):
+        assert float(loss.detach()) == 0
+        logits.grad = None
+        loss.backward()
+        assert logits.grad is not None, "processes that train together wait for every gradient"
+        assert not logits.grad.any()
+    assert float(LabelSmoother(0.1)((logits.detach(),), labels)) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The loss of a sequence classifier, chosen by the configuration.
+"""The losses of the heads: a sequence classifier's, chosen by the configuration, and cross-entropy over labels.
 
-Letters in shapes: ``B`` batch, ``N`` labels.
+Letters in shapes: ``B`` batch, ``N`` labels, ``R`` rows: examples of a classifier, tokens of a masked language model.
 """
 
 from __future__ import annotations
@@ -10,9 +10,34 @@ from torch.nn import functional
 
 from .configuration_utils import PretrainedConfig
 
-__all__ = ["PROBLEM_TYPES", "sequence_classification_loss"]
+__all__ = ["IGNORED_LABEL", "PROBLEM_TYPES", "mean_cross_entropy", "sequence_classification_loss"]
+
+IGNORED_LABEL = -100  # of what does not count, in PyTorch and everywhere else
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+def mean_cross_entropy(
+    logits: Tensor, labels: Tensor, *, ignore_index: int = IGNORED_LABEL, label_smoothing: float = 0.0
+) -> Tensor:
+    """Compute the mean cross-entropy over the rows whose label counts, in fp32.
+
+    Where none counts it is 0, with gradients of 0, unlike PyTorch's NaN: such a batch must not ruin the mean over the
+    forward passes of a step, in which its weight is 0.
+
+    Args:
+        logits: Scores before the softmax. Shape: (R, N).
+        labels: Class ids; ``ignore_index`` where a row does not count. Shape: (R,).
+        ignore_index: Any number that is no class id.
+        label_smoothing: Share of the target that is spread evenly over all classes.
+
+    Returns:
+        The loss. Shape: ().
+    """
+    total = functional.cross_entropy(
+        logits.float(), labels, ignore_index=ignore_index, reduction="sum", label_smoothing=label_smoothing
+    )
+    return total / (labels != ignore_index).sum().clamp(min=1)
 
 
 def sequence_classification_loss(logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
@@ -28,7 +53,7 @@ def sequence_classification_loss(logits: Tensor, labels: Tensor, config: Pretrai
         config: Its ``problem_type`` and ``num_labels`` are read.
 
     Returns:
-        The loss. Shape: ().
+        The loss; of class ids the mean over those other than -100, and 0 where there is none. Shape: ().
 
     Raises:
         ValueError: If ``problem_type`` is unknown, or labels are not of its shape or outside the classes.
@@ -48,7 +73,7 @@ def sequence_classification_loss(logits: Tensor, labels: Tensor, config: Pretrai
     if problem_type == "multi_label_classification":
         return functional.binary_cross_entropy_with_logits(logits, labels.reshape(logits.shape).to(logits.dtype))
     try:
-        return functional.cross_entropy(logits, labels.reshape(-1).long())
+        return mean_cross_entropy(logits, labels.reshape(-1).long())
     except IndexError as error:  # on a CPU; an accelerator stops the process
         raise ValueError(f"A label is outside 0 … {logits.shape[-1] - 1}, the model's: {labels.tolist()}.") from error
 

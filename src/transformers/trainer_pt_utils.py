@@ -7,14 +7,17 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import Sampler
+
+from .losses import IGNORED_LABEL, mean_cross_entropy
+from .training.nested import map_nested
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -49,10 +52,10 @@ class LabelSmoother:
     """
 
     epsilon: float = 0.1
-    ignore_index: int = -100
+    ignore_index: int = IGNORED_LABEL
 
     def __call__(self, model_output: Any, labels: Tensor) -> Tensor:
-        """Give the mean loss over the positions that count.
+        """Give the mean loss over the positions that count, 0 where none does.
 
         Args:
             model_output: With ``logits`` of shape (..., classes), or a tuple that starts with them.
@@ -64,7 +67,7 @@ class LabelSmoother:
         if labels.is_floating_point():
             raise ValueError("Label smoothing spreads a class's share; these labels are numbers, not classes.")
         logits = model_output["logits"] if isinstance(model_output, dict) else model_output[0]
-        return functional.cross_entropy(
+        return mean_cross_entropy(
             logits.reshape(-1, logits.shape[-1]),
             labels.reshape(-1),
             ignore_index=self.ignore_index,
@@ -74,23 +77,19 @@ class LabelSmoother:
 
 def nested_detach(tensors: Any) -> Any:
     """Detach every tensor in nested tuples, lists and dicts."""
-    if isinstance(tensors, list | tuple):
-        return type(tensors)(nested_detach(item) for item in tensors)
-    if isinstance(tensors, dict):
-        return {name: nested_detach(item) for name, item in tensors.items()}
-    return tensors.detach() if isinstance(tensors, Tensor) else tensors
+    return map_nested(lambda value: value.detach() if isinstance(value, Tensor) else value, tensors)
 
 
 def nested_numpify(tensors: Any) -> Any:
     """Turn every tensor in nested tuples, lists and dicts into an array; half precision becomes fp32."""
-    if isinstance(tensors, list | tuple):
-        return type(tensors)(nested_numpify(item) for item in tensors)
-    if isinstance(tensors, dict):
-        return {name: nested_numpify(item) for name, item in tensors.items()}
-    if not isinstance(tensors, Tensor):
-        return tensors
-    half = tensors.dtype in (torch.bfloat16, torch.float16)
-    return (tensors.float() if half else tensors).detach().cpu().numpy()
+    return map_nested(_numpify, tensors)
+
+
+def _numpify(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    half = value.dtype in (torch.bfloat16, torch.float16)
+    return (value.float() if half else value).detach().cpu().numpy()
 
 
 def concatenate_padded(parts: Sequence[Any], padding_index: int = -100) -> Any:
@@ -99,16 +98,19 @@ def concatenate_padded(parts: Sequence[Any], padding_index: int = -100) -> Any:
     Args:
         parts: Arrays (or tensors) of the same rank, or tuples, lists or dicts of them, one for each batch.
         padding_index: The value to pad with.
+
+    Raises:
+        ValueError: If the parts are not nested alike.
     """
+    return map_nested(partial(_concatenate, padding_index=padding_index), *parts)
+
+
+def _concatenate(*parts: Any, padding_index: int) -> Any:
     first = parts[0]
-    if isinstance(first, list | tuple):
-        return type(first)(concatenate_padded(group, padding_index) for group in zip(*parts, strict=True))
-    if isinstance(first, dict):
-        return {name: concatenate_padded([part[name] for part in parts], padding_index) for name in first}
     trailing = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
     of_tensors = isinstance(first, Tensor)
     if all(part.shape[1:] == trailing for part in parts):
-        return torch.cat(list(parts)) if of_tensors else np.concatenate(parts)
+        return torch.cat(parts) if of_tensors else np.concatenate(parts)
     shape = (sum(len(part) for part in parts), *trailing)
     joined = first.new_full(shape, padding_index) if of_tensors else np.full(shape, padding_index, dtype=first.dtype)
     start = 0
@@ -125,11 +127,7 @@ def nested_concat(tensors: Any, new_tensors: Any, padding_index: int = -100) -> 
 
 def nested_truncate(tensors: Any, limit: int) -> Any:
     """Keep the first ``limit`` rows of nested tensors or arrays."""
-    if isinstance(tensors, list | tuple):
-        return type(tensors)(nested_truncate(item, limit) for item in tensors)
-    if isinstance(tensors, dict):
-        return {name: nested_truncate(item, limit) for name, item in tensors.items()}
-    return tensors[:limit]
+    return map_nested(lambda value: value[:limit], tensors)
 
 
 def distributed_concat(tensor: Any, num_total_examples: int | None = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .training.nested import map_nested
 from .utils.generic import ExplicitEnum
 
 __all__ = [
@@ -180,13 +181,12 @@ def speed_metrics(
 
 def denumpify_detensorize(metrics: Any) -> Any:
     """Turn NumPy's and PyTorch's scalars, nested as they may be, into Python's own, which JSON takes."""
-    if isinstance(metrics, list | tuple):
-        return type(metrics)(denumpify_detensorize(value) for value in metrics)
-    if isinstance(metrics, dict):
-        return {name: denumpify_detensorize(value) for name, value in metrics.items()}
-    if isinstance(metrics, np.generic) or (isinstance(metrics, torch.Tensor) and metrics.numel() == 1):
-        return metrics.item()
-    return metrics
+    return map_nested(_as_python_scalar, metrics)
+
+
+def _as_python_scalar(value: Any) -> Any:
+    one = isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+    return value.item() if one else value
 
 
 class TrainerMemoryTracker:

@@ -6,8 +6,9 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -21,7 +22,16 @@ from training_case import LABELS, ROOT, TinyClassifier, build, examples, outcome
 
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 from transformers.data.samplers import epoch_order
-from transformers.trainer_pt_utils import concatenate_padded, log_metrics
+from transformers.trainer_pt_utils import (
+    concatenate_padded,
+    log_metrics,
+    nested_detach,
+    nested_numpify,
+    nested_truncate,
+)
+from transformers.trainer_utils import denumpify_detensorize
+from transformers.training.batches import to_device, train_loader
+from transformers.training.nested import map_nested
 
 
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
@@ -346,6 +356,51 @@ def test_joining_arrays() -> None:
     assert concatenate_padded([{"a": (parts[0],)}, {"a": (parts[0],)}])["a"][0].shape == (4, 3)
 
 
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        nested_detach,
+        nested_numpify,
+        denumpify_detensorize,
+        lambda nested: nested_truncate(nested, 1),
+        lambda nested: to_device(nested, torch.device("cpu")),
+        lambda nested: concatenate_padded([nested, nested]),
+    ],
+)
+def test_nested_values_keep_their_form(function: Callable[[Any], Any]) -> None:
+    given = {"a": Pair(torch.ones(1), [torch.ones(1)]), "b": (torch.zeros(1),)}
+    found = function(given)
+    assert type(found) is dict
+    assert type(found["a"]) is Pair
+    assert type(found["a"].second) is list
+    assert type(found["b"]) is tuple
+    flat = [found["a"].first, found["a"].second[0], found["b"][0]]
+    assert [np.ravel(value)[0] for value in flat] == [1, 1, 0]
+
+
+def test_values_that_are_nested_otherwise_do_not_go_together() -> None:
+    assert map_nested(lambda *values: sum(values), Pair(1, [2]), Pair(10, [20])) == Pair(11, [22])
+    with pytest.raises(ValueError, match="shorter"):
+        map_nested(lambda *values: sum(values), [1, 2], [1])
+
+
+class PairOfLogits(TinyClassifier):
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        outputs = super().forward(*args, **kwargs)
+        return {**outputs, "logits": Pair(outputs["logits"], outputs["logits"].mean())}
+
+
+def test_outputs_may_be_named_tuples(tmp_path: Path) -> None:
+    predictions = Trainer(PairOfLogits(), arguments(tmp_path), pad).predict(examples(5)).predictions
+    assert type(predictions) is Pair
+    assert (predictions.first.shape, predictions.second.shape) == ((5, LABELS), (5,))
+
+
 # -- data ----------------------------------------------------------------------------------------------------------
 
 
@@ -402,6 +457,16 @@ def test_a_stream_needs_a_number_of_steps(tmp_path: Path) -> None:
     assert trainer.train().global_step == 5
     assert trainer.evaluate()["eval_loss"] > 0
     assert trainer.predict(Stream()).predictions.shape == (10, LABELS)
+
+
+@pytest.mark.parametrize(("processes", "drop", "sizes"), [(1, False, [4, 4, 2]), (1, True, [4, 4]), (2, True, [4])])
+def test_a_stream_s_last_batch_may_be_dropped(processes: int, drop: bool, sizes: list[int], tmp_path: Path) -> None:
+    class OneOfSeveral(TrainingArguments):
+        world_size, process_index = processes, 0
+
+    settings = {"report_to": "none", "no_cuda": True, "per_device_train_batch_size": 4}
+    args = OneOfSeveral(str(tmp_path), dataloader_drop_last=drop, **settings)
+    assert [len(batch["labels"]) for batch in train_loader(Stream(), pad, args)] == sizes
 
 
 def test_loaders_of_the_caller_s_are_used(tmp_path: Path) -> None:

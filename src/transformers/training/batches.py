@@ -15,6 +15,7 @@ from ..data.samplers import EvalBatchSampler, ExampleSampler, GlobalBatchSampler
 from ..trainer_utils import set_seed
 from ..utils import logging
 from .checkpoint_state import capture_rng_state, restore_rng_state
+from .nested import map_nested
 
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
@@ -231,13 +232,20 @@ def train_loader(
     Args:
         dataset: With a length; or an ``IterableDataset``, which has its own order.
         collator: Makes a batch of a list of examples.
-        args: Batch size, accumulation, seeds, loader processes.
+        args: Batch size, accumulation, seeds, loader processes, and whether a batch that is not full is dropped: of a
+            data set with a length the batch of a whole step, of a stream the batch of a forward pass.
         sampler: The order of the examples. An ``ExampleSampler`` stands for its batches; of any other the examples are
             dealt out to the processes, unless it does that itself; None is the data set's order.
     """
     options = _loader_options(args, _data_seed(args))
     if isinstance(dataset, IterableDataset):
-        return DataLoader(_shard(dataset, args), args.train_batch_size, collate_fn=collator, **options)
+        return DataLoader(
+            _shard(dataset, args),
+            args.train_batch_size,
+            collate_fn=collator,
+            drop_last=args.dataloader_drop_last,
+            **options,
+        )
     if deals_out(sampler):
         return DataLoader(
             dataset,
@@ -330,7 +338,11 @@ def _shard(dataset: Any, args: TrainingArguments) -> Any:
     from accelerate.data_loader import IterableDatasetShard
 
     return IterableDatasetShard(
-        dataset, batch_size=args.train_batch_size, num_processes=args.world_size, process_index=args.process_index
+        dataset,
+        batch_size=args.train_batch_size,
+        drop_last=args.dataloader_drop_last,
+        num_processes=args.world_size,
+        process_index=args.process_index,
     )
 
 
@@ -351,8 +363,4 @@ def batch_size_of(batch: Any) -> int:
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move every tensor of a nested batch to a device."""
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch.to(device, non_blocking=True) if isinstance(batch, Tensor) else batch
+    return map_nested(lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value, batch)

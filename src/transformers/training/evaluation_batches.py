@@ -17,6 +17,7 @@ from ..data.samplers import EvalBatchSampler
 from ..trainer_pt_utils import concatenate_padded, nested_numpify
 from ..trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
 from .batches import batch_size_of, deals_out
+from .nested import map_nested
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -135,21 +136,11 @@ def summarize(
 def _joined(parts: list[Any], order: np.ndarray) -> Any:
     if not parts or any(part is None for part in parts):
         return None
-    return _reordered(concatenate_padded(parts), order)
-
-
-def _reordered(arrays: Any, order: np.ndarray) -> Any:
-    if isinstance(arrays, list | tuple):
-        return type(arrays)(_reordered(item, order) for item in arrays)
-    if isinstance(arrays, dict):
-        return {name: _reordered(item, order) for name, item in arrays.items()}
-    return arrays[order]
+    return map_nested(lambda array: array[order], concatenate_padded(parts))
 
 
 def _per_example(arrays: Any, size: int) -> Any:
     """Repeat an output that is one number for the whole batch, so that every array has an axis of examples."""
-    if isinstance(arrays, list | tuple):
-        return type(arrays)(_per_example(item, size) for item in arrays)
-    if isinstance(arrays, dict):
-        return {name: _per_example(item, size) for name, item in arrays.items()}
-    return np.repeat(arrays, size) if isinstance(arrays, np.ndarray) and arrays.ndim == 0 else arrays
+    return map_nested(
+        lambda array: np.repeat(array, size) if isinstance(array, np.ndarray) and array.ndim == 0 else array, arrays
+    )

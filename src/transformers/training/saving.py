@@ -56,15 +56,16 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
 
 
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
+    """Write the weights, and only then take an earlier save in another form away: loading would take that one."""
     if holds_adapter(model):
         from ..lora.adapter import save_adapter
 
-        if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
-            _remove(folder, _WHOLE_MODEL)  # of an earlier run into this folder: loading would take that model
         save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
+        if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
+            _remove(folder, _WHOLE_MODEL)
     elif hasattr(model, "save_pretrained"):
-        _remove(folder, _ADAPTER)
         model.save_pretrained(folder)  # type: ignore[operator]
+        _remove(folder, _ADAPTER)
     else:
         from safetensors.torch import save_model
 
