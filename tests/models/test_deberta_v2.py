@@ -478,3 +478,33 @@ def test_masked_lm_with_lora_in_bf16(legacy: bool) -> None:
     loss.backward()
     assert loss.dtype == torch.float32
     assert all(model.get_parameter(name).grad is not None for name in lora_parameter_names(model))
+
+
+def test_rows_that_are_computed_apart_keep_their_positions(tmp_path: Path) -> None:
+    """Adapters that move the shared position query share no base, and each row has its own forward pass."""
+    fields = {**LORA, "lora_position_query": True, "position_biased_input": True}
+    model, other = _classifier(**fields), _classifier(**fields)
+    _shake_lora(model)
+    _shake_lora(other)
+    other.save_adapter(tmp_path / "other")
+    model.load_adapter(tmp_path / "other", "other")
+    batch, names = _batch(), ["default", "other"] * 2
+    backwards = torch.arange(10, -1, -1)[None]
+    for position_ids in (backwards, backwards.expand(4, 11)):
+        together = _logits(model, **batch, position_ids=position_ids, adapter_names=names)
+        assert not torch.allclose(together, _logits(model, **batch, adapter_names=names))
+        for row, (name, alone) in enumerate(zip(names, [model, other] * 2, strict=True)):
+            expected = _logits(alone, **batch, position_ids=position_ids)[row]
+            torch.testing.assert_close(together[row], expected, atol=1e-5, rtol=1e-5, msg=name)
+    with pytest.raises(ValueError, match="output_attentions and adapter_names exclude each other"):
+        model(**batch, adapter_names=names, output_attentions=True)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_masked_lm_without_a_label_that_counts(legacy: bool) -> None:
+    model, batch = DebertaV2ForMaskedLM(_config(legacy=legacy)), _batch()
+    loss = model(**batch, labels=torch.full_like(batch["input_ids"], -100)).loss
+    assert float(loss.detach()) == 0
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.deberta.embeddings.parameters()]
+    assert not any(gradient is None or gradient.any() for gradient in gradients)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from adapter_models import KINDS, load_base, logits, make_adapted, write_base
 from tiny import LORA, TINY, random_ids, shake, tiny_config
 from torch import Tensor
 
@@ -382,3 +384,28 @@ def test_arguments_of_a_decoder_have_their_places(model_class: type[PreTrainedMo
         torch.testing.assert_close(model(ids, **{name: None})[0], output[0], **TOLERANCE)
         with pytest.raises(ValueError, match="is an encoder, and takes None"):
             model(ids, **{name: torch.ones(1)})
+
+
+def test_rows_that_are_computed_apart(tmp_path: Path) -> None:
+    """Adapters that train biases too share no base, and each row has its own forward pass."""
+    kind = KINDS["roberta-biases"]
+    base = write_base(kind, tmp_path / "base")
+    for seed, name in enumerate(("a", "b")):
+        make_adapted(kind, base, seed=seed).save_adapter(tmp_path / name)
+    model = load_base(KINDS["roberta"], tmp_path / "a").eval()
+    model.load_adapter(tmp_path / "b", "b")
+    names, masked = ["default", "b"] * 3, {"head_mask": torch.tensor([1.0, 0.0, 1.0, 1.0])}
+    together = logits(model, adapter_names=names, **masked)
+    for name in ("default", "b"):
+        model.set_adapter(name)
+        rows = [row for row, wanted in enumerate(names) if wanted == name]
+        assert not torch.allclose(logits(model)[rows], together[rows])
+        torch.testing.assert_close(logits(model, **masked)[rows], together[rows], atol=1e-5, rtol=1e-5)
+    for flag in ("output_attentions", "output_hidden_states"):
+        with pytest.raises(ValueError, match=f"{flag} and adapter_names exclude each other"):
+            logits(model, adapter_names=names, **{flag: True})
+        setattr(model.config, flag, True)
+        with pytest.raises(ValueError, match=f"Pass {flag}=False"):
+            logits(model, adapter_names=names)
+        assert logits(model, adapter_names=names, **{flag: False}).shape == together.shape
+        setattr(model.config, flag, False)

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from training_case import examples, pad
 
-from transformers import RobertaConfig, RobertaForSequenceClassification, Trainer, TrainingArguments
+from transformers import (
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+)
 from transformers.lora.adapter import load_adapter_weights
 
 TINY: dict[str, Any] = {
@@ -136,3 +143,72 @@ def test_a_model_s_own_folder_as_4_4_2_s_script_passes_it(tmp_path: Path) -> Non
     assert trainer.train(resume_from_checkpoint=str(base(tmp_path))).global_step == 1
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("earlier", ["whole", "adapter"])
+def test_a_save_that_fails_leaves_the_earlier_model_in_the_folder(
+    earlier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(tmp_path, "out", lora=earlier == "adapter")
+    first.save_model()
+    before = first.predict(examples(7)).predictions
+    second = build(tmp_path, "out", lora=earlier == "whole")
+    with monkeypatch.context() as broken:
+        if earlier == "whole":
+            parameter = next(p for n, p in second.model.named_parameters() if "lora_B" in n)
+            parameter.data[0, 0] = float("nan")
+        else:
+            broken.setattr(type(second.model), "save_pretrained", _disk_full)
+        with pytest.raises((ValueError, OSError), match=r"not finite|No space"):
+            second.save_model()
+    loaded = RobertaForSequenceClassification.from_pretrained(tmp_path / "out", num_labels=3)
+    assert (Trainer(loaded, first.args, pad).predict(examples(7)).predictions == before).all()
+
+    if earlier == "whole":
+        parameter.data[0, 0] = 0.5
+    second.save_model()  # and one that does not fail takes its place
+    after = second.predict(examples(7)).predictions
+    loaded = RobertaForSequenceClassification.from_pretrained(tmp_path / "out", num_labels=3)
+    assert (Trainer(loaded, first.args, pad).predict(examples(7)).predictions == after).all()
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert ("config.json" in files, "adapter_config.json" in files) == (earlier == "adapter", earlier == "whole")
+
+
+def _disk_full(*args: Any, **kwargs: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_forward_pass_without_a_label_does_not_count(tmp_path: Path) -> None:
+    """In masked language modelling a short text may have no word masked."""
+
+    def collate(features: list[dict[str, Any]]) -> dict[str, Tensor]:
+        ids = torch.tensor([row["input_ids"] for row in features])
+        return {"input_ids": ids, "labels": torch.tensor([row["labels"] for row in features])}
+
+    words = [{"input_ids": [5, 6, 7, 8], "labels": [-100] * 4}] + [
+        {"input_ids": [9, number, 11, 12], "labels": [-100, number, -100, 12]} for number in (13, 14, 15)
+    ]
+    trained = []
+    for data, batch_size, accumulation in ((words, 1, 4), (words, 4, 1), (words[1:], 3, 1)):
+        torch.manual_seed(0)
+        model = RobertaForMaskedLM(
+            RobertaConfig(**{**TINY, "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0})
+        )
+        args = TrainingArguments(
+            str(tmp_path / "out"),
+            report_to="none",
+            disable_tqdm=True,
+            no_cuda=True,
+            max_steps=1,
+            optim="sgd",
+            learning_rate=0.1,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+            save_strategy="no",
+        )
+        trainer = Trainer(model, args, collate, data)
+        trainer.train()
+        trained.append(model.state_dict())
+    for name, value in trained[0].items():
+        for other in trained[1:]:
+            torch.testing.assert_close(value, other[name], atol=1e-6, rtol=1e-5)

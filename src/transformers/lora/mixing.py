@@ -122,30 +122,47 @@ class MixedBatchMixin(AdapterMixin):
         return not any(model._is_base_parameter(name) for parameters in chosen for name in parameters)
 
     def _logits_apart(
-        self, adapter_names: Sequence[str], labels: Tensor | None = None, **inputs: Tensor | None
+        self,
+        adapter_names: Sequence[str],
+        labels: Tensor | None = None,
+        *,
+        head_mask: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **inputs: Tensor | None,
     ) -> Tensor:
         """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
 
         Args:
             adapter_names: One a row.
             labels: Must be None, as in `_classify`.
-            **inputs: Arguments of ``forward``, each with one entry a row, or None.
+            head_mask: An argument of ``forward`` for all rows; None for a model that takes none.
+            output_attentions: Must not be true, nor the configuration's choice where None.
+            output_hidden_states: Likewise.
+            **inputs: Arguments of ``forward``, each with one entry a row or one for all rows, or None.
 
         Returns:
             Logits as of `_mixed_logits`. Shape: (B, N).
+
+        Raises:
+            ValueError: If the names do not fit, or come with labels or a wish for what the layers compute.
         """
         self._enter_current()
         model, active = as_model(self), self.active_adapter
-        number = len(next(value for value in inputs.values() if value is not None))
+        number = max(len(value) for value in inputs.values() if value is not None)
         _check_mix(model, list(lora_layers(model)), number, adapter_names)
         _refuse_labels(labels)
+        _refuse_layers(model, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        masks = {} if head_mask is None else {"head_mask": head_mask}
         parts: list[tuple[list[int], Tensor]] = []
         try:
             for name in dict.fromkeys(adapter_names):
                 rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
                 self.set_adapter(name)
-                chosen = {key: None if value is None else value[rows] for key, value in inputs.items()}
-                parts.append((rows, model(**chosen, return_dict=True).logits))
+                chosen = {
+                    key: value if value is None or len(value) == 1 else value[rows] for key, value in inputs.items()
+                }
+                parts.append((rows, model(**chosen, **masks, return_dict=True).logits))
         finally:
             self.set_adapter(active or DEFAULT)
         return _side_by_side(parts, len(adapter_names))
@@ -171,6 +188,16 @@ def _check_mix(
 def _refuse_labels(labels: Tensor | None) -> None:
     if labels is not None:
         raise ValueError("adapter_names and labels exclude each other: rows of different heads have no one loss.")
+
+
+def _refuse_layers(model: nn.Module, **flags: bool | None) -> None:
+    """Refuse to give hidden states and attentions of rows that are computed apart."""
+    for name, flag in flags.items():
+        if getattr(model.config, name) if flag is None else flag:
+            raise ValueError(
+                f"{name} and adapter_names exclude each other where the adapters change more than LoRA layers and "
+                f"heads: such rows are computed apart. Pass {name}=False, or call the model for one adapter at a time."
+            )
 
 
 def _side_by_side(parts: list[tuple[list[int], Tensor]], number: int) -> Tensor:

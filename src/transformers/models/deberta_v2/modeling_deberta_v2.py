@@ -30,6 +30,7 @@ from ...dropout import Dropout
 from ...load_report import drop_position_ids
 from ...lora.layers import LoraLinear, lora_linear
 from ...lora.mixing import mixed_adapters
+from ...losses import IGNORED_LABEL, mean_cross_entropy
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...packing import PackedLayout, PackedOutput, first_column, pack_batch
@@ -727,7 +728,7 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
             return_dict: Return a `ModelOutput`; the configuration's choice where None.
 
         Returns:
-            The output; a tuple without ``return_dict``.
+            The output; a tuple without ``return_dict``. Its loss is 0 where no label counts.
 
         Raises:
             ValueError: As of `DebertaV2Model.forward`.
@@ -746,8 +747,8 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
         if labels is not None:
             packed_labels = encoded.layout.pack(labels)
             if encoded.layout.valid is not None:
-                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, -100)
-            loss = functional.cross_entropy(scores.float(), packed_labels)
+                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, IGNORED_LABEL)
+            loss = mean_cross_entropy(scores, packed_labels)
         output = MaskedLMOutput(
             loss=loss,
             logits=encoded.layout.unpack(scores),
@@ -858,7 +859,8 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
 
         Raises:
             ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,
-                or if ``adapter_names`` do not fit or come with labels.
+                or if ``adapter_names`` do not fit or come with labels; or, where these adapters change more than LoRA
+                layers and heads, with ``output_attentions`` or ``output_hidden_states``.
         """
         if adapter_names is not None and not self._shares_base(adapter_names):
             apart = SequenceClassifierOutput(
@@ -868,7 +870,10 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
                     input_ids=input_ids,
                     attention_mask=attention_mask,
                     token_type_ids=token_type_ids,
+                    position_ids=position_ids,
                     inputs_embeds=inputs_embeds,
+                    output_attentions=output_attentions,
+                    output_hidden_states=output_hidden_states,
                 )
             )
             return self._returned(apart, return_dict)

@@ -28,6 +28,7 @@ from ...dropout import Dropout
 from ...load_report import drop_position_ids
 from ...lora.layers import lora_linear
 from ...lora.mixing import mixed_adapters
+from ...losses import IGNORED_LABEL, mean_cross_entropy
 from ...modeling_outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
@@ -611,7 +612,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
             return_dict: Return a `ModelOutput`; the configuration's choice where None.
 
         Returns:
-            The output; a tuple without ``return_dict``.
+            The output; a tuple without ``return_dict``. Its loss is 0 where no label counts.
 
         Raises:
             ValueError: As of `RobertaModel.forward`.
@@ -632,8 +633,8 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         if labels is not None:
             packed_labels = encoded.layout.pack(labels)
             if encoded.layout.valid is not None:
-                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, -100)
-            loss = functional.cross_entropy(scores.float(), packed_labels)
+                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, IGNORED_LABEL)
+            loss = mean_cross_entropy(scores, packed_labels)
         output = MaskedLMOutput(
             loss=loss,
             logits=encoded.layout.unpack(scores),
@@ -734,7 +735,8 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
         Raises:
             ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, if labels do not fit, or
-                if ``adapter_names`` do not fit or come with labels.
+                if ``adapter_names`` do not fit or come with labels; or, where these adapters change more than LoRA
+                layers and heads, with ``output_attentions`` or ``output_hidden_states``.
         """
         inputs = (attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
 
@@ -752,6 +754,9 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
                     token_type_ids=token_type_ids,
                     position_ids=position_ids,
                     inputs_embeds=inputs_embeds,
+                    head_mask=head_mask,
+                    output_attentions=output_attentions,
+                    output_hidden_states=output_hidden_states,
                 )
             )
             return self._returned(apart, return_dict)
