@@ -11,12 +11,12 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import operator
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .configuration_checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
+from .configuration_labels import LabelFields, drop_other_labels
 from .hub import cached_file, load_json
 from .utils import logging
 from .version import __version__
@@ -61,7 +61,7 @@ def split_hub_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     return options, rest
 
 
-class PretrainedConfig:
+class PretrainedConfig(LabelFields):
     """Base of all configurations: labels, output switches, special token ids and LoRA.
 
     Keyword arguments that no class knows are kept as attributes and written back, so that nothing of a foreign
@@ -123,8 +123,6 @@ class PretrainedConfig:
     hidden_size: int
     num_hidden_layers: int
     vocab_size: int
-    id2label: dict[int, str]
-    label2id: dict[str, int]
     dtype: str | None
 
     def __init__(
@@ -180,8 +178,7 @@ class PretrainedConfig:
         self.unk_token_id = unk_token_id
         self.apply_lora = bool(apply_lora)
         self.lora_r = lora_r
-        whole = isinstance(lora_alpha, float) and lora_alpha.is_integer()  # 16.0 from a command line is 16
-        self.lora_alpha = int(lora_alpha) if whole and lora_alpha is not None else lora_alpha
+        self.lora_alpha = _whole_where_possible(lora_alpha)
         self.lora_dropout = lora_dropout
         self.apply_adapter = bool(apply_adapter)
         self.adapter_type = adapter_type
@@ -192,38 +189,21 @@ class PretrainedConfig:
         self.reg_loss_wgt = reg_loss_wgt
         self.masking_prob = masking_prob
         self.cls_dropout = cls_dropout
-        legacy_dtype = kwargs.pop("torch_dtype", None)
-        dtype = legacy_dtype if dtype is None else dtype
+        older_dtype = kwargs.pop("torch_dtype", None)
+        dtype = older_dtype if dtype is None else dtype
         self.dtype = None if dtype is None else str(dtype).removeprefix("torch.")
         self.name_or_path = name_or_path
         self._set_labels(num_labels, id2label, label2id)
-        for name in ("model_type", "transformers_version"):
-            kwargs.pop(name, None)  # the class and this package say these
-        neutral = {name: value for name, value in copy.deepcopy(NEUTRAL_FIELDS).items() if not hasattr(self, name)}
-        for name, value in {**neutral, **kwargs}.items():
-            setattr(self, name, value)
+        self._set_others(kwargs)
         self._check_dropouts()
         self._check_methods()
 
-    def _set_labels(
-        self,
-        num_labels: int | None,
-        id2label: dict[int, str] | dict[str, str] | None,
-        label2id: dict[str, int] | None,
-    ) -> None:
-        """Make the two label maps agree with each other and with the number of labels."""
-        if id2label is None:
-            self.num_labels = 2 if num_labels is None else num_labels
-        else:
-            if num_labels is not None and num_labels != len(id2label):
-                raise ValueError(f"num_labels is {num_labels}, but id2label names {len(id2label)} labels: {id2label}.")
-            try:
-                self.id2label = {int(key): value for key, value in id2label.items()}
-            except (AttributeError, TypeError, ValueError) as error:
-                raise ValueError(f"id2label is {id2label!r}; a mapping of class ids to names was expected.") from error
-            self.label2id = {value: key for key, value in self.id2label.items()}
-        if label2id is not None:
-            self.label2id = {key: int(value) for key, value in label2id.items()}
+    def _set_others(self, fields: dict[str, Any]) -> None:
+        """Keep what no class knows, and give the neutral fields that are not set their defaults."""
+        neutral = {name: value for name, value in copy.deepcopy(NEUTRAL_FIELDS).items() if not hasattr(self, name)}
+        for name, value in {**neutral, **fields}.items():
+            if name not in ("model_type", "transformers_version"):  # the class and this package say these
+                setattr(self, name, value)
 
     def check_sizes(self, *names: str) -> None:
         """Check that fields are positive whole numbers.
@@ -263,20 +243,6 @@ class PretrainedConfig:
             ValueError: If the model type has no places for LoRA layers, or a field is missing or out of range.
         """
         return check_lora(self)
-
-    @property
-    def num_labels(self) -> int:
-        """Number of classes; setting it renames them LABEL_0, LABEL_1, …."""
-        return len(self.id2label)
-
-    @num_labels.setter
-    def num_labels(self, num_labels: int) -> None:
-        whole = hasattr(num_labels, "__index__") and not isinstance(num_labels, bool)  # NumPy's integers too
-        if not whole or num_labels < 1:
-            raise ValueError(f"num_labels is {num_labels!r}; a whole number of at least 1 was expected.")
-        num_labels = operator.index(num_labels)
-        self.id2label = {index: f"LABEL_{index}" for index in range(num_labels)}
-        self.label2id = {name: index for index, name in self.id2label.items()}
 
     @property
     def use_return_dict(self) -> bool:
@@ -386,7 +352,7 @@ class PretrainedConfig:
         unused = {name: value for name, value in kwargs.items() if name not in known}
         content = copy.deepcopy(config_dict)
         if "num_labels" in overrides or "id2label" in overrides:
-            _drop_other_labels(content, overrides)
+            drop_other_labels(content, overrides)
         config = cls(**{**content, **overrides})
         if return_unused:
             return config, unused
@@ -479,11 +445,6 @@ class PretrainedConfig:
         return f"{type(self).__name__} {self.to_json_string()}"
 
 
-def _drop_other_labels(content: dict[str, Any], overrides: dict[str, Any]) -> None:
-    """Forget the file's label names where the caller asks for others, or for another number of them."""
-    wanted = overrides.get("num_labels")
-    same_number = "id2label" not in overrides and len(content.get("id2label") or ()) == wanted
-    content.pop("num_labels", None)
-    if not same_number:
-        content.pop("id2label", None)
-        content.pop("label2id", None)
+def _whole_where_possible(value: float | None) -> float | None:
+    """Give 16 for 16.0, as a command line reads it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
