@@ -61,6 +61,9 @@ class BottleneckAdapter(nn.Module):
 
         Returns:
             Shape: (Q, D).
+
+        Raises:
+            NotImplementedError: Here; each kind has its own formula.
         """
         raise NotImplementedError
 
@@ -71,7 +74,7 @@ class HoulsbyAdapter(BottleneckAdapter):
     activation = "swish"
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """Adapt what the sub-layer computed, then add its input and normalise."""
+        """Adapt what the sub-layer computed, then add its input and normalise; arguments as of `BottleneckAdapter`."""
         adapted = self.bottleneck(hidden_states) + hidden_states
         output: Tensor = norm(adapted + input_tensor)
         return output
@@ -83,7 +86,7 @@ class PfeifferAdapter(BottleneckAdapter):
     activation = "relu"
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """Adapt the normalised sum, add the sum itself and normalise again."""
+        """Adapt the normalised sum, add the sum itself and normalise again; arguments as of `BottleneckAdapter`."""
         total = hidden_states + input_tensor
         output: Tensor = norm(self.bottleneck(norm(total)) + total)
         return output

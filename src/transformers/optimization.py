@@ -118,6 +118,10 @@ class AdamW(Optimizer):
 def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
     """Build the optimizer that ``args.optim`` names over the model's trainable parameters.
 
+    Args:
+        args: Its ``optim``, learning rate, weight decay and Adam's numbers are read.
+        model: The model.
+
     Raises:
         ValueError: If the model has none.
     """
@@ -182,19 +186,37 @@ def _is_normalisation(name: str, module: nn.Module) -> bool:
 
 
 def get_constant_schedule(optimizer: Optimizer, last_epoch: int = -1) -> LambdaLR:
-    """Keep the learning rate where it is."""
+    """Keep the learning rate where it is.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        last_epoch: The last step that is done, where a schedule goes on; -1 for a new one.
+    """
     return LambdaLR(optimizer, partial(_factor, warmup=0, after=_stay), last_epoch)
 
 
 def get_constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, last_epoch: int = -1) -> LambdaLR:
-    """Rise to the learning rate over ``num_warmup_steps``, then keep it."""
+    """Rise to the learning rate over ``num_warmup_steps``, then keep it.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        num_warmup_steps: Steps of the rise.
+        last_epoch: The last step that is done, where a schedule goes on; -1 for a new one.
+    """
     return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=_stay), last_epoch)
 
 
 def get_linear_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, last_epoch: int = -1
 ) -> LambdaLR:
-    """Rise over the warm-up, then fall in a straight line to 0 at ``num_training_steps``."""
+    """Rise over the warm-up, then fall in a straight line to 0 at ``num_training_steps``.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        num_warmup_steps: Steps of the rise.
+        num_training_steps: Steps altogether, those of the warm-up included.
+        last_epoch: The last step that is done, where a schedule goes on; -1 for a new one.
+    """
     after = partial(_line, warmup=num_warmup_steps, total=num_training_steps)
     return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
 
@@ -206,7 +228,15 @@ def get_cosine_schedule_with_warmup(
     num_cycles: float = 0.5,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """Rise over the warm-up, then follow ``num_cycles`` waves of a cosine (half a wave: down to 0 at the end)."""
+    """Rise over the warm-up, then follow ``num_cycles`` waves of a cosine.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        num_warmup_steps: Steps of the rise.
+        num_training_steps: Steps altogether, those of the warm-up included.
+        num_cycles: Waves; half a one goes down to 0 at the end.
+        last_epoch: The last step that is done, where a schedule goes on; -1 for a new one.
+    """
     after = partial(_cosine, warmup=num_warmup_steps, total=num_training_steps, cycles=num_cycles)
     return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
 
@@ -214,7 +244,15 @@ def get_cosine_schedule_with_warmup(
 def get_cosine_with_hard_restarts_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, num_cycles: int = 1, last_epoch: int = -1
 ) -> LambdaLR:
-    """Rise over the warm-up, then fall along half a cosine ``num_cycles`` times, back at the top each time."""
+    """Rise over the warm-up, then fall along half a cosine ``num_cycles`` times, back at the top each time.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        num_warmup_steps: Steps of the rise.
+        num_training_steps: Steps altogether, those of the warm-up included.
+        num_cycles: Falls.
+        last_epoch: The last step that is done, where a schedule goes on; -1 for a new one.
+    """
     after = partial(_restarts, warmup=num_warmup_steps, total=num_training_steps, cycles=num_cycles)
     return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
 
@@ -228,6 +266,14 @@ def get_polynomial_decay_schedule_with_warmup(
     last_epoch: int = -1,
 ) -> LambdaLR:
     """Rise over the warm-up, then fall as a power of the steps left, to ``lr_end`` at ``num_training_steps``.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        num_warmup_steps: Steps of the rise.
+        num_training_steps: Steps altogether, those of the warm-up included.
+        lr_end: The learning rate at the end, and after it.
+        power: 1 falls in a straight line; more falls faster at first.
+        last_epoch: The last step that is done, where a schedule goes on; -1 for a new one.
 
     Raises:
         ValueError: If ``lr_end`` is not below the optimizer's learning rate.

@@ -259,7 +259,8 @@ class Trainer(CheckpointingTrainer):
         raise FloatingPointError(
             f"The {what} of step {step} (epoch {self.state.epoch or 0:.2f}) is {value}, at a learning rate "
             f"of {self._get_learning_rate():.2e}. The weights were not updated. Likely: a learning rate that is too "
-            "high, no clipping (max_grad_norm), fp16 (bf16 is safer), or examples whose labels or inputs are broken."
+            "high, no clipping (max_grad_norm), fp16 (bf16 is safer), examples whose labels or inputs are broken, or, "
+            "with a loss of your own, a batch in which no label counts: a mean over nothing is NaN."
         )
 
     def _count_step(self, run: _Run, epoch: int, loss: float) -> None:

@@ -244,7 +244,12 @@ class LengthGroupedSampler(Sampler[int]):
 
 
 def get_parameter_names(model: nn.Module, forbidden_layer_types: Sequence[type]) -> list[str]:
-    """Name the parameters that lie in no layer of the forbidden types."""
+    """Name the parameters that lie in no layer of some types.
+
+    Args:
+        model: The model.
+        forbidden_layer_types: The types.
+    """
     forbidden = tuple(forbidden_layer_types)
     return [
         f"{prefix}.{name}" if prefix else name

@@ -145,7 +145,12 @@ class GlobalBatchSampler(Sampler[list[int]]):
             )
 
     def set_epoch(self, epoch: int, first_step: int = 0) -> None:
-        """Choose the epoch that the next iteration goes through, and its first step."""
+        """Choose where the next iteration starts.
+
+        Args:
+            epoch: Number of the epoch that it goes through, from 0.
+            first_step: The first step of it that is wanted, from 0.
+        """
         self.epoch, self.first_step = epoch, first_step
 
     def global_batches(self, epoch: int) -> list[list[int]]:

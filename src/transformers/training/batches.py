@@ -210,7 +210,14 @@ def global_batches(
     lengths: Sequence[int] | None = None,
     order: Callable[[int], Sequence[int]] | None = None,
 ) -> GlobalBatchSampler:
-    """Build the sampler of this process's forward passes; see ``GlobalBatchSampler`` for the other arguments."""
+    """Build the sampler of this process's forward passes.
+
+    Args:
+        size: Examples in the data set.
+        args: Batch size, accumulation, processes, seeds.
+        lengths: See ``GlobalBatchSampler``.
+        order: Likewise.
+    """
     return GlobalBatchSampler(
         size,
         batch_size=args.train_batch_size,
@@ -347,7 +354,12 @@ def _shard(dataset: Any, args: TrainingArguments) -> Any:
 
 
 def count_items(batch: Any, label_names: Sequence[str]) -> int:
-    """Count what a batch's mean loss is a mean over: labels other than -100, or else examples."""
+    """Count what a batch's mean loss is a mean over: labels other than -100, or else examples.
+
+    Args:
+        batch: As the collator made it.
+        label_names: The arguments of ``forward`` that are labels; the first that is there counts.
+    """
     named = batch if isinstance(batch, Mapping) else {}
     labels = next((named[name] for name in label_names if isinstance(named.get(name), Tensor)), None)
     if labels is not None and not labels.is_floating_point():

@@ -43,7 +43,7 @@ class CollectedBatches:
     _on_cpu: int = 0
 
     def add(self, indices: Sequence[int], loss: Any, logits: Any, labels: Any) -> None:
-        """Add a batch, as it comes from the model."""
+        """Add a batch, as it comes from the model; see the class for the arguments."""
         self.indices.append(list(indices))
         self.losses.append(loss)
         self.logits.append(logits)

@@ -41,7 +41,14 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
     A model on a frozen base gives its adapter folder, another ``PreTrainedModel`` what ``save_pretrained`` writes, and
     any other module ``model.safetensors``.
 
+    Args:
+        model: The model, with whole values.
+        folder: Made where it does not exist.
+        tokenizer: Saved too, where it can be.
+        args: The arguments of the training.
+
     Raises:
+        ValueError: If an adapter holds values that are not finite.
         OSError: If something could not be written (a full disk).
     """
     folder = Path(folder)
@@ -151,6 +158,13 @@ def load_training_state(
     folder: Path, *, optimizer: Any, parallel: Parallel, scheduler: Any, scaler: Any
 ) -> list[dict[str, Any]]:
     """Put the optimizer, the schedule and the scaler back, and give the random generators of every process.
+
+    Args:
+        folder: What ``save_training_state`` wrote.
+        optimizer: Over the same parameters as then.
+        parallel: How the processes share the optimizer's state.
+        scheduler: The schedule.
+        scaler: The scaler of the loss.
 
     Raises:
         ValueError: If the checkpoint was written without them (``save_only_model``), or for other parameters.
