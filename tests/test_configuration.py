@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiny import LORA, tiny_config
 
 from transformers import AutoConfig, AutoModel, DebertaV2Config, PretrainedConfig, RobertaConfig, RobertaModel
-from transformers.configuration_utils import split_hub_options
+from transformers.hub import split_hub_options
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 JSON = st.recursive(

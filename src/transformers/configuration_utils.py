@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .configuration_checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
 from .configuration_labels import LabelFields, drop_other_labels
-from .hub import cached_file, load_json
+from .hub import cached_file, load_json, split_hub_options
 from .utils import logging
 from .version import __version__
 
@@ -31,34 +31,10 @@ logger = logging.get_logger(__name__)
 CONFIG_NAME = "config.json"
 
 # What `cached_file` understands; every from_pretrained passes these on and keeps the rest for the configuration.
-HUB_OPTIONS = ("cache_dir", "revision", "token", "local_files_only", "subfolder", "force_download")
-
 # Dropouts that have a value always; those of other names may be None, which leaves the choice to the model.
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "lora_dropout")
 
 ConfigType = TypeVar("ConfigType", bound="PretrainedConfig")
-
-
-def split_hub_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the arguments of a ``from_pretrained`` into those for the hub and the others.
-
-    Args:
-        kwargs: As the caller gave them. ``use_auth_token`` is 4.4.2's name of ``token``; ``resume_download`` and
-            ``proxies`` are accepted and left to huggingface_hub's own settings.
-
-    Returns:
-        The keyword arguments of `cached_file`, and the rest.
-    """
-    rest = dict(kwargs)
-    use_auth_token = rest.pop("use_auth_token", None)
-    for obsolete in ("resume_download", "proxies"):
-        rest.pop(obsolete, None)
-    options = {name: rest.pop(name) for name in HUB_OPTIONS if name in rest}
-    if options.get("token") is None and use_auth_token is not None:
-        options["token"] = use_auth_token
-    if options.get("subfolder") is None:
-        options.pop("subfolder", None)
-    return options, rest
 
 
 class PretrainedConfig(LabelFields):

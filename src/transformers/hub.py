@@ -14,9 +14,11 @@ from typing import Any
 
 from .utils import logging
 
-__all__ = ["cached_file", "is_offline_mode", "load_json"]
+__all__ = ["HUB_OPTIONS", "cached_file", "is_offline_mode", "load_json", "split_hub_options"]
 
 logger = logging.get_logger(__name__)
+
+HUB_OPTIONS = ("cache_dir", "revision", "token", "local_files_only", "subfolder", "force_download")
 
 SECONDS_TO_ANSWER = 10
 SECONDS_OF_SILENCE = 60
@@ -168,6 +170,28 @@ def _cached_without(name: str, filename: str, options: dict[str, Any]) -> bool:
 
     configurations = map(look_up, ("config.json", "adapter_config.json"))
     return look_up(filename) is _CACHED_NO_EXIST or any(isinstance(found, str) for found in configurations)
+
+
+def split_hub_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the arguments of a ``from_pretrained`` into those for the hub and the others.
+
+    Args:
+        kwargs: As the caller gave them. ``use_auth_token`` is 4.4.2's name of ``token``; ``resume_download`` and
+            ``proxies`` are accepted and left to huggingface_hub's own settings.
+
+    Returns:
+        The keyword arguments of `cached_file`, and the rest.
+    """
+    rest = dict(kwargs)
+    use_auth_token = rest.pop("use_auth_token", None)
+    for obsolete in ("resume_download", "proxies"):
+        rest.pop(obsolete, None)
+    options = {name: rest.pop(name) for name in HUB_OPTIONS if name in rest}
+    if options.get("token") is None and use_auth_token is not None:
+        options["token"] = use_auth_token
+    if options.get("subfolder") is None:
+        options.pop("subfolder", None)
+    return options, rest
 
 
 def load_json(path: str | os.PathLike[str]) -> dict[str, Any]:

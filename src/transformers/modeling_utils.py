@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .bitfit import accept_fp32_biases
-from .configuration_utils import PretrainedConfig, split_hub_options
+from .configuration_utils import PretrainedConfig
+from .hub import split_hub_options
 from .initialization import init_module
 from .loading import fill_model, storage_for
 from .lora.mixing import MixedBatchMixin

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..bitfit import bias_parameter_names
 from ..bottleneck import bottleneck_parameter_names
-from ..configuration_utils import split_hub_options
+from ..hub import split_hub_options
 from ..trainable import trainable_names
 from ..utils import logging
 from .layers import lora_parameter_names

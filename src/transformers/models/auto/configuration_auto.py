@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from ...configuration_utils import PretrainedConfig, split_hub_options
+from ...configuration_utils import PretrainedConfig
+from ...hub import split_hub_options
 
 __all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
 

@@ -6,7 +6,8 @@ import os
 from functools import partial
 from typing import Any, ClassVar
 
-from ...configuration_utils import PretrainedConfig, split_hub_options
+from ...configuration_utils import PretrainedConfig
+from ...hub import split_hub_options
 from ...modeling_utils import PreTrainedModel
 from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
 

@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any, NoReturn
 
-from ...hub import cached_file, load_json
+from ...hub import HUB_OPTIONS, cached_file, load_json
 from ...tokenization_utils_base import PreTrainedTokenizerBase
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 from .configuration_auto import CONFIG_MAPPING, ClassesByConfig
@@ -26,7 +26,6 @@ _OF_FILES = (
     (("vocab.json", "merges.txt"), "RobertaTokenizer"),
     (("vocab.txt",), "BertTokenizer"),
 )
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
 def tokenizer_class_from_name(class_name: str) -> type[PreTrainedTokenizerBase] | None:
@@ -94,7 +93,7 @@ class AutoTokenizer:
         """
         if kwargs.get("token") is None:
             kwargs["token"] = use_auth_token
-        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
         name = _class_name(pretrained_model_name_or_path, config, tokenizer_type, hub)
         found = tokenizer_class_from_name(name)
         if found is None:
