@@ -42,7 +42,10 @@ __all__ = [
     "DebertaV2ForSequenceClassification",
     "DebertaV2Model",
     "DebertaV2PreTrainedModel",
+    "StableDropout",
 ]
+
+StableDropout = Dropout  # 4.4.2's name: it is plain dropout of the same rate
 
 
 class DebertaV2Embeddings(nn.Module):
