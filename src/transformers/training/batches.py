@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,8 +85,15 @@ def _unused_columns(dataset: Any, known: Collection[str] | None, description: st
             f"{sorted(known)}. Tokenize the data set first, or set remove_unused_columns=False."
         )
     if unused:
-        logger.info("Columns of the %s set that the model does not take are left out: %s.", description, unused)
+        _say_what_is_left_out(description, tuple(unused))
     return unused
+
+
+@cache
+def _say_what_is_left_out(description: str, columns: tuple[str, ...]) -> None:
+    """Say it once, not at every evaluation."""
+    names = ", ".join(columns)
+    logger.info("Columns of the %s set that the model does not take are left out: %s.", description, names)
 
 
 def hide_unused_columns(dataset: Any, known: Collection[str] | None, description: str) -> Any:
