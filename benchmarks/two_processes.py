@@ -33,6 +33,7 @@ from transformers import (
 )
 from transformers.run_environment import describe_environment
 from transformers.trainable import mark_trainable
+from transformers.training.devices import end_process
 
 ROOT = Path(__file__).resolve().parent.parent
 GLOBAL_BATCH, WARM_UP = 16, 2
@@ -119,7 +120,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.worker is not None:
         train(chosen.steps, chosen.worker)
-        return
+        end_process(0)
     rounds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(chosen.rounds):
         for processes, times in rounds.items():

@@ -36,7 +36,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.training.devices import explaining_lost_processes
+from transformers.training.devices import end_process, explaining_lost_processes
 from transformers.utils import logging
 
 logger = logging.get_logger("transformers.examples.run_glue")
@@ -257,4 +257,4 @@ def predict(trainer: Trainer, data: TextData) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

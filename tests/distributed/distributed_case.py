@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from transformers import AutoConfig, AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
+from transformers.training.devices import end_process
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = 3
@@ -214,3 +215,4 @@ def start(folder: Path, runs: list[dict[str, Any]], *, processes: int, timeout: 
 if __name__ == "__main__":
     for one in json.loads(Path(sys.argv[1]).read_text())["runs"]:
         run(**one)
+    end_process(0)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_case import build, examples, outcome, read_outcome, run_in_process
+from training_case import ROOT, build, examples, outcome, read_outcome, run_in_process
 
 pytestmark = pytest.mark.slow
 
@@ -76,3 +80,27 @@ def test_one_process_goes_on_with_what_two_began(tmp_path: Path) -> None:
     straight = build(str(tmp_path / "straight"), dropout=0.0)
     straight.train()
     torch.testing.assert_close(outcome(resumed)["history"], outcome(straight)["history"], atol=1e-5, rtol=1e-5)
+
+
+ENDING = """
+import atexit, sys, torch
+from transformers.training.devices import end_process, process_state
+process_state(no_cuda=True)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+model(torch.ones(1, 2)).sum().backward()
+atexit.register(lambda: print("registered for the end", file=sys.stderr))
+end_process(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_script_ends_with_its_own_code(code: int, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(ENDING)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+    command = [*launcher, str(tmp_path / "script.py"), str(code)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert (ran.returncode == 0) is (code == 0), ran.stderr[-3000:]
+    assert "registered for the end" in ran.stderr
+    if code:
+        assert re.search(rf"exitcode +: {code} ", ran.stderr), ran.stderr[-3000:]

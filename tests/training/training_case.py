@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import WeightedRandomSampler
 
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.training.devices import end_process
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS, LABELS = 40, 3
@@ -197,3 +198,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end_process(0)

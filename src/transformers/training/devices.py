@@ -6,10 +6,11 @@ import atexit
 import gc
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build_accelerator",
+    "end_process",
     "explaining_lost_processes",
     "launched_processes",
     "launcher_deepspeed",
@@ -112,10 +114,29 @@ def _join(cpu: bool, timeout: int) -> PartialState:
 
 
 def _leave() -> None:
-    """Leave the group before Python ends; gloo's threads may otherwise abort the process (pytorch/pytorch#190489)."""
+    """Leave the group before Python ends, as PyTorch wants it."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         gc.collect()  # a DistributedDataParallel that waits in a cycle would keep the group alive
         torch.distributed.destroy_process_group()
+
+
+def end_process(code: int) -> NoReturn:
+    """End a script, also in one of several processes, with this exit code and no other.
+
+    A DistributedDataParallel keeps gloo's threads alive for good, and one process in a hundred then aborts while
+    Python takes itself apart (pytorch/pytorch#190489). So where several trained together everything that is
+    registered for the end is done, and the rest of Python's ending left out.
+
+    Args:
+        code: The exit code.
+    """
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 @contextmanager
