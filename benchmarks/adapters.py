@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, RobertaConfig, RobertaModel
-from transformers.run_environment import describe_environment
+from transformers.training.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results" / "adapters.json"
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModelForSequenceClassification, set_seed
 from transformers.data.samplers import epoch_order
-from transformers.run_environment import describe_environment
+from transformers.training.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "glue_parity.json"

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from transformers.run_environment import describe_environment
+from transformers.training.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results" / "import_time.json"
 IMPORTS = {

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from transformers import PreTrainedModel
-from transformers.run_environment import describe_environment
+from transformers.training.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_SIZE = 16

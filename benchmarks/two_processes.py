@@ -31,9 +31,9 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.run_environment import describe_environment
-from transformers.trainable import mark_trainable
+from transformers.methods.trainable import mark_trainable
 from transformers.training.devices import end_process
+from transformers.training.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 GLOBAL_BATCH, WARM_UP = 16, 2

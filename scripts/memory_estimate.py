@@ -32,7 +32,7 @@ from transformers import (
     PreTrainedModel,
     RobertaConfig,
 )
-from transformers.packing import PackedLayout
+from transformers.layers.packing import PackedLayout
 
 GB = 1e9
 # What CUDA itself takes for its context and the libraries' workspaces, and what PyTorch's allocator loses in gaps.

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from transformers.attention import attention_probabilities, grouped_attention
-from transformers.packing import PackedLayout
+from transformers.layers.attention import attention_probabilities, grouped_attention
+from transformers.layers.packing import PackedLayout
 
 HEADS, SIZE = 2, 5
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tiny import LORA, tiny_config
 
 from transformers import AutoConfig, AutoModel, DebertaV2Config, PretrainedConfig, RobertaConfig, RobertaModel
-from transformers.hub import split_hub_options
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils.hub import split_hub_options
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

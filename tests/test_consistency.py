@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from transformers import PreTrainedModel
-from transformers.consistency import consistency_loss, mask_tokens
+from transformers.methods.consistency import consistency_loss, mask_tokens
 
 IDS: dict[str, Any] = {"cls_token_id": 3, "sep_token_id": 2, "unk_token_id": 4}
 CUTOFF: dict[str, Any] = {"consistency": "cutoff", "reg_loss_wgt": 1.5, "masking_prob": 0.3, **IDS}

@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 
-from transformers.dropout import Dropout, dropout
+from transformers.layers.dropout import Dropout, dropout
 
 COUNT = 400_001  # no multiple of four
 

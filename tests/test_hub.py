@@ -19,13 +19,13 @@ from hub_server import Hub, serve
 from tiny import LORA, run_python, shake, write_base
 
 from transformers import AutoModelForSequenceClassification
-from transformers.hub import cached_file, is_offline_mode, load_json
+from transformers.utils.hub import cached_file, is_offline_mode, load_json
 
 CALLS = """
 import json, sys
 from pathlib import Path
 from transformers import AutoConfig, AutoModelForSequenceClassification
-from transformers.hub import cached_file
+from transformers.utils.hub import cached_file
 
 def file(*args, **options):
     path = cached_file(*args, **options)

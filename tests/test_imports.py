@@ -63,7 +63,7 @@ SUBMODULES = {
     "transformers.modeling_utils": "PreTrainedModel unwrap_model",
     "transformers.modeling_outputs": "SequenceClassifierOutput BaseModelOutput MaskedLMOutput "
     "MultipleChoiceModelOutput",
-    "transformers.activations": "ACT2FN get_activation gelu gelu_new gelu_fast swish",
+    "transformers.layers.activations": "ACT2FN get_activation gelu gelu_new gelu_fast swish",
     "transformers.file_utils": "is_offline_mode is_torch_available is_datasets_available ModelOutput PaddingStrategy "
     "ExplicitEnum TensorType WEIGHTS_NAME CONFIG_NAME cached_property",
     "transformers.trainer": "Trainer",

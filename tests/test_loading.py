@@ -25,9 +25,9 @@ from transformers import (
     RobertaForSequenceClassification,
     RobertaModel,
 )
-from transformers.lora.layers import lora_parameter_names
+from transformers.methods.lora.layers import lora_parameter_names
+from transformers.modeling.weights import load_weights, read_tensors, save_weights
 from transformers.models.roberta import modeling_roberta
-from transformers.weights import load_weights, read_tensors, save_weights
 
 WORDS = "roberta.embeddings.word_embeddings.weight"
 HEAD = [f"classifier.{layer}.{name}" for layer in ("dense", "out_proj") for name in ("weight", "bias")]

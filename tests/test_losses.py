@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from transformers import PretrainedConfig
-from transformers.losses import mean_cross_entropy, sequence_classification_loss
+from transformers.layers.losses import mean_cross_entropy, sequence_classification_loss
 from transformers.trainer_pt_utils import LabelSmoother
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transformers.packing import GROUP_PADDING, PackedLayout, PackedOutput
+from transformers.layers.packing import GROUP_PADDING, PackedLayout, PackedOutput
 
 
 @st.composite

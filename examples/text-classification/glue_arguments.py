@@ -183,7 +183,7 @@ def _check_lora(model_args: ModelArguments) -> None:
 
 def _take_settings_of_adapter(model_args: ModelArguments, path: str) -> None:
     """Let r and alpha that were not given be the adapter's; alpha must be given where the adapter does not say it."""
-    from transformers.lora.adapter import adapter_settings
+    from transformers.adapters.folder import adapter_settings
 
     r, alpha = adapter_settings(path)
     if model_args.lora_r is None:
@@ -205,7 +205,7 @@ def _check_bottleneck(model_args: ModelArguments) -> None:
         return
     kind, size = "houlsby", 64
     if model_args.adapter_path is not None:
-        from transformers.adapterhub import read_bottleneck
+        from transformers.adapters.adapterhub import read_bottleneck
 
         found = read_bottleneck(model_args.adapter_path)
         kind, size = found.adapter_type, found.adapter_size

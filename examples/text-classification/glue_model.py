@@ -15,9 +15,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.lora.adapter import start_from_adapter
-from transformers.lora.reading import is_adapter
-from transformers.trainable import new_head_parameter_names
+from transformers.adapters.folder import start_from_adapter
+from transformers.adapters.reading import is_adapter
+from transformers.methods.trainable import new_head_parameter_names
 from transformers.utils import logging
 
 __all__ = ["make_model"]

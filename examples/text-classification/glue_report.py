@@ -91,7 +91,7 @@ def _record(
     trainer: Trainer, model_args: ModelArguments, data_args: DataTrainingArguments, results: dict[str, float]
 ) -> dict[str, Any]:
     """Put everything together that is needed to understand and repeat the figures."""
-    from transformers.run_environment import describe_environment
+    from transformers.training.environment import describe_environment
 
     model = trainer.model
     return {

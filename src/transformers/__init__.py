@@ -5,7 +5,7 @@ Names are loaded on first use, so ``import transformers`` costs nothing; the tab
 
 from __future__ import annotations
 
-from .lazy_names import LazyNames
+from .utils.lazy_names import LazyNames
 from .version import __version__
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -87,7 +87,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "get_polynomial_decay_schedule_with_warmup",
         "get_scheduler",
     ),
-    "peft_support": (
+    "compatibility.peft": (
         "AutoModelForCausalLM",
         "AutoModelForQuestionAnswering",
         "AutoModelForSeq2SeqLM",

@@ -1,9 +1,9 @@
 """The configuration of a model: read from and written to ``config.json``, LoRA fields checked once.
 
 The LoRA switch is part of the configuration: ``apply_lora``, ``lora_r``, ``lora_alpha`` and ``lora_dropout`` go from
-the command line through here to `transformers.lora.layers.lora_linear`, which every attention layer calls. So are the
-switches of bottleneck adapters (`transformers.bottleneck`), BitFit and consistency training
-(`transformers.consistency`).
+the command line through here to `transformers.methods.lora.layers.lora_linear`, which every attention layer calls. So
+are the switches of bottleneck adapters (`transformers.methods.bottleneck`), BitFit and consistency training
+(`transformers.methods.consistency`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from .configuration_checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
-from .configuration_labels import LabelFields, drop_other_labels
-from .hub import cached_file, load_json, split_hub_options
+from .configuration.checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
+from .configuration.labels import LabelFields, drop_other_labels
 from .utils import logging
+from .utils.hub import cached_file, load_json, split_hub_options
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class PretrainedConfig(LabelFields):
         num_labels: Number of classes; 1 is regression. Taken from ``id2label`` where that is given.
         id2label: Names of the classes; keys may be strings (JSON has no other).
         label2id: The reverse; made from ``id2label`` where it is not given.
-        problem_type: See `transformers.losses`; None means that labels decide.
+        problem_type: See `transformers.layers.losses`; None means that labels decide.
         tokenizer_class: Name of the tokenizer's class.
         bos_token_id: Id of the token that begins a text.
         pad_token_id: Id of the padding token.
@@ -254,7 +254,7 @@ class PretrainedConfig(LabelFields):
 
         Args:
             pretrained_model_name_or_path: A folder, a ``config.json`` itself, or a hub id.
-            **kwargs: Options of `transformers.hub.cached_file`; values of configuration fields; and
+            **kwargs: Options of `transformers.utils.hub.cached_file`; values of configuration fields; and
                 ``return_unused_kwargs=True`` for a pair of configuration and what no field took.
 
         Returns:
@@ -284,7 +284,7 @@ class PretrainedConfig(LabelFields):
 
         Args:
             pretrained_model_name_or_path: A folder, a ``config.json`` itself, or a hub id.
-            **kwargs: Options of `transformers.hub.cached_file`; others are handed back.
+            **kwargs: Options of `transformers.utils.hub.cached_file`; others are handed back.
 
         Returns:
             The file's content, and the keyword arguments that were not for the hub.

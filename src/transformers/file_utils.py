@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import torch
 
 from .configuration_utils import CONFIG_NAME
-from .hub import is_offline_mode
+from .modeling.weights import WEIGHTS_NAME
 from .utils.generic import ExplicitEnum, ModelOutput, PaddingStrategy, TensorType
-from .weights import WEIGHTS_NAME
+from .utils.hub import is_offline_mode
 
 __all__ = [
     "CONFIG_NAME",

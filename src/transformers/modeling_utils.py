@@ -11,17 +11,17 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .bitfit import accept_fp32_biases
+from .adapters.mixing import MixedBatchMixin
 from .configuration_utils import PretrainedConfig
-from .hub import split_hub_options
-from .initialization import init_module
-from .loading import fill_model, storage_for
-from .lora.mixing import MixedBatchMixin
-from .token_embeddings import TokenEmbeddingsMixin, resized_parameter
-from .trainable import cast_frozen_parameters, mark_trainable
+from .methods.bitfit import accept_fp32_biases
+from .methods.trainable import cast_frozen_parameters, mark_trainable
+from .modeling.initialization import init_module
+from .modeling.loading import fill_model, storage_for
+from .modeling.token_embeddings import TokenEmbeddingsMixin, resized_parameter
+from .modeling.weights import load_weights, save_weights
 from .utils import logging
 from .utils.generic import ModelOutput
-from .weights import load_weights, save_weights
+from .utils.hub import split_hub_options
 
 __all__ = ["PreTrainedModel", "in_dtype_of", "resized_parameter", "unwrap_model"]
 
@@ -156,14 +156,14 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
     def _init_weights(self, module: nn.Module) -> None:
         """Give one module's own parameters their starting values; a class may have a rule of its own.
 
-        4.4.2's hook, so that ``model.apply(model._init_weights)`` works. See `transformers.initialization`.
+        4.4.2's hook, so that ``model.apply(model._init_weights)`` works. See `transformers.modeling.initialization`.
         """
         init_module(module, self.config)
 
     # Memory and precision -------------------------------------------------------------------------------------
 
     def cast_frozen_parameters(self, dtype: torch.dtype) -> None:
-        """Store every frozen parameter in ``dtype``, in place; see `transformers.trainable`."""
+        """Store every frozen parameter in ``dtype``, in place; see `transformers.methods.trainable`."""
         cast_frozen_parameters(self, dtype)
 
     def _returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
@@ -212,7 +212,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         """Load a model from a folder or the hub. It comes in evaluation mode.
 
         No weight is first made at random and then overwritten: parameters that the checkpoint lacks, and only
-        those, get new values. A class from elsewhere keeps what its constructor gave them (`transformers.loading`).
+        those, get new values. A class from elsewhere keeps what its constructor gave them: see
+        `transformers.modeling.loading`.
 
         Args:
             pretrained_model_name_or_path: A folder, or a hub id; also an adapter's folder, which names its base; a
@@ -222,7 +223,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
                 ``state_dict`` (tensors instead of the files'); ``dtype`` or ``torch_dtype`` (a torch dtype, its name,
                 or ``"auto"`` for the file's; fp32 otherwise. Beside a frozen base the trained part stays fp32);
                 ``ignore_mismatched_sizes``; ``output_loading_info`` (return a pair with the loading report); and the
-                options of `transformers.hub.cached_file`.
+                options of `transformers.utils.hub.cached_file`.
 
         Returns:
             The model, or the pair of model and report.
@@ -232,8 +233,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
             ValueError: If the checkpoint does not fit the configuration, or a value is out of range; also a
                 `RuntimeError`, as in 4.4.2, where shapes differ.
         """
-        from .lora.adapter import load_with_adapter
-        from .lora.reading import is_adapter
+        from .adapters.folder import load_with_adapter
+        from .adapters.reading import is_adapter
 
         _refuse_foreign_options(kwargs)
         options, rest = split_hub_options(kwargs)
@@ -264,7 +265,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         if where:
             model.name_or_path = config.name_or_path = source
         if config.adapter_path is not None:
-            from .adapterhub import start_from_bottleneck
+            from .adapters.adapterhub import start_from_bottleneck
 
             logger.info("%s", start_from_bottleneck(model, config.adapter_path))
         model.eval()
@@ -274,8 +275,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         """Take the form that a checkpoint has, where a model type has several."""
 
     def save_adapter(self, folder: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
-        """Write what a run on a frozen base trained, a few megabytes; see `transformers.lora.adapter.save_adapter`."""
-        from .lora.adapter import save_adapter
+        """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.folder`."""
+        from .adapters.folder import save_adapter
 
         save_adapter(self, folder, tokenizer=tokenizer)
 

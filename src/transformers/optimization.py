@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from .adafactor import Adafactor
 from .trainer_utils import SchedulerType
+from .training.adafactor import Adafactor
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments

@@ -1,7 +1,7 @@
-"""Upstream's place of a layer that PEFT asks for; see `transformers.peft_support`."""
+"""Upstream's place of a layer that PEFT asks for; see `transformers.compatibility.peft`."""
 
 from __future__ import annotations
 
-from .peft_support import Conv1D
+from .compatibility.peft import Conv1D
 
 __all__ = ["Conv1D"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from .losses import IGNORED_LABEL, mean_cross_entropy
+from .layers.losses import IGNORED_LABEL, mean_cross_entropy
 from .training.nested import map_nested
 
 if TYPE_CHECKING:

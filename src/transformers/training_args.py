@@ -16,10 +16,10 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from .trainer_utils import IntervalStrategy, SchedulerType
+from .training.argument_checks import check_training_arguments
 from .training.argument_names import OlderAndNewerNames, help_text, other_name
 from .training.devices import launcher_deepspeed
 from .training.process_arguments import ParallelMode, ProcessArguments
-from .training_args_checks import check_training_arguments
 from .utils import logging
 from .utils.generic import ExplicitEnum
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import run_glue
 from transformers import AutoConfig, AutoModelForSequenceClassification, DebertaV2Config, DebertaV2Model, Trainer
-from transformers.dropout import Dropout
+from transformers.layers.dropout import Dropout
 
 LORA = ["--apply_lora", "--lora_r", "2", "--lora_alpha", "4"]
 HOULSBY = ["--apply_adapter", "--adapter_type", "houlsby", "--adapter_size", "8"]

@@ -21,10 +21,10 @@ from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
 )
-from transformers.lora.adapter import adapter_settings, load_adapter_weights, start_from_adapter
-from transformers.lora.layers import lora_parameter_names
-from transformers.lora.legacy import published_settings, read_legacy_adapter
-from transformers.lora.reading import is_adapter
+from transformers.adapters.folder import adapter_settings, load_adapter_weights, start_from_adapter
+from transformers.adapters.legacy import published_settings, read_legacy_adapter
+from transformers.adapters.reading import is_adapter
+from transformers.methods.lora.layers import lora_parameter_names
 
 WEIGHTS, CONFIG, METADATA = "adapter_model.safetensors", "adapter_config.json", "lora_metadata.json"
 

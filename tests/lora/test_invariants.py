@@ -10,7 +10,7 @@ from adapter_models import KINDS, Kind, batch, keep_head_in_fp32, load_base, log
 from tiny import same_tensors, values
 
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.lora.layers import lora_layers
+from transformers.methods.lora.layers import lora_layers
 
 
 @pytest.fixture(params=KINDS)

@@ -13,8 +13,8 @@ from adapter_models import KINDS, load_base, logits, make_adapted, write_base
 from tiny import same_tensors, shake, values
 
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.lora import lora_state_dict, mark_only_lora_as_trainable
-from transformers.lora.layers import lora_layers
+from transformers.methods.lora import lora_state_dict, mark_only_lora_as_trainable
+from transformers.methods.lora.layers import lora_layers
 
 ROBERTA = KINDS["roberta"]
 

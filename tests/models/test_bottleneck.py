@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.bottleneck import HoulsbyAdapter, PfeifferAdapter, bottleneck_parameter_names
+from transformers.methods.bottleneck import HoulsbyAdapter, PfeifferAdapter, bottleneck_parameter_names
 
 D, INNER, LAYERS = 32, 48, 2  # sizes of the tiny models
 

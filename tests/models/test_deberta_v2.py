@@ -24,8 +24,8 @@ from transformers import (
     DebertaV2Model,
     PreTrainedModel,
 )
-from transformers.dropout import Dropout
-from transformers.lora.layers import lora_parameter_names
+from transformers.layers.dropout import Dropout
+from transformers.methods.lora.layers import lora_parameter_names
 from transformers.models.deberta_v2.disentangled_attention import table_rows
 
 TINY: dict[str, Any] = {

@@ -19,7 +19,7 @@ from transformers.models.deberta_v2.disentangled_attention import (
     relative_positions,
     table_rows,
 )
-from transformers.packing import PackedLayout
+from transformers.layers.packing import PackedLayout
 
 HEADS, SIZE = 2, 4
 

@@ -15,7 +15,7 @@ from tiny import LORA, run_python, same_tensors, shake, values
 from torch import Tensor
 
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
-from transformers.adapterhub import read_bottleneck
+from transformers.adapters.adapterhub import read_bottleneck
 
 LABELS = {0: "no", 1: "perhaps", 2: "yes"}
 
@@ -259,7 +259,7 @@ def test_a_value_that_is_not_finite_is_neither_saved_nor_read(base: Path, tmp_pa
 
 
 def test_bottleneck_adapters_are_no_lora_adapter(base: Path, tmp_path: Path) -> None:
-    from transformers.lora.adapter import load_adapter_weights, start_from_adapter
+    from transformers.adapters.folder import load_adapter_weights, start_from_adapter
 
     trained_model(base, **HOULSBY).save_adapter(tmp_path / "run")
     plain = load(base)
@@ -275,7 +275,7 @@ def test_bottleneck_adapters_are_no_lora_adapter(base: Path, tmp_path: Path) -> 
 
 
 def test_lora_beside_other_methods_starts_from_a_lora_adapter_with_its_head(base: Path, tmp_path: Path) -> None:
-    from transformers.lora.adapter import start_from_adapter
+    from transformers.adapters.folder import start_from_adapter
 
     source = trained_model(base, **LORA)
     source.save_adapter(tmp_path / "lora")

@@ -18,7 +18,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
 )
-from transformers.bitfit import accept_fp32_biases
+from transformers.methods.bitfit import accept_fp32_biases
 
 DEBERTA: dict[str, Any] = {
     **TINY,

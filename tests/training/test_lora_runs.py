@@ -18,7 +18,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.lora.adapter import load_adapter_weights
+from transformers.adapters.folder import load_adapter_weights
 
 TINY: dict[str, Any] = {
     "vocab_size": 43,

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..lora.legacy import save_legacy_adapter
-from ..lora.merge import largest_difference
-from ..lora.reading import AdapterContent, read_adapter
+from ..adapters.legacy import save_legacy_adapter
+from ..adapters.merging import largest_difference
+from ..adapters.reading import AdapterContent, read_adapter
 from ..modeling_utils import PreTrainedModel
 
 __all__ = ["add_command"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import AddedToken
 
-from ..hub import cached_file, load_json
+from ..utils.hub import cached_file, load_json
 from .special import ROLES, as_added_token
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
     """Write the weights, and only then take an earlier save in another form away: loading would take that one."""
     if holds_adapter(model):
-        from ..lora.adapter import save_adapter
+        from ..adapters.folder import save_adapter
 
         save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
         if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
@@ -101,11 +101,11 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
     folder = Path(folder)
     forms = ("adapter_config.json", "trained_model.json")
     if holds_adapter(model) and any((folder / name).is_file() for name in forms):
-        from ..lora.adapter import load_adapter_weights
+        from ..adapters.folder import load_adapter_weights
 
         load_adapter_weights(model, folder)  # type: ignore[arg-type]
         return
-    from ..weights import load_weights
+    from ..modeling.weights import load_weights
 
     tensors = load_weights(folder)
     own: dict[str, Tensor] = model.state_dict()

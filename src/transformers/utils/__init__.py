@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from packaging.version import Version
 
-from ..lazy_names import LazyNames
 from . import logging
-from .generic import ExplicitEnum, ModelOutput, PaddingStrategy, TensorType
-
-__all__ = ["ExplicitEnum", "ModelOutput", "PaddingStrategy", "TensorType", "check_min_version", "logging"]
+from .lazy_names import LazyNames
 
 
 def check_min_version(min_version: str) -> None:
@@ -29,8 +26,17 @@ def check_min_version(min_version: str) -> None:
         )
 
 
-# PEFT looks for these here, too.
-_LAZY = LazyNames(globals(), {".peft_support": ("PushToHubMixin", "http_user_agent"), ".hub": ("cached_file",)})
+# `generic` imports torch, so it comes when it is asked for. PEFT looks for the others here, too.
+_LAZY = LazyNames(
+    globals(),
+    {
+        "generic": ("ExplicitEnum", "ModelOutput", "PaddingStrategy", "TensorType"),
+        "hub": ("cached_file",),
+        ".compatibility.peft": ("PushToHubMixin", "http_user_agent"),
+    },
+)
+
+__all__ = ["check_min_version", "logging", *_LAZY.public]
 
 __getattr__ = _LAZY.load
 __dir__ = _LAZY.listed

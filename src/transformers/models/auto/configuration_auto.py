@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from typing import Any
 
 from ...configuration_utils import PretrainedConfig
-from ...hub import split_hub_options
+from ...utils.hub import split_hub_options
 
 __all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
 
@@ -157,8 +157,8 @@ class AutoConfig:
             OSError: If the model is not found.
             ValueError: If its model type is not part of this package, or a value is out of range.
         """
-        from ...lora.adapter import adapter_config_overrides, base_options
-        from ...lora.reading import is_adapter
+        from ...adapters.folder import adapter_config_overrides, base_options
+        from ...adapters.reading import is_adapter
 
         own_base = kwargs.pop("base_model_name_or_path", None)
         options, rest = split_hub_options(kwargs)

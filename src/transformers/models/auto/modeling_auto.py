@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from ...configuration_utils import PretrainedConfig
-from ...hub import split_hub_options
+from ...utils.hub import split_hub_options
 from ...modeling_utils import PreTrainedModel
 from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
 

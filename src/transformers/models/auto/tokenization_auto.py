@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any, NoReturn
 
-from ...hub import HUB_OPTIONS, cached_file, load_json
+from ...utils.hub import HUB_OPTIONS, cached_file, load_json
 from ...tokenization_utils_base import PreTrainedTokenizerBase
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 from .configuration_auto import CONFIG_MAPPING, ClassesByConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ...configuration_checks import check_encoder_only
+from ...configuration.checks import check_encoder_only
 from ...configuration_utils import PretrainedConfig
 
 __all__ = ["DebertaV2Config"]
@@ -22,7 +22,7 @@ class DebertaV2Config(PretrainedConfig):
         num_hidden_layers: Number of layers.
         num_attention_heads: Attention heads of a layer; divides ``hidden_size``.
         intermediate_size: Width of the feed-forward network.
-        hidden_act: Its activation; see `transformers.activations`.
+        hidden_act: Its activation; see `transformers.layers.activations`.
         hidden_dropout_prob: Dropout after the embeddings, after each sub-layer, and on the relative positions.
         attention_probs_dropout_prob: Dropout on the attention probabilities.
         max_position_embeddings: Rows of the absolute position table, where there is one.

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...dropout import dropout
-from ...packing import PackedLayout, RowGroup
+from ...layers.dropout import dropout
+from ...layers.packing import PackedLayout, RowGroup
 
 __all__ = ["RelativePositions", "disentangled_attention", "log_buckets", "relative_positions", "table_rows"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...lazy_names import LazyNames
+from ...utils.lazy_names import LazyNames
 
 _LAZY = LazyNames(
     globals(),

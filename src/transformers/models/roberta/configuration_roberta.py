@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ...configuration_checks import check_encoder_only
+from ...configuration.checks import check_encoder_only
 from ...configuration_utils import PretrainedConfig
 
 __all__ = ["RobertaConfig"]
@@ -29,7 +29,7 @@ class RobertaConfig(PretrainedConfig):
         num_hidden_layers: Number of layers.
         num_attention_heads: Attention heads of a layer; divides ``hidden_size``.
         intermediate_size: Width of the feed-forward network.
-        hidden_act: Its activation; see `transformers.activations`.
+        hidden_act: Its activation; see `transformers.layers.activations`.
         hidden_dropout_prob: Dropout after the embeddings and after each sub-layer.
         attention_probs_dropout_prob: Dropout on the attention probabilities.
         max_position_embeddings: Rows of the position table; the longest text has ``pad_token_id + 1`` fewer tokens.

@@ -1,6 +1,6 @@
 """RoBERTa (Liu et al., 2019), read from top to bottom in the order of use.
 
-The encoder works on packed tokens (`transformers.packing`): padding is taken out before the embeddings and put back
+The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
 only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
@@ -18,24 +18,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ...activations import get_activation
-from ...attention import grouped_attention
-from ...bottleneck import attention_adapter, feed_forward_adapter
-from ...configuration_checks import check_classifies, check_encoder_only
+from ...layers.activations import get_activation
+from ...layers.attention import grouped_attention
+from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
-from ...consistency import classification_loss
-from ...dropout import Dropout
-from ...load_report import drop_position_ids
-from ...lora.layers import lora_linear
-from ...lora.mixing import mixed_adapters
-from ...losses import IGNORED_LABEL, mean_cross_entropy
+from ...methods.consistency import classification_loss
+from ...layers.dropout import Dropout
+from ...modeling.load_report import drop_position_ids
+from ...methods.lora.layers import lora_linear
+from ...adapters.mixing import mixed_adapters
+from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
 from ...modeling_outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     SequenceClassifierOutput,
 )
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
-from ...packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from .configuration_roberta import RobertaConfig
 
 __all__ = [
@@ -724,7 +724,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
             head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
             inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
-            labels: See `transformers.losses`. Shape: (B,) or (B, N).
+            labels: See `transformers.layers.losses`. Shape: (B,) or (B, N).
             output_attentions: Return every layer's probabilities; the configuration's choice where None.
             output_hidden_states: Return every layer's output; the configuration's choice where None.
             return_dict: Return a `ModelOutput`; the configuration's choice where None.

@@ -1,0 +1,125 @@
+"""Folding an adapter into the weights: by name only, in fp32, exactly, and with the difference measured.
+
+Letters in shapes: ``O`` output features, ``I`` input features.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..methods.lora.layers import LoraLinear, lora_layers
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = ["largest_difference", "merge", "merge_and_unload", "unmerge"]
+
+
+def merge(model: PreTrainedModel) -> None:
+    """Fold the active adapter into the weights in place, keeping the originals.
+
+    The state dict goes on to show the originals, so saving stays right.
+
+    Args:
+        model: A LoRA model.
+
+    Raises:
+        ValueError: If it has no LoRA layers, is merged already, or a value is not finite. It is then unchanged.
+    """
+    layers = _layers(model)
+    if any(layer.merged for _, layer in layers):
+        raise ValueError("The adapter is merged already; merging it twice would count it twice. Unmerge it first.")
+    weights = [_merged_weight(path, layer) for path, layer in layers]
+    for (_, layer), weight in zip(layers, weights, strict=True):
+        layer.merge(weight)
+
+
+def unmerge(model: PreTrainedModel) -> None:
+    """Put the original weights back, bit by bit.
+
+    Raises:
+        ValueError: If the model is not merged.
+    """
+    layers = _layers(model)
+    if not any(layer.merged for _, layer in layers):
+        raise ValueError("The adapter is not merged, so there is nothing to unmerge.")
+    for _, layer in layers:
+        layer.unmerge()
+
+
+def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
+    """Turn a LoRA model into a plain one with the adapter folded in, in place.
+
+    Where DeBERTa's relative positions go through the base's query projection (``lora_position_query`` false with
+    ``share_att_key``), the plain model gets position projections of its own, which hold the base's weights.
+
+    Args:
+        model: A LoRA model, merged or not.
+
+    Returns:
+        The same object, now without LoRA layers.
+
+    Raises:
+        ValueError: If it has no LoRA layers, or a value is not finite. It is then unchanged.
+    """
+    if not any(layer.merged for _, layer in _layers(model)):
+        merge(model)
+    model._untie_position_projections()
+    for path, layer in _layers(model):
+        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+        plain.weight = nn.Parameter(layer.weight.data)
+        plain.register_parameter("bias", layer.bias)
+        where, _, name = path.rpartition(".")
+        setattr(model.get_submodule(where), name, plain)
+    model._forget_adapters()
+    dtype = model.dtype
+    for name, parameter in model.named_parameters():
+        if model._is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
+            parameter.data = parameter.data.to(dtype)
+        parameter.requires_grad_(True)
+    return model
+
+
+def largest_difference(model: PreTrainedModel, merged: PreTrainedModel, rows: int = 8, length: int = 32) -> float:
+    """Compare a LoRA model with its merged form on made-up rows of several lengths, in evaluation.
+
+    Args:
+        model: The one.
+        merged: The other.
+        rows: Rows of the batch.
+        length: The longest row's tokens.
+
+    Returns:
+        The largest difference of any output value.
+    """
+    generator = torch.Generator().manual_seed(0)
+    length = min(length, int(getattr(model.config, "max_position_embeddings", length)) // 2)
+    words = torch.randint(0, model.config.vocab_size, (rows, length), generator=generator)
+    mask = (torch.arange(length) < torch.linspace(2, length, rows)[:, None]).long()
+    words = torch.where(mask.bool(), words.clamp_min(3), model.config.pad_token_id or 0).to(model.device)
+    outputs: list[Tensor] = []
+    for each in (model, merged):
+        was_training = each.training
+        each.eval()
+        with torch.no_grad():
+            outputs.append(each(words, attention_mask=mask.to(model.device), return_dict=False)[0].float())
+        each.train(was_training)
+    return float((outputs[0] - outputs[1]).abs().max())
+
+
+def _layers(model: PreTrainedModel) -> list[tuple[str, LoraLinear]]:
+    layers = list(lora_layers(model))
+    if not layers:
+        raise ValueError("This model has no LoRA layers, so there is nothing to merge.")
+    return layers
+
+
+def _merged_weight(path: str, layer: LoraLinear) -> Tensor:
+    """Compute ``W + (alpha / r)·B·A`` in fp32, in the weight's own dtype. Shape: (O, I)."""
+    merged = (layer.weight.detach().float() + layer.current_update().delta()).to(layer.weight.dtype)
+    if not bool(torch.isfinite(merged).all()):
+        raise ValueError(f"Merging {path} gives values that are not finite: the adapter or the base is damaged.")
+    return merged

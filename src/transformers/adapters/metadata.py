@@ -1,0 +1,214 @@
+"""What PEFT's form leaves out of an adapter: ``lora_metadata.json``, and the hashes in it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..methods.trainable import added_parameter_names
+from ..utils import logging
+from ..utils.hub import load_json
+from ..version import __version__
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = [
+    "FORMAT_VERSION",
+    "adapter_metadata",
+    "check_metadata",
+    "file_sha256",
+    "hash_base",
+    "hash_loaded_base",
+    "hash_tokenizer",
+    "read_metadata",
+]
+
+logger = logging.get_logger(__name__)
+
+FORMAT_VERSION = 1
+_TEXT_OR_NONE = ((str, type(None)), "a text or null")
+_READ_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "base_model_name_or_path": ((str,), "a text"),
+    "weights_sha256": ((str,), "a text"),
+    "base_sha256": _TEXT_OR_NONE,
+    "problem_type": _TEXT_OR_NONE,
+    "finetuning_task": _TEXT_OR_NONE,
+    "id2label": ((dict,), "a mapping of class ids to names"),
+}
+_LORA_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "lora_r": ((int,), "a whole number"),
+    "lora_alpha": ((int, float), "a number"),
+}
+_LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets")
+
+
+def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
+    """Hash the encoder's tensors of a checkpoint: names, dtypes, shapes and bytes, in whatever file they stood.
+
+    Args:
+        model: Says which names are the encoder's, and which of these were added to it (LoRA, bottleneck adapters).
+        tensors: The checkpoint under the model's names, as read.
+
+    Returns:
+        A sha256 in hexadecimal.
+    """
+    added = added_parameter_names(model)
+    names = sorted(name for name in tensors if model._is_base_parameter(name) and name not in added)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
+        digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def hash_loaded_base(model: PreTrainedModel) -> str | None:
+    """Hash the base of a model that was loaded without an adapter, as its file had it.
+
+    Args:
+        model: A model as it was loaded: not trained, nor cast to a dtype that holds less than the file's.
+
+    Returns:
+        What `hash_base` gave for the file; None where no file was read.
+    """
+    if model._provided is None:
+        return None
+    names = {name: dtype for name, dtype in model._provided.items() if model._is_base_parameter(name)}
+    return hash_base(model, {name: model.get_parameter(name).detach().to(dtype) for name, dtype in names.items()})
+
+
+def _tensor_digest(name: str, tensor: Tensor) -> bytes:
+    digest = hashlib.sha256(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Give the sha256 of a file in hexadecimal.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Give the sha256 of a tokenizer's whole definition: vocabulary, merges, normalisation, special tokens."""
+    definition: str = tokenizer.backend_tokenizer.to_str()
+    return hashlib.sha256(definition.encode()).hexdigest()
+
+
+def adapter_metadata(
+    model: PreTrainedModel,
+    *,
+    base: str,
+    weights: Path,
+    trained: list[str],
+    tokenizer: Any = None,
+    training_args: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Give the content of ``lora_metadata.json``.
+
+    Args:
+        model: The LoRA model, or another one whose base is frozen.
+        base: Path or hub id of its base.
+        weights: The written tensors.
+        trained: Names of the parameters in it.
+        tokenizer: The tokenizer of the run, where there is one.
+        training_args: The run's arguments, JSON-ready.
+    """
+    config = model.config
+    return {
+        "format_version": FORMAT_VERSION,
+        "base_model_name_or_path": base,
+        "base_sha256": model._base_hash,
+        "architecture": type(model).__name__,
+        "model_type": config.model_type,
+        "lora_r": config.lora_r,
+        "lora_alpha": config.lora_alpha,
+        "lora_scaling": config.lora_scaling if config.apply_lora else None,
+        "lora_dropout": config.lora_dropout,
+        "lora_targets": list(config.lora_targets),
+        "lora_initialization": config.lora_initialization,
+        "lora_position_query": getattr(config, "lora_position_query", None),
+        "num_labels": config.num_labels,
+        "id2label": {str(index): name for index, name in config.id2label.items()},
+        "problem_type": config.problem_type,
+        "finetuning_task": config.finetuning_task,
+        "parameters": sorted(trained),
+        "weights_sha256": file_sha256(weights),
+        "tokenizer": None if tokenizer is None else _describe_tokenizer(tokenizer),
+        "versions": {"transformers": __version__, **_versions()},
+        "training_args": None if training_args is None else dict(training_args),
+    }
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read ``lora_metadata.json`` and check the fields that loading relies on.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, with whole numbers as keys of ``id2label``.
+
+    Raises:
+        ValueError: If it is not a JSON object, of a newer format, or a field is missing or of a wrong type.
+    """
+    return check_metadata(load_json(path), path)
+
+
+def check_metadata(content: dict[str, Any], path: str | os.PathLike[str], *, with_lora: bool = True) -> dict[str, Any]:
+    """Check the fields of a metadata file that loading relies on.
+
+    Args:
+        content: The file's content.
+        path: The file, for messages.
+        with_lora: Check LoRA's fields too.
+
+    Returns:
+        The content, with whole numbers as keys of ``id2label``.
+
+    Raises:
+        ValueError: If it is of another format, or a field is missing or of a wrong type.
+    """
+    if content.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"'{path}': format_version is {content.get('format_version')!r}; this package reads {FORMAT_VERSION}."
+        )
+    fields = {**_READ_FIELDS, **(_LORA_FIELDS if with_lora else {})}
+    for name, (types, expected) in fields.items():
+        if name not in content or not isinstance(content[name], types) or isinstance(content[name], bool):
+            raise ValueError(f"'{path}': {name} is {content.get(name)!r}; {expected} was expected.")
+    labels = content["id2label"]
+    if list(labels) != [str(index) for index in range(len(labels))] or not all(
+        isinstance(label, str) for label in labels.values()
+    ):
+        raise ValueError(f"'{path}': id2label is {labels!r}; a name for each class id from 0 on was expected.")
+    return {**content, "id2label": {int(index): label for index, label in labels.items()}}
+
+
+def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:
+    return {
+        "name_or_path": str(getattr(tokenizer, "name_or_path", "")),
+        "class": type(tokenizer).__name__,
+        "max_length": getattr(tokenizer, "model_max_length", None),
+        "sha256": hash_tokenizer(tokenizer) if hasattr(tokenizer, "backend_tokenizer") else None,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            logger.debug("%s is not installed, so the adapter's metadata does not name its version.", name)
+    return found

@@ -1,0 +1,219 @@
+"""PEFT's form of an adapter: the names of its tensors and its ``adapter_config.json``.
+
+The format is a fact that both sides keep to; no PEFT is needed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..methods.lora.layers import lora_layers, lora_parameter_names
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = ["beyond_peft", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
+
+PEFT_VERSION = "0.21.2"  # whose form is written
+_PREFIX = "base_model.model."
+
+# Fields of PEFT's LoraConfig that this package does not offer, at the values that switch them off.
+_SWITCHED_OFF: dict[str, Any] = {
+    "alora_invocation_tokens": None,
+    "alpha_pattern": {},
+    "arrow_config": None,
+    "auto_mapping": None,
+    "corda_config": None,
+    "ensure_weight_tying": False,
+    "eva_config": None,
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "init_lora_weights": True,
+    "kasa_config": None,
+    "layer_replication": None,
+    "layers_pattern": None,
+    "layers_to_transform": None,
+    "loftq_config": {},
+    "lora_bias": False,
+    "lora_ga_config": None,
+    "megatron_config": None,
+    "megatron_core": "megatron.core",
+    "monteclora_config": None,
+    "qalora_group_size": 16,
+    "rank_pattern": {},
+    "revision": None,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+    "use_bdlora": None,
+    "use_dora": False,
+    "use_qalora": False,
+    "use_rslora": False,
+    "velora_config": None,
+}
+
+# Ways of starting an adapter that leave the base's weights alone; the others (PiSSA, OLoRA, CorDA, LoftQ, …) take a
+# part out of them, so that the adapter does not belong to the base as it was published.
+_HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+
+# Those that say nothing about how the weights are to be used.
+_HARMLESS = {
+    "auto_mapping",
+    "init_lora_weights",
+    "megatron_core",
+    "qalora_group_size",
+    "revision",
+    "ensure_weight_tying",
+}
+
+_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "Model": "FEATURE_EXTRACTION"}
+
+
+def to_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename parameters from this package's names to PEFT's, which keeps a LoRA layer's own in ``base_layer``."""
+    layers = {name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")}
+    renamed = {}
+    for name, tensor in tensors.items():
+        where, _, last = name.rpartition(".")
+        if last in ("lora_A", "lora_B"):
+            name = f"{name}.weight"
+        elif where in layers:
+            name = f"{where}.base_layer.{last}"
+        renamed[f"{_PREFIX}{name}"] = tensor
+    return renamed
+
+
+def from_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename parameters from PEFT's names to this package's; copies of a head that PEFT writes beside it go."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        if ".modules_to_save." in name or ".original_module." in name:
+            continue
+        name = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
+        for matrix in (".lora_A", ".lora_B"):
+            name = name.removesuffix(".weight") if name.endswith(f"{matrix}.weight") else name
+        renamed[name] = tensor
+    return renamed
+
+
+def peft_config(model: PreTrainedModel, base: str, trained: Collection[str]) -> dict[str, Any]:
+    """Give the content of ``adapter_config.json``.
+
+    Args:
+        model: A LoRA model.
+        base: Path or hub id of its base.
+        trained: Names of the parameters that the adapter holds.
+
+    Returns:
+        What PEFT's own ``save_pretrained`` would write for the same adapter.
+    """
+    config = model.config
+    class_name = type(model).__name__
+    reason = beyond_peft(model, trained)
+    task_type = next((task for ending, task in _TASK_TYPES.items() if class_name.endswith(ending)), None)
+    return {
+        **_SWITCHED_OFF,
+        "base_model_name_or_path": base,
+        "bias": _bias(model, trained) or "none",
+        "inference_mode": True,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "modules_to_save": _modules_to_save(model, trained),
+        "peft_type": "LORA" if reason is None else f"LORA ({reason})",  # PEFT refuses a type that it does not know
+        "peft_version": PEFT_VERSION,
+        "r": config.lora_r,
+        "target_modules": sorted(config.lora_targets),
+        "task_type": task_type,
+    }
+
+
+def beyond_peft(model: PreTrainedModel, trained: Collection[str]) -> str | None:
+    """Say why PEFT cannot represent an adapter; None where it can.
+
+    Args:
+        model: A LoRA model.
+        trained: Names of the parameters that the adapter holds.
+    """
+    config = model.config
+    if config.shares_position_query and not getattr(config, "lora_position_query", True):
+        return "not for PEFT: relative positions go through the base's query projection, lora_position_query=False"
+    if _bias(model, trained) is None:
+        return "not for PEFT: a part of the encoder's own parameters is trained too"
+    return None
+
+
+def _bias(model: PreTrainedModel, trained: Collection[str]) -> str | None:
+    """Give PEFT's name for the encoder's biases that are trained; None where it has no name for the choice."""
+    base = {name for name, _ in model.named_parameters() if model._is_base_parameter(name)}
+    provided = base if model._provided is None else base & set(model._provided)
+    extra = (set(trained) & provided) - lora_parameter_names(model)
+    choices = {
+        "none": set(),
+        "all": {name for name in provided if name.endswith(".bias")},
+        "lora_only": {f"{path}.bias" for path, _ in lora_layers(model)} & provided,
+    }
+    return next((choice for choice, names in choices.items() if names == extra), None)
+
+
+def _modules_to_save(model: PreTrainedModel, trained: Collection[str]) -> list[str] | None:
+    """Name the modules that are trained in full: the head's, and inside the encoder those that the base lacks."""
+    lora, provided = lora_parameter_names(model), model._provided or {}
+    modules = set()
+    for name in trained:
+        if not model._is_base_parameter(name):
+            modules.add(name.partition(".")[0])
+        elif name not in lora and model._provided is not None and name not in provided:
+            modules.add(name.rpartition(".")[0])
+    return sorted(modules) or None
+
+
+def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """Read the LoRA fields out of an ``adapter_config.json``, refusing what cannot be represented here.
+
+    Args:
+        content: The file's content.
+        source: Its path, for messages.
+
+    Returns:
+        ``base`` (path or hub id, or None), ``r``, ``lora_alpha``, ``lora_dropout`` and ``target_modules`` (a sorted
+        list).
+
+    Raises:
+        ValueError: If a field has a wrong type or value, or asks for a PEFT feature that is not part of this package.
+    """
+    if not str(content.get("peft_type")).startswith("LORA"):
+        raise ValueError(f"'{source}': peft_type is {content.get('peft_type')!r}; only LORA is supported here.")
+    for name, off in _SWITCHED_OFF.items():
+        value = content.get(name, off)
+        if name not in _HARMLESS and value and value != off:
+            raise ValueError(f"'{source}': {name} is {value!r}, a PEFT feature that is not part of this package.")
+    if content.get("init_lora_weights") not in _HARMLESS_STARTS:
+        raise ValueError(
+            f"'{source}': init_lora_weights is {content['init_lora_weights']!r}, which changes the base's weights; "
+            "let PEFT save it as a plain adapter (path_initial_model_for_weight_conversion)."
+        )
+    if content.get("bias", "none") not in ("none", "all", "lora_only"):
+        raise ValueError(f"'{source}': bias is {content['bias']!r}; none, all or lora_only was expected.")
+    r, alpha, dropout = content.get("r"), content.get("lora_alpha"), content.get("lora_dropout", 0.0)
+    if isinstance(r, bool) or not isinstance(r, int) or r <= 0:
+        raise ValueError(f"'{source}': r is {r!r}; a positive whole number was expected.")
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha) or alpha <= 0:
+        raise ValueError(f"'{source}': lora_alpha is {alpha!r}; a positive number was expected.")
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ValueError(f"'{source}': lora_dropout is {dropout!r}; a number in [0, 1) was expected.")
+    targets = content.get("target_modules")
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        raise ValueError(f"'{source}': target_modules is {targets!r}; a list of module names was expected.")
+    base = content.get("base_model_name_or_path")
+    if base is not None and not isinstance(base, str):
+        raise ValueError(f"'{source}': base_model_name_or_path is {base!r}; a path or hub id was expected.")
+    return {
+        "base": base,
+        "r": r,
+        "lora_alpha": alpha,
+        "lora_dropout": dropout,
+        "target_modules": sorted(targets),
+    }

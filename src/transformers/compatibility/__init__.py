@@ -1,0 +1,1 @@
+"""Names that only older scripts, accelerate or PEFT look for."""

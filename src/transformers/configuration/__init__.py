@@ -1,0 +1,1 @@
+"""Parts of a configuration: the checks of its fields, and its labels."""

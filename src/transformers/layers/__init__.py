@@ -1,0 +1,1 @@
+"""Computing over packed rows: packing, attention, dropout, activations, losses."""

@@ -1,0 +1,109 @@
+"""Putting a checkpoint's tensors into a model.
+
+A model of this package is built without storage (on the ``meta`` device), so that no weight is first made at random
+and then overwritten; what the checkpoint lacks, and that only, gets a new value. A class from elsewhere is built for
+real: its constructor may compute with tensors, and what it made stays wherever the checkpoint has nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..adapters.metadata import hash_base
+from ..methods.trainable import mark_trainable
+from .initialization import init_parameter
+from .load_report import LoadReport, match_state_dict, named_tensors
+
+if TYPE_CHECKING:
+    from ..modeling_utils import PreTrainedModel
+
+__all__ = ["fill_model", "storage_for"]
+
+_PACKAGE = __name__.partition(".")[0] + "."
+
+
+def storage_for(model_class: type[PreTrainedModel]) -> AbstractContextManager[object]:
+    """Give the context to build a model in that is about to be filled: without storage where the class is ours."""
+    is_ours = model_class.__module__.startswith(_PACKAGE)
+    return torch.device("meta") if is_ours else nullcontext()
+
+
+def fill_model(
+    model: PreTrainedModel,
+    state_dict: dict[str, Tensor],
+    source: str,
+    dtype: torch.dtype | str | None = None,
+    ignore_mismatched_sizes: bool = False,
+) -> LoadReport:
+    """Put a checkpoint's tensors into a model.
+
+    Args:
+        model: Built under `storage_for`.
+        state_dict: The checkpoint under its own names; its tensors become the model's.
+        source: Where it came from, for messages.
+        dtype: What to store in: a torch dtype, ``"auto"`` for the checkpoint's, None for the model's own. Beside a
+            frozen base the trained part keeps the model's own.
+        ignore_mismatched_sizes: Let mis-shaped tensors start with new values.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        ValueError: If the checkpoint does not fit.
+    """
+    fitting, report = match_state_dict(model, state_dict)
+    report.check(source, ignore_mismatched_sizes)
+    own, _ = named_tensors(model)
+    provided = {name: tensor for name, tensor in fitting.items() if isinstance(own[name], nn.Parameter)}
+    model._provided = {name: tensor.dtype for name, tensor in provided.items()}
+    if model.config.freezes_base:
+        mark_trainable(model, model._provided)
+    found = (tensor.dtype for name, tensor in provided.items() if model._is_base_parameter(name))
+    usual = next((each for each in found if each.is_floating_point), torch.get_default_dtype())
+    dtypes = {
+        name: _storage_dtype(model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype)
+        for name, tensor in own.items()
+    }
+    loses = any(dtypes[name].itemsize < tensor.dtype.itemsize for name, tensor in provided.items())
+    if model.config.freezes_base or loses:  # an adapter will want to know, or the values will be gone
+        model._base_hash = hash_base(model, provided)
+    if any(tensor.is_meta for tensor in own.values()):
+        tensors = {name: tensor.to(dtypes[name]) for name, tensor in fitting.items()}
+        model.load_state_dict(tensors, strict=False, assign=True)
+        _start_missing(model, dtypes)
+    else:
+        for name, tensor in own.items():  # in place: the constructor may have tied one to another
+            tensor.data = fitting.get(name, tensor.detach()).to(tensor.device, dtypes[name])
+    model.tie_weights()
+    if model.config.freezes_base:  # biases may be unfrozen by hand later, as loralib's users do
+        names = (name for name, p in model.named_parameters() if p.requires_grad or name.endswith(".bias"))
+        model._keep_base_values(names)
+    report.log(source)
+    return report
+
+
+def _storage_dtype(
+    model: PreTrainedModel, name: str, own: Tensor, checkpoints: torch.dtype, dtype: torch.dtype | str | None
+) -> torch.dtype:
+    """Choose a tensor's dtype: what was asked for, save that beside a frozen base the trained part stays as made."""
+    part_of_run = model.config.freezes_base and (own.requires_grad or not model._is_base_parameter(name))
+    if dtype is None or part_of_run or not own.is_floating_point():
+        return own.dtype
+    return dtype if isinstance(dtype, torch.dtype) else checkpoints
+
+
+def _start_missing(model: PreTrainedModel, dtypes: Mapping[str, torch.dtype]) -> None:
+    """Give storage and a starting value to the parameters that the checkpoint did not fill."""
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            full_name = f"{path}.{name}".lstrip(".")
+            if not parameter.is_meta or full_name not in dtypes:  # else it is another's second name, to be tied
+                continue
+            empty = torch.empty(parameter.shape, dtype=dtypes[full_name])
+            init_parameter(module, name, empty, model.config)
+            setattr(module, name, nn.Parameter(empty, requires_grad=parameter.requires_grad))

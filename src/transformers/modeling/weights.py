@@ -1,0 +1,157 @@
+"""A model's tensors on disk: find the files, read them without running code, write them.
+
+Four layouts are read: ``model.safetensors``; safetensors shards with their index; the legacy ``pytorch_model.bin``;
+and its shards. Legacy files are pickles and are read weights-only: one that wants to run code is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..utils.hub import cached_file, load_json
+
+__all__ = ["SAFE_WEIGHTS_NAME", "WEIGHTS_NAME", "load_weights", "read_tensors", "save_weights"]
+
+SAFE_WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_NAME = "pytorch_model.bin"
+
+
+def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Tensor]:
+    """Read all tensors of a saved model, into the CPU's memory.
+
+    Args:
+        path_or_repo_id: A folder, or a hub id; also a file of tensors itself.
+        **hub_options: See `transformers.utils.hub.cached_file`.
+
+    Returns:
+        The state dict under the checkpoint's own keys.
+
+    Raises:
+        OSError: If there is no such model, or no weights in it.
+        ValueError: If a file is damaged, or a pickle wants more than tensors.
+    """
+    if Path(path_or_repo_id).is_file():
+        return read_tensors(path_or_repo_id)
+    for name in (SAFE_WEIGHTS_NAME, WEIGHTS_NAME):
+        single = cached_file(path_or_repo_id, name, **hub_options)
+        if single is not None:
+            return read_tensors(single)
+        index = cached_file(path_or_repo_id, f"{name}.index.json", **hub_options)
+        if index is not None:
+            return _read_shards(path_or_repo_id, index, **hub_options)
+    where = "" if Path(path_or_repo_id).is_dir() else ", or they are not in the cache and the hub cannot be reached"
+    raise OSError(
+        f"'{path_or_repo_id}' holds no weights{where}; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}, whole or in "
+        "shards with their index."
+    )
+
+
+def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_options: Any) -> dict[str, Tensor]:
+    """Read the shards that an index names, each once."""
+    weight_map = load_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise ValueError(f"'{index}' has no 'weight_map', which names the file of each tensor.")
+    shards = set(map(str, weight_map.values()))
+    outside = sorted(shard for shard in shards if not shard.endswith((".safetensors", ".bin")) or "/" in shard)
+    if outside:
+        raise ValueError(f"'{index}' names '{outside[0]}'; a file in the model's own folder was expected.")
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(shards):
+        path = cached_file(path_or_repo_id, shard, **hub_options)
+        if path is None:
+            raise OSError(f"'{index}' names the file '{shard}', which '{path_or_repo_id}' does not hold.")
+        tensors.update(read_tensors(path))
+    lacking = sorted(set(weight_map) - set(tensors))
+    if lacking:
+        raise ValueError(
+            f"'{index}' promises {len(lacking)} tensors that its files do not hold, such as '{lacking[0]}'."
+        )
+    return tensors
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read one file of tensors, safetensors or legacy pickle by its ending.
+
+    Args:
+        path: A ``.safetensors`` file, or else a file that ``torch.save`` wrote.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        ValueError: If the file is damaged, is no mapping of names to tensors, or wants to run code.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"'{path}' is not a whole safetensors file ({error}). Fetch or save it again.") from error
+    return _read_legacy(path)
+
+
+def _read_legacy(path: Path) -> dict[str, Tensor]:
+    """Read a pickled state dict, tensors only."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"'{path}' cannot be read as a state dict: it is damaged, or holds more than tensors (which could run "
+            f"code and is refused). {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"'{path}' holds no state dict: a mapping of names to tensors was expected.")
+    return dict(content)
+
+
+def save_weights(
+    state_dict: dict[str, Tensor],
+    folder: str | os.PathLike[str],
+    *,
+    safe: bool = True,
+    max_shard_size: str = "5GB",
+    tied: Sequence[str] = (),
+) -> None:
+    """Write tensors into a folder, in shards where they are many.
+
+    Args:
+        state_dict: Tensors by name.
+        folder: An existing folder. Weights of an earlier save there are replaced.
+        safe: Write safetensors; the legacy ``pytorch_model.bin`` otherwise.
+        max_shard_size: Size of a file, such as ``"5GB"``.
+        tied: Names of tensors that share another's memory and are left out.
+    """
+    from huggingface_hub import save_torch_state_dict
+
+    stale = _weight_files(Path(folder), safe=not safe)  # else a reader might take those for what is written now
+    save_torch_state_dict(
+        {name: tensor.detach() for name, tensor in state_dict.items()},
+        os.fspath(folder),
+        filename_pattern=f"{'model' if safe else 'pytorch_model'}{{suffix}}.{'safetensors' if safe else 'bin'}",
+        max_shard_size=max_shard_size,
+        metadata={"format": "pt"},
+        safe_serialization=safe,
+        shared_tensors_to_discard=list(tied),
+    )
+    for path in stale:
+        path.unlink()
+
+
+def _weight_files(folder: Path, safe: bool) -> list[Path]:
+    """List the weights of one format in a folder, whole or in shards, with their index."""
+    stem, _, ending = (SAFE_WEIGHTS_NAME if safe else WEIGHTS_NAME).partition(".")
+    name = re.compile(rf"{stem}(-\d{{5}}-of-\d{{5}})?\.{ending}(\.index\.json)?")
+    return [path for path in folder.iterdir() if name.fullmatch(path.name)]
