@@ -14,6 +14,7 @@ from tokenizers.models import WordLevel
 
 from .tokenization.calling import EncodeStyle
 from .tokenization.limits import Limits, TruncationStrategy
+from .tokenization.reading import read_tokenizer_json
 from .tokenization.special import ROLES, as_added_token
 from .tokenization.texts import explain_bad_text
 from .tokenization_utils_base import PreTrainedTokenizerBase
@@ -69,10 +70,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             return copy.deepcopy(tokenizer_object)
         if tokenizer_file is None:
             raise ValueError(f"{type(self).__name__} needs tokenizer_file= or tokenizer_object=; neither was given.")
-        try:
-            return Tokenizer.from_file(os.fspath(tokenizer_file))
-        except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"'{os.fspath(tokenizer_file)}' is not a tokenizer.json: {error}") from error
+        return read_tokenizer_json(tokenizer_file)
 
     def _adopt(self, value: str | AddedToken) -> AddedToken:
         """Take over the flags of a token that the library's object lists, if only its text is given."""

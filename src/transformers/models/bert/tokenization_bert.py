@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
@@ -14,6 +13,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
+from ...tokenization.reading import read_lines
+from ...tokenization.shapes import VOCABULARY
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 
 __all__ = ["BertTokenizer", "BertTokenizerFast"]
@@ -117,12 +118,9 @@ def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None, unknow
         raise ValueError("BERT's vocabulary is vocab.txt or tokenizer.json; neither was given.")
     if isinstance(vocab, Mapping):
         tokens = dict(vocab)
+        VOCABULARY.check(tokens, "The vocabulary")
     else:
-        try:
-            with Path(vocab).open(encoding="utf-8") as lines:
-                tokens = {line.rstrip("\n"): number for number, line in enumerate(lines)}
-        except UnicodeDecodeError as error:
-            raise ValueError(f"'{os.fspath(vocab)}' is not a vocab.txt: it is not UTF-8 text ({error}).") from error
+        tokens = {line: number for number, line in enumerate(read_lines(vocab))}
     if unknown not in tokens:
         place = "The vocabulary" if isinstance(vocab, Mapping) else f"'{os.fspath(vocab)}'"
         raise ValueError(f"{place} lacks the unknown token {unknown!r}, without which rare words have no id.")
