@@ -22,7 +22,7 @@ class Encoding(Head):
 
     task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
 
-    def compute(self, inputs: EncoderInputs) -> BaseModelOutput:
+    def _compute(self, inputs: EncoderInputs) -> BaseModelOutput:
         """Encode a padded batch.
 
         Args:
@@ -46,7 +46,7 @@ class PooledEncoding(Head):
 
     task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
 
-    def pool(self, encoded: PackedOutput) -> Tensor | None:
+    def _pool(self, encoded: PackedOutput) -> Tensor | None:
         """Pool each row's first valid token; None where there is no pooler. Shape: (B, D).
 
         Raises:
@@ -54,7 +54,7 @@ class PooledEncoding(Head):
         """
         raise NotImplementedError
 
-    def compute(self, inputs: EncoderInputs) -> BaseModelOutputWithPooling:
+    def _compute(self, inputs: EncoderInputs) -> BaseModelOutputWithPooling:
         """Encode a padded batch.
 
         Args:
@@ -72,7 +72,7 @@ class PooledEncoding(Head):
         encoded = self.encode(inputs)
         return BaseModelOutputWithPooling(
             last_hidden_state=encoded.padded(),
-            pooler_output=self.pool(encoded),
+            pooler_output=self._pool(encoded),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )

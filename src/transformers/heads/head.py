@@ -1,9 +1,9 @@
 """What every head is: a task on top of an encoder, which packs its batch once and leaves the result packed.
 
-A head's `Head.compute` says what is made of the encoder's output. A model class says in one line which arguments its
+A head's `Head._compute` says what is made of the encoder's output. A model class says in one line which arguments its
 encoder takes (``forward = SomeHead.forward_with(names)``). The ``forward`` that comes of it has 4.4.2's names and
 order, to a caller as to `inspect.signature` and `help`, and each argument is written and documented once: the
-encoder's in `transformers.layers.inputs`, a head's own in its `Head.compute`.
+encoder's in `transformers.layers.inputs`, a head's own in its `Head._compute`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Head(PreTrainedModel):
 
     Attributes:
         task_type: PEFT's name for the task, which an adapter's folder records; None where PEFT has none.
-        compute: Takes the encoder's inputs and the head's own arguments, and gives the output. Each head says how; its
-            docstring is that of ``forward``.
+        _compute: Takes the encoder's inputs and the head's own arguments, and gives the output. Each head says how;
+            its docstring is that of ``forward``.
     """
 
     task_type: ClassVar[str | None] = None
-    compute: Callable[..., ModelOutput]
+    _compute: Callable[..., ModelOutput]
 
     def encode(
         self,
@@ -72,7 +72,7 @@ class Head(PreTrainedModel):
                 arguments come behind them, unless the list places them itself, and then what is to be returned.
 
         Returns:
-            A method that takes these arguments, by place or by name, and gives what `compute` makes of them, as a
+            A method that takes these arguments, by place or by name, and gives what `_compute` makes of them, as a
             tuple where ``return_dict`` says so.
         """
         signature = _signature(cls, encoder_arguments)
@@ -82,7 +82,7 @@ class Head(PreTrainedModel):
             del given["self"]
             return_dict = given.pop("return_dict", None)
             inputs = EncoderInputs(**{name: given.pop(name) for name in list(given) if name in _ENCODERS})
-            return self._returned(self.compute(inputs, **given), return_dict)
+            return self._returned(self._compute(inputs, **given), return_dict)
 
         forward.__signature__ = signature  # type: ignore[attr-defined]
         forward.__doc__ = _documentation(cls, list(signature.parameters)[1:])
@@ -91,7 +91,7 @@ class Head(PreTrainedModel):
 
 def _signature(head: type[Head], encoder_arguments: Sequence[str]) -> inspect.Signature:
     """Put the arguments in order: the encoder's, the head's own, what is to be returned, and what 4.4.2 had not."""
-    compute = inspect.signature(head.compute)
+    compute = inspect.signature(head._compute)
     own = {name: parameter.annotation for name, parameter in list(compute.parameters.items())[2:]}
     types = {**_ENCODERS, "return_dict": "bool | None", **own}
     last = [name for name in own if name in _LAST]
@@ -105,10 +105,10 @@ def _signature(head: type[Head], encoder_arguments: Sequence[str]) -> inspect.Si
 
 
 def _documentation(head: type[Head], names: Sequence[str]) -> str | None:
-    """Write the docstring of ``forward``: that of `Head.compute`, with every argument in its section ``Args``."""
-    if not head.compute.__doc__ or not EncoderInputs.__doc__:  # python -OO
+    """Write the docstring of ``forward``: that of `Head._compute`, with every argument in its section ``Args``."""
+    if not head._compute.__doc__ or not EncoderInputs.__doc__:  # python -OO
         return None
-    text = inspect.cleandoc(head.compute.__doc__)
+    text = inspect.cleandoc(head._compute.__doc__)
     own = _section(text, "Args")
     entries = {**_entries(_section(inspect.cleandoc(EncoderInputs.__doc__), "Attributes")), **_entries(own)}
     entries["return_dict"] = f"    {_RETURN_DICT}"

@@ -21,7 +21,7 @@ __all__ = ["MaskedLM"]
 class MaskedLM(Head):
     """A head that scores all words at every place; a model builds it and says how it scores."""
 
-    def score_words(self, features: Tensor) -> Tensor:
+    def _score_words(self, features: Tensor) -> Tensor:
         """Score all words. Shape: (T, D) to (T, V).
 
         Raises:
@@ -29,7 +29,7 @@ class MaskedLM(Head):
         """
         raise NotImplementedError
 
-    def compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MaskedLMOutput:
+    def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MaskedLMOutput:
         """Score all words at every valid position.
 
         Args:
@@ -43,7 +43,7 @@ class MaskedLM(Head):
             ValueError: As of the encoder's ``forward``, or if a label is no word.
         """
         encoded = self.encode(inputs)
-        scores = self.score_words(encoded.last_hidden_state)  # (T, V)
+        scores = self._score_words(encoded.last_hidden_state)  # (T, V)
         return MaskedLMOutput(
             loss=None if labels is None else mean_cross_entropy(scores, encoded.layout.pack_labels(labels)),
             logits=encoded.layout.unpack(scores),

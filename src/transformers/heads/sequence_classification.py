@@ -30,11 +30,11 @@ class SequenceClassification(Head):
     task_type: ClassVar[str | None] = "SEQ_CLS"
 
     @property
-    def first_token_only(self) -> bool:
+    def _first_token_only(self) -> bool:
         """Whether the head reads each row's first token alone; one put in place from elsewhere may read them all."""
         return True
 
-    def compute(
+    def _compute(
         self, inputs: EncoderInputs, labels: Tensor | None = None, adapter_names: Sequence[str] | None = None
     ) -> SequenceClassifierOutput:
         """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
@@ -54,12 +54,12 @@ class SequenceClassification(Head):
         """
         if adapter_names is not None and not shares_base(self, adapter_names):
             return SequenceClassifierOutput(logits=self._logits_apart(inputs, labels, adapter_names))
-        encoded = self.encode(inputs, first_token_only=self.first_token_only, adapter_names=adapter_names)
+        encoded = self.encode(inputs, first_token_only=self._first_token_only, adapter_names=adapter_names)
         logits = classify(self, self._features(encoded), labels, adapter_names)
 
         def second_pass(words: Tensor | None) -> Tensor:
             again = replace(inputs, input_ids=words, output_attentions=False, output_hidden_states=False)
-            return self.score(self._features(self.encode(again, first_token_only=self.first_token_only)))
+            return self.score_rows(self._features(self.encode(again, first_token_only=self._first_token_only)))
 
         return SequenceClassifierOutput(
             loss=classification_loss(logits, labels, inputs.input_ids, second_pass, self.config, self.training),
@@ -70,7 +70,7 @@ class SequenceClassification(Head):
 
     def _features(self, encoded: PackedOutput) -> Tensor:
         """Give what the head reads: first tokens, shape (B, D), or all from the first valid on, shape (B, L, D)."""
-        return encoded.first_tokens() if self.first_token_only else encoded.from_first_tokens()
+        return encoded.first_tokens() if self._first_token_only else encoded.from_first_tokens()
 
     def _logits_apart(self, inputs: EncoderInputs, labels: Tensor | None, adapter_names: Sequence[str]) -> Tensor:
         """Compute rows adapter by adapter that share more than the base. Shape: (B, N)."""

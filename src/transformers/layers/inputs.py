@@ -106,13 +106,12 @@ def look_up(table: nn.Embedding, indices: Tensor, name: str) -> Tensor:
         ) from error
 
 
-def whole_table(table: nn.Embedding) -> Tensor:
-    """Give all rows of a table of embeddings. Shape: (V, E).
+def whole_table(table: nn.Embedding, device: torch.device) -> Tensor:
+    """Give all rows of a table of embeddings, for a batch on a device. Shape: (V, E).
 
     Under accelerate's offloading the weight is there only while its module computes: then every row is looked up.
     """
     if not table.weight.is_meta:
         return table.weight
-    hook = getattr(table, "_hf_hook", None)
-    rows: Tensor = table(torch.arange(table.num_embeddings, device=getattr(hook, "execution_device", None)))
+    rows: Tensor = table(torch.arange(table.num_embeddings, device=device))
     return rows

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .capture import explain_capture
 from .losses import IGNORED_LABEL
 
 __all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "pack_batch"]
@@ -331,14 +332,9 @@ def pack_batch(
 
     Raises:
         ValueError: If both or neither are given, or a shape is not as described.
-        RuntimeError: Under ``torch.jit.trace``.
+        RuntimeError: As of `transformers.layers.capture.explain_capture`.
     """
-    if torch.jit.is_tracing():  # type: ignore[attr-defined]
-        raise RuntimeError(
-            "torch.jit.trace (and ONNX export through it) would record the lengths of this one batch, and the traced "
-            "model would give wrong results for others. Ship the model itself with save_pretrained(); to make it "
-            "faster, use torch.compile or bfloat16."
-        )
+    explain_capture()
     words = input_ids if inputs_embeds is None else inputs_embeds
     if words is None or (input_ids is not None and inputs_embeds is not None):
         raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")

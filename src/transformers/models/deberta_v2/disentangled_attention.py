@@ -106,15 +106,16 @@ class RelativePositions:
     rows: Tensor
 
     @classmethod
-    def from_table(cls, table: nn.Embedding, rows: Tensor) -> RelativePositions:
+    def from_table(cls, table: nn.Embedding, rows: Tensor, device: torch.device) -> RelativePositions:
         """Take the rows that occur out of the whole table.
 
         Args:
             table: All relative embeddings, ``2 · span`` rows of width ``D``.
             rows: As of `table_rows`. Shape: (2N - 1,).
+            device: Where the batch is.
         """
         used, places = torch.unique(rows, return_inverse=True)
-        return cls(table(used.to(table.weight.device)), places.to(table.weight.device))
+        return cls(table(used.to(device)), places.to(device))
 
     def by_distance(self, projected: Tensor) -> Tensor:
         """Give each distance, falling, its projected embedding. Shape: (R, …) to (2N - 1, …)."""
@@ -408,7 +409,7 @@ class DisentangledSelfAttention(nn.Module):
         if not self.share_att_key:
             return self.pos_query_proj(embeddings)
         if isinstance(self.query_proj, LoraLinear) and not self.lora_position_query:
-            return self.query_proj.base_forward(embeddings)
+            return self.query_proj(embeddings, base_only=True)
         return self.query_proj(embeddings)
 
 

@@ -28,7 +28,7 @@ from ...heads.masked_lm import MaskedLM
 from ...heads.sequence_classification import SequenceClassification
 from ...layers.activations import get_activation
 from ...layers.dropout import Dropout
-from ...layers.inputs import EncoderInputs, look_up
+from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...modeling.load_report import drop_position_ids
@@ -345,7 +345,8 @@ class DebertaV2Encoder(nn.Module):
         if not self.relative_attention:
             return None
         longest = max(group.length for group in layout.groups)
-        positions = RelativePositions.from_table(self.rel_embeddings, table_rows(longest, *self.row_settings))
+        rows = table_rows(longest, *self.row_settings)
+        positions = RelativePositions.from_table(self.rel_embeddings, rows, layout.token_index.device)
         if self.norm_rel_ebd == "none":
             return positions
         return RelativePositions(self.LayerNorm(positions.embeddings), positions.rows)
@@ -510,10 +511,12 @@ class DebertaV2ForMaskedLM(MaskedLM, DebertaV2PreTrainedModel):
                 setattr(head.decoder, name, resized_parameter(getattr(head.decoder, name), new_num_tokens))
             head.decoder.out_features = new_num_tokens
 
-    def score_words(self, features: Tensor) -> Tensor:
+    def _score_words(self, features: Tensor) -> Tensor:
         """Apply whichever head there is. Shape: (T, D) to (T, V)."""
         head = self._head()
-        return head(features) if self.config.legacy else head.score(features, self.get_input_embeddings())
+        if self.config.legacy:
+            return head(features)
+        return head(features, whole_table(self.get_input_embeddings(), features.device))
 
 
 class ContextPooler(nn.Module):
@@ -566,11 +569,11 @@ class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTra
         self.post_init()
 
     @property
-    def first_token_only(self) -> bool:
+    def _first_token_only(self) -> bool:
         """Whether the pooler is this module's own, which reads each row's first token alone."""
         return type(self.pooler).forward is ContextPooler.forward
 
-    def score(self, features: Tensor) -> Tensor:
+    def score_rows(self, features: Tensor) -> Tensor:
         """Score the labels. Shape: (B, D), or (B, L, D) for a pooler from elsewhere, to (B, C)."""
         return self.classifier(self.dropout(self.pooler(features)))
 

@@ -435,7 +435,7 @@ class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
             )
         return position_ids
 
-    def pool(self, encoded: PackedOutput) -> Tensor | None:
+    def _pool(self, encoded: PackedOutput) -> Tensor | None:
         """Pool the first tokens; a pooler from elsewhere gets all tokens, from each row's first valid one on."""
         if self.pooler is None:
             return None
@@ -500,7 +500,7 @@ class RobertaForMaskedLM(MaskedLM, RobertaPreTrainedModel):
         self.lm_head = RobertaLMHead(config)
         self.post_init()
 
-    def score_words(self, features: Tensor) -> Tensor:
+    def _score_words(self, features: Tensor) -> Tensor:
         """Score all words. Shape: (T, D) to (T, V)."""
         return self.lm_head(features)
 
@@ -572,11 +572,11 @@ class RobertaForSequenceClassification(SequenceClassification, RobertaPreTrained
         self.post_init()
 
     @property
-    def first_token_only(self) -> bool:
+    def _first_token_only(self) -> bool:
         """Whether the classifier is this module's own, which reads each row's first token alone."""
         return type(self.classifier).forward is RobertaClassificationHead.forward
 
-    def score(self, features: Tensor) -> Tensor:
+    def score_rows(self, features: Tensor) -> Tensor:
         """Score the labels. Shape: (B, D), or (B, L, D) for a classifier from elsewhere, to (B, N)."""
         return self.classifier(features)
 
