@@ -2,7 +2,7 @@
 
 The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
 only for a caller who wants the padded output. Positions are in the attention itself (`disentangled_attention`). LoRA
-goes in where `DisentangledSelfAttention` builds its linear layers.
+goes in where `DisentangledSelfAttention` builds its linear layers. What the heads share is in `transformers.heads`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
 (``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``E`` width of the embedding tables,

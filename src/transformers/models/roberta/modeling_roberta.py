@@ -2,6 +2,7 @@
 
 The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
 only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
+What the heads at the end share with other families is in `transformers.heads`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
 (``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``H`` attention heads, ``d`` size of
