@@ -16,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from ...tokenization.reading import read_lines
 from ...tokenization.shapes import VOCABULARY
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
+from ...utils.shapes import shown
 
 __all__ = ["BertTokenizer", "BertTokenizerFast"]
 
@@ -120,11 +121,28 @@ def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None, unknow
         tokens = dict(vocab)
         VOCABULARY.check(tokens, "The vocabulary")
     else:
-        tokens = {line: number for number, line in enumerate(read_lines(vocab))}
+        tokens = _numbered(read_lines(vocab), vocab)
     if unknown not in tokens:
         place = "The vocabulary" if isinstance(vocab, Mapping) else f"'{os.fspath(vocab)}'"
         raise ValueError(f"{place} lacks the unknown token {unknown!r}, without which rare words have no id.")
     return tokens
+
+
+def _numbered(lines: list[str], path: str | os.PathLike[str]) -> dict[str, int]:
+    """Give each line its number.
+
+    Raises:
+        ValueError: If two are the same token (empty lines aside), which would leave one id without a token.
+    """
+    numbers: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if line and line in numbers:
+            raise ValueError(
+                f"'{os.fspath(path)}' holds {shown(line)} twice, in lines {numbers[line] + 1} and {number + 1}; a "
+                "token a line was expected, each once."
+            )
+        numbers[line] = number
+    return numbers
 
 
 def _pipeline(vocab: dict[str, int], unknown: str) -> Tokenizer:
