@@ -271,3 +271,17 @@ def test_flags_after_a_file_of_flags(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         parser.parse_args_into_dataclasses([str(tmp_path / "flags.json"), "--off"])
     assert "none may follow; write --off into it" in capsys.readouterr().err
+
+
+@dataclass
+class WithoutDefaults:
+    on: bool
+    maybe: bool | None
+
+
+def test_a_truth_value_without_default_may_be_left_out() -> None:
+    parser = HfArgumentParser(WithoutDefaults)
+    assert parser.parse_args_into_dataclasses([]) == (WithoutDefaults(on=False, maybe=None),)
+    assert parser.parse_args_into_dataclasses(["--on"]) == (WithoutDefaults(on=True, maybe=None),)
+    assert parser.parse_args_into_dataclasses(["--maybe", "no"]) == (WithoutDefaults(on=False, maybe=False),)
+    assert parser.parse_dict({}) == (WithoutDefaults(on=False, maybe=None),)

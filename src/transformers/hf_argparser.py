@@ -269,7 +269,7 @@ def _add_field(group: _ArgumentGroup, field: dataclasses.Field[Any], hint: Any, 
     if field.metadata.get("choices") is not None:
         options["choices"] = list(field.metadata["choices"])
     options |= _value_options(hint, options.get("choices"))
-    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    default = _default(field, hint)
     if default is dataclasses.MISSING:
         options["required"] = True
     else:
@@ -280,6 +280,15 @@ def _add_field(group: _ArgumentGroup, field: dataclasses.Field[Any], hint: Any, 
         group.add_argument(
             f"--no_{field.name}", action=_StoreFalse, dest=field.name, default=SUPPRESS, nargs=0, help=negative
         )
+
+
+def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
+    """Give a field's default; as in 4.4.2 a truth value that has none is off, or unknown where it may be None."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    if field.default is dataclasses.MISSING and _bare(hint) is bool:
+        return None if type(None) in get_args(hint) else False
+    return field.default
 
 
 class _StoreFalse(Action):
@@ -352,15 +361,13 @@ def _build_from_dict(dtype: type, args: Mapping[str, Any]) -> Any:
             raise ValueError(f"'{spelled[name]}' and '{given}' are two names of one argument; give one of them.")
         if given in args:
             values[name], spelled[name] = _checked(given, args[given], hints[name]), given
-    required = [
-        field.name
-        for field in _init_fields(dtype)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in values]
+    absent = {
+        field.name: _default(field, hints[field.name]) for field in _init_fields(dtype) if field.name not in values
+    }
+    missing = [name for name, default in absent.items() if default is dataclasses.MISSING]
     if missing:
         raise ValueError(f"missing: {', '.join(missing)} (needed by {dtype.__name__}).")
-    return dtype(**values)
+    return dtype(**absent, **values)
 
 
 _EXPECTED: dict[Any, tuple[tuple[type, ...], str]] = {

@@ -21,6 +21,7 @@ from ..methods.bitfit import bias_parameter_names
 from ..methods.bottleneck import bottleneck_parameter_names
 from ..methods.lora.layers import lora_parameter_names
 from ..methods.trainable import trainable_names
+from ..modeling.weights import write_tensors
 from ..utils import logging
 from ..utils.hub import split_hub_options
 from .metadata import adapter_metadata
@@ -90,8 +91,6 @@ def save_adapter(
         ValueError: If the model trains everything, or a value is not finite.
         OSError: If the folder cannot be written.
     """
-    from safetensors.torch import save_file
-
     if not model.config.freezes_base:
         raise ValueError("This model has no LoRA layers, so there is no adapter; save it with save_pretrained.")
     for_peft = peft_holds(model.config)
@@ -105,7 +104,7 @@ def save_adapter(
     named = to_peft_names(tensors) if for_peft else tensors
     contiguous = {name: tensor.contiguous().cpu() for name, tensor in named.items()}
     weights = folder / (WEIGHTS_NAME if for_peft else PART_WEIGHTS_NAME)
-    _replace(weights, lambda path: save_file(contiguous, path, metadata={"format": "pt"}))
+    _replace(weights, lambda path: write_tensors(contiguous, path))
     trained = list(tensors)
     metadata = adapter_metadata(
         model, base=base, weights=weights, trained=trained, tokenizer=tokenizer, training_args=training_args

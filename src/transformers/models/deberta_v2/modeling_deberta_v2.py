@@ -45,7 +45,21 @@ __all__ = [
     "StableDropout",
 ]
 
-StableDropout = Dropout  # 4.4.2's name: it is plain dropout of the same rate
+
+class StableDropout(Dropout):
+    """Plain dropout under 4.4.2's name of it, and with its argument's.
+
+    Args:
+        drop_prob: Probability to zero an element, in [0, 1).
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__(drop_prob)
+
+    @property
+    def drop_prob(self) -> float:
+        """The probability."""
+        return self.p
 
 
 class DebertaV2Embeddings(nn.Module):
@@ -66,7 +80,7 @@ class DebertaV2Embeddings(nn.Module):
         if width != config.hidden_size:
             self.embed_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.register_load_state_dict_pre_hook(drop_position_ids)
 
     def forward(
@@ -138,8 +152,8 @@ class DisentangledSelfAttention(nn.Module):
             self.pos_key_proj = nn.Linear(size, size)
         if self.has_p2c and not self.share_att_key:
             self.pos_query_proj = nn.Linear(size, size)
-        self.pos_dropout = Dropout(config.hidden_dropout_prob)
-        self.dropout = Dropout(config.attention_probs_dropout_prob)
+        self.pos_dropout = StableDropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,
@@ -223,7 +237,7 @@ class DebertaV2SelfOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.adapter = attention_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
@@ -287,7 +301,7 @@ class DebertaV2Output(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.adapter = feed_forward_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
@@ -350,7 +364,7 @@ class ConvLayer(nn.Module):
         self.conv = nn.Conv1d(size, size, kernel, padding=(kernel - 1) // 2, groups=groups)
         self.conv_act = get_activation(config.conv_act)
         self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
 
     def forward(self, embeddings: Tensor, residual_states: Tensor, layout: PackedLayout) -> Tensor:
         """Convolve each row, add and normalise.
@@ -776,7 +790,7 @@ class ContextPooler(nn.Module):
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = Dropout(config.pooler_dropout)
+        self.dropout = StableDropout(config.pooler_dropout)
         self.activation = get_activation(config.pooler_hidden_act)
 
     @property
@@ -809,7 +823,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
         self.pooler = ContextPooler(config)
-        self.dropout = Dropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
+        self.dropout = StableDropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

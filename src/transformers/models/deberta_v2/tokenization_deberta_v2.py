@@ -152,6 +152,9 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
     def _state(self) -> tuple[Any, ...]:
         return len(self), self.cls_token_id, self.sep_token_id
 
+    def _unknown_id(self) -> int | None:
+        return super()._unknown_id() if self._unigram is None else self._unigram.model.unknown_id
+
     # -- encoding
 
     def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Limits) -> list[Any]:
