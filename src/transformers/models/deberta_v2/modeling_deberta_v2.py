@@ -35,7 +35,10 @@ from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassif
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from .configuration_deberta_v2 import DebertaV2Config
+from ...utils.lazy_names import LazyNames
 from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "DebertaV2ForMaskedLM",

@@ -36,7 +36,10 @@ from ...modeling_outputs import (
 )
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...utils.lazy_names import LazyNames
 from .configuration_roberta import RobertaConfig
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "RobertaForMaskedLM",
