@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from .utils import logging
+from .utils.hub import hide_tokens
 
 __all__ = ["HfArgumentParser", "string_to_bool"]
 
@@ -177,7 +178,7 @@ class HfArgumentParser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Stop with one line on standard error and exit code 2."""
-        line = " ".join(message.split())
+        line = hide_tokens(" ".join(message.split()))
         self.exit(2, f"{self.prog}: error: {line}\n")
 
     def _add_dataclass_arguments(self, dtype: type) -> None:
@@ -302,7 +303,13 @@ def _value_options(hint: Any, choices: list[Any] | None) -> dict[str, Any]:
     """Give argparse's ``type``, ``nargs`` and ``choices`` for a field's type."""
     kind = _bare(hint)
     if kind is bool:
-        return {"type": string_to_bool, "nargs": "?", "const": True, "metavar": "BOOL"}
+        takes_text = str in get_args(hint)
+        return {
+            "type": _truth_or_text if takes_text else string_to_bool,
+            "nargs": "?",
+            "const": True,
+            "metavar": "BOOL_OR_TEXT" if takes_text else "BOOL",
+        }
     if get_origin(kind) in (list, tuple) or kind is list:
         inner = get_args(kind)
         return {**_value_options(inner[0] if inner else str, choices), "nargs": "+"}
@@ -321,6 +328,11 @@ def _bare(hint: Any) -> Any:
         others = [member for member in members if member is not str]
         members = [str] if len(others) > 1 else others
     return members[0]
+
+
+def _truth_or_text(word: str) -> bool | str:
+    """Read a truth value where the word is one, as for a token that may also be the stored one."""
+    return string_to_bool(word) if word.strip().lower() in _TRUE | _FALSE else word
 
 
 def _choices_of(kind: Any) -> list[Any] | None:
@@ -389,9 +401,9 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         try:
             return string_to_bool(value) if kind is bool else kind(value)
         except (ValueError, ArgumentTypeError) as error:
-            raise ValueError(f"'{name}' is {value!r}; {described} was expected.") from error
+            raise ValueError(f"'{name}' is {hide_tokens(repr(value))}; {described} was expected.") from error
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, types_) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"'{name}' is {value!r}; {described} was expected.")
+        raise ValueError(f"'{name}' is {hide_tokens(repr(value))}; {described} was expected.")
     return value

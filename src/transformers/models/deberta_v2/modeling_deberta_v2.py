@@ -20,22 +20,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ...layers.activations import get_activation
-from ...layers.attention import grouped_attention
-from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
 from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
-from ...methods.consistency import classification_loss
+from ...layers.activations import get_activation
+from ...layers.attention import grouped_attention
 from ...layers.dropout import Dropout
-from ...modeling.load_report import drop_position_ids
-from ...methods.lora.layers import LoraLinear, lora_linear
-from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
 from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
+from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...methods.consistency import classification_loss
+from ...methods.lora.layers import LoraLinear, lora_linear
+from ...modeling.load_report import drop_position_ids
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
-from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
-from .configuration_deberta_v2 import DebertaV2Config
 from ...utils.lazy_names import LazyNames
+from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use

@@ -28,8 +28,8 @@ from ...tokenization.sentencepiece.pipeline import model_of_pipeline, pipeline_o
 from ...tokenization.sentencepiece.reader import SentencePieceModel, read_sentencepiece_model
 from ...tokenization.sentencepiece.unigram import SentencePieceUnigram
 from ...tokenization.texts import explain_bad_text
-from ...utils.lazy_names import LazyNames
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
+from ...utils.lazy_names import LazyNames
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
