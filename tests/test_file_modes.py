@@ -9,6 +9,7 @@ from tiny import run_python
 
 EVERYTHING = """
 import os, stat, sys
+import torch
 from pathlib import Path
 os.umask(int(sys.argv[2], 8))
 from tokenizers import Tokenizer
@@ -36,6 +37,8 @@ trainer.train()
 trainer.save_model()
 trainer.save_state()
 trainer.save_metrics("train", {"loss": 1.0})
+plain = Trainer(torch.nn.Linear(2, 2), TrainingArguments(str(folder / "plain"), report_to=[]))
+plain.save_model()
 paths = sorted(folder.rglob("*"))
 print("FILES", sum(path.is_file() for path in paths))
 for path in paths:

@@ -10,7 +10,7 @@ import os
 import pickle
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ from torch import Tensor
 
 from ..utils.hub import cached_file, load_json
 
-__all__ = ["SAFE_WEIGHTS_NAME", "WEIGHTS_NAME", "load_weights", "read_tensors", "save_weights", "write_tensors"]
+__all__ = [
+    "SAFE_WEIGHTS_NAME",
+    "WEIGHTS_NAME",
+    "let_umask_decide",
+    "load_weights",
+    "read_tensors",
+    "save_weights",
+    "write_tensors",
+]
 
 SAFE_WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_NAME = "pytorch_model.bin"
@@ -128,11 +136,12 @@ def write_tensors(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> N
     from safetensors.torch import save_file
 
     save_file(tensors, path, metadata={"format": "pt"})
-    _let_umask_decide(Path(path))
+    let_umask_decide(path)
 
 
-def _let_umask_decide(path: Path) -> None:
+def let_umask_decide(path: str | os.PathLike[str]) -> None:
     """Give a file the mode of any new file in its folder; safetensors makes its own for the owner alone."""
+    path = Path(path)
     probe = path.with_name(f".{path.name}.{os.getpid()}.mode")  # to read the umask itself it would have to be set
     try:
         probe.touch()
@@ -147,7 +156,7 @@ def save_weights(
     *,
     safe: bool = True,
     max_shard_size: str = "5GB",
-    tied: Sequence[str] = (),
+    tied: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors into a folder, in shards where they are many.
 
@@ -156,24 +165,40 @@ def save_weights(
         folder: An existing folder. Weights of an earlier save there are replaced.
         safe: Write safetensors; the legacy ``pytorch_model.bin`` otherwise.
         max_shard_size: Size of a file, such as ``"5GB"``.
-        tied: Names of tensors that share another's memory and are left out.
+        tied: Names of tensors that loading makes of another, each with that other; they are left out where they are
+            the same. What shares memory otherwise is written once for each name.
     """
     from huggingface_hub import save_torch_state_dict
 
     stale = _weight_files(Path(folder), safe=not safe)  # else a reader might take those for what is written now
     save_torch_state_dict(
-        {name: tensor.detach() for name, tensor in state_dict.items()},
+        _each_by_itself({name: tensor.detach() for name, tensor in state_dict.items()}, tied or {}),
         os.fspath(folder),
         filename_pattern=f"{'model' if safe else 'pytorch_model'}{{suffix}}.{'safetensors' if safe else 'bin'}",
         max_shard_size=max_shard_size,
         metadata={"format": "pt"},
         safe_serialization=safe,
-        shared_tensors_to_discard=list(tied),
     )
     for path in _weight_files(Path(folder), safe=safe):
-        _let_umask_decide(path)
+        let_umask_decide(path)
     for path in stale:
         path.unlink()
+
+
+def _each_by_itself(state_dict: dict[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
+    """Leave out what loading ties again, and part other tensors that share memory: a file holds no sharing."""
+    seen: set[tuple[torch.device, int]] = set()
+    result = {}
+    for name, tensor in state_dict.items():
+        source = state_dict.get(tied.get(name, name), tensor)
+        if source is not tensor and source.shape == tensor.shape and source.data_ptr() == tensor.data_ptr():
+            continue
+        storage = tensor.untyped_storage()
+        memory = (tensor.device, storage.data_ptr())
+        part = memory in seen or tensor.nbytes < storage.nbytes()
+        result[name] = tensor.clone() if part and tensor.numel() else tensor
+        seen.add(memory)
+    return result
 
 
 def _weight_files(folder: Path, safe: bool) -> list[Path]:
