@@ -9,6 +9,9 @@ from typing import Any
 
 from ...configuration_utils import PretrainedConfig
 from ...utils.hub import split_hub_options
+from ...utils.lazy_names import LazyNames
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
 

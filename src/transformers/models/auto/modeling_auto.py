@@ -7,9 +7,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 from ...configuration_utils import PretrainedConfig
-from ...utils.hub import split_hub_options
 from ...modeling_utils import PreTrainedModel
+from ...utils.hub import split_hub_options
+from ...utils.lazy_names import LazyNames
 from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "MODEL_FOR_MASKED_LM_MAPPING",
