@@ -11,10 +11,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 __all__ = [
-    "AutoModelForCausalLM",
-    "AutoModelForQuestionAnswering",
     "AutoModelForSeq2SeqLM",
-    "AutoModelForTokenClassification",
     "BloomPreTrainedModel",
     "Cache",
     "Conv1D",
@@ -52,20 +49,8 @@ class _NotHere:
         _refuse(cls.__name__)
 
 
-class AutoModelForCausalLM(_NotHere):
-    """Language models that write: not here."""
-
-
 class AutoModelForSeq2SeqLM(_NotHere):
     """Encoder-decoders: not here."""
-
-
-class AutoModelForTokenClassification(_NotHere):
-    """Token classifiers: not here."""
-
-
-class AutoModelForQuestionAnswering(_NotHere):
-    """Question answering: not here."""
 
 
 class BloomPreTrainedModel(_NotHere):

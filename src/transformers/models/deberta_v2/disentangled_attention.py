@@ -34,7 +34,14 @@ from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear, lora_linear
 from .configuration_deberta_v2 import DebertaV2Config
 
-__all__ = ["DisentangledSelfAttention", "RelativePositions", "disentangled_attention", "log_buckets", "relative_positions", "table_rows"]
+__all__ = [
+    "DisentangledSelfAttention",
+    "RelativePositions",
+    "disentangled_attention",
+    "log_buckets",
+    "relative_positions",
+    "table_rows",
+]
 
 
 # Positions ----------------------------------------------------------------------------------------------------
