@@ -13,10 +13,7 @@ from torch import nn
 from .absent import explain
 
 __all__ = [
-    "AutoModelForCausalLM",
-    "AutoModelForQuestionAnswering",
     "AutoModelForSeq2SeqLM",
-    "AutoModelForTokenClassification",
     "BloomPreTrainedModel",
     "Cache",
     "Conv1D",
@@ -55,20 +52,8 @@ class _NotHere:
         _refuse(cls.__name__)
 
 
-class AutoModelForCausalLM(_NotHere):
-    """Language models that write: not here."""
-
-
 class AutoModelForSeq2SeqLM(_NotHere):
     """Encoder-decoders: not here."""
-
-
-class AutoModelForTokenClassification(_NotHere):
-    """Token classifiers: not here."""
-
-
-class AutoModelForQuestionAnswering(_NotHere):
-    """Question answering: not here."""
 
 
 class BloomPreTrainedModel(_NotHere):
