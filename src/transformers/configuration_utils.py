@@ -326,8 +326,7 @@ class PretrainedConfig(MethodFields):
         overrides = {name: value for name, value in kwargs.items() if name in known}
         unused = {name: value for name, value in kwargs.items() if name not in known}
         content = copy.deepcopy(config_dict)
-        if "num_labels" in overrides or "id2label" in overrides:
-            drop_other_labels(content, overrides)
+        drop_other_labels(content, overrides)
         config = cls(**{**content, **overrides})
         if return_unused:
             return config, unused
