@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from adapter_models import DEBERTA, KINDS, batch
 from parity import Upstream
 from safetensors.torch import load_file, save_file
 from tiny import TINY
 from torch import Tensor
 
+import transformers
 from transformers import PreTrainedModel
 
 pytestmark = pytest.mark.reference

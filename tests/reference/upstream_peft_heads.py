@@ -2,7 +2,7 @@
 
 The argument is a folder with ``<case>/base`` and ``<case>/case.json``: the Auto class, PEFT's task type and its
 ``modules_to_save``. Written are ``<case>/peft`` (the adapter) and ``<case>/outputs.safetensors`` (the first output on
-``inputs.safetensors``). Cases with ``weights`` get two adapters, ``peft`` and ``peft/other``, and the outputs of PEFT's
+The argument is a folder with ``<case>/base`` and ``<case>/case.json``: the Auto class, PEFT's task type and its
 ``add_weighted_adapter`` by combination type.
 """
 
@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import torch
-import transformers
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+
+import transformers
 
 
 def run_case(folder: Path) -> None:
