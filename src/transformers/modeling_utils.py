@@ -312,7 +312,7 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
             if not any(re.fullmatch(pattern, name) for pattern in left_out)
         }
         save_weights(
-            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=list(self._tied_weights())
+            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=self.tied_on_loading()
         )
 
 

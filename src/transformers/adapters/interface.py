@@ -24,7 +24,7 @@ class AdaptableModel(ModelWithBase):
     def _waiting_tensors(self) -> Iterable[Tensor]:
         return [*super()._waiting_tensors(), *self.adapter_state.waiting_tensors()]
 
-    def score(self, features: Tensor) -> Tensor:
+    def score_rows(self, features: Tensor) -> Tensor:
         """Apply the head to what it reads; a model with a head for rows says how. Shape: (B, …, D) to (B, N).
 
         Raises:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from ..layers.capture import explain_capture
 from ..methods.lora.layers import DEFAULT_ADAPTER
 from . import making, merging, saving, switching
 from .interface import AdaptableModel
@@ -22,6 +23,7 @@ class AdapterMethods(AdaptableModel):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model, or the view of it that this call is to use (`transformers.adapters.views`)."""
+        explain_capture()
         view = view_for_call(self)
         return super().__call__(*args, **kwargs) if view is None else view(*args, **kwargs)
 

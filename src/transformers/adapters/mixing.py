@@ -77,12 +77,12 @@ def classify(
         ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
     """
     if adapter_names is None:
-        return model.score(features)
+        return model.score_rows(features)
     _refuse_labels(labels)
     enter_current(model)
     parts = []
     for name, rows in _rows_of(adapter_names):
-        parts.append((rows, adapter_view(model, name).score(features[rows])))
+        parts.append((rows, adapter_view(model, name).score_rows(features[rows])))
     return _side_by_side(parts, len(adapter_names))
 
 
