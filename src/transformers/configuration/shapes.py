@@ -8,6 +8,7 @@ __all__ = ["COMMON", "ENCODER", "check_padding_id", "place_of"]
 
 _TOKEN_ID = OneOf((Null(), Whole(-1, 2**31 - 1)))
 _RATE = Real(0, below=1)
+_LABEL = OneOf((Text(), Whole()))
 _LABELS = 100_000  # classes; each has a name that is made where the file gives none
 
 COMMON: dict[str, Shape] = {
@@ -24,7 +25,7 @@ COMMON: dict[str, Shape] = {
     "consistency": optional(Text()),
     "dtype": optional(Text()),
     "finetuning_task": optional(Text()),
-    "id2label": optional(MapOf(OneOf((Text(), Whole())), numbered=True, most=_LABELS)),
+    "id2label": OneOf((Null(), MapOf(_LABEL, numbered=True, most=_LABELS), ListOf(_LABEL, most=_LABELS))),
     "label2id": optional(MapOf(OneOf((Whole(0), Text(pattern="[0-9]+", named="a class id"))), most=_LABELS)),
     "lora_alpha": optional(Real()),
     "lora_dropout": _RATE,

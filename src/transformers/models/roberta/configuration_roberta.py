@@ -42,7 +42,7 @@ class RobertaConfig(PretrainedConfig):
         bos_token_id: Id of the first token.
         eos_token_id: Id of the last token.
         classifier_dropout: Dropout in the classification head; ``hidden_dropout_prob`` where None.
-        **kwargs: Fields of `PretrainedConfig`.
+        **kwargs: Fields of `PretrainedConfig`; with ``is_decoder`` each token sees itself and those before it alone.
 
     Raises:
         ValueError: If the sizes do not fit together, or a field of `PretrainedConfig` is out of range.
@@ -52,6 +52,8 @@ class RobertaConfig(PretrainedConfig):
     model_type: ClassVar[str] = "roberta"
     lora_targets: ClassVar[tuple[str, ...]] = ("query", "value")
     takes_bottleneck_adapters: ClassVar[bool] = True
+
+    is_decoder: bool
 
     def __init__(
         self,
@@ -94,4 +96,4 @@ class RobertaConfig(PretrainedConfig):
                 "not divide."
             )
         check_padding_id(self.pad_token_id, vocab_size=vocab_size, max_position_embeddings=max_position_embeddings)
-        check_encoder_only(self)
+        check_encoder_only(self, may_decode=True)
