@@ -39,8 +39,8 @@ def fitting(shape: Shape) -> st.SearchStrategy[Any]:
             return st.integers(max(least, -8), min(most, 64)) | st.integers(least, most)
         case Real():
             top = min(shape.most, shape.below)
-            span = {"min_value": max(shape.least, -1e9), "max_value": min(top, 1e9)}
-            return st.floats(**span, exclude_max=shape.below <= 1e9)
+            span = {"min_value": max(shape.least, shape.above, -1e9), "max_value": min(top, 1e9)}
+            return st.floats(**span, exclude_max=shape.below <= 1e9, exclude_min=shape.above == span["min_value"])
         case Text():
             return st.sampled_from(shape.choices) if shape.choices else _text(shape)
         case ListOf():

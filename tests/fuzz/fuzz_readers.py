@@ -16,7 +16,16 @@ import torch
 from tiny import TINY, tiny_config
 from vocabularies import make_bert_vocabulary, make_roberta_vocabulary, make_sentencepiece_model
 
-from transformers import AutoConfig, AutoModel, AutoTokenizer, DebertaV2Config, RobertaConfig, RobertaModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DebertaV2Config,
+    RobertaConfig,
+    RobertaModel,
+)
+from transformers.adapters.shapes import LORA_METADATA, PART_METADATA, PEFT_CONFIG
 from transformers.configuration.shapes import COMMON
 from transformers.modeling.weights import load_weights
 from transformers.tokenization.shapes import SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_JSON
@@ -38,14 +47,12 @@ class Target:
         files: The files that are damaged, one or two at a time.
         use: Reads the folder and uses what was read.
         shapes: Descriptions of JSON files among them, from which further contents are made.
-        may_be_new: Files that need not be there at first.
     """
 
     make: Callable[[Path], object]
     files: tuple[str, ...]
     use: Callable[[Path], object]
     shapes: dict[str, Record] | None = None
-    may_be_new: tuple[str, ...] = ()
 
 
 # Configurations -------------------------------------------------------------------------------------------------
@@ -117,8 +124,7 @@ def _use_tokenizer(folder: Path) -> None:
             raise Changed(f"id {max(row)} with {len(vocabulary)} tokens")
     repr(tokenizer)
     _compare_vocabulary(folder, vocabulary)
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        _compare_roles(folder / name, tokenizer) if name == "tokenizer_config.json" else None
+    _compare_roles(folder / "tokenizer_config.json", tokenizer)
 
 
 def _compare_vocabulary(folder: Path, vocabulary: dict[str, int]) -> None:
@@ -173,6 +179,26 @@ def _use_weights(folder: Path) -> None:
         raise Changed(f"{name} is not what the file says")
 
 
+# Adapters -------------------------------------------------------------------------------------------------------
+
+_SMALL = {"vocab_size": 11, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def _make_adapter(**fields: Any) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        RobertaModel(tiny_config(**_SMALL), add_pooling_layer=False).save_pretrained(folder / "base")
+        model = AutoModelForSequenceClassification.from_pretrained(folder / "base", **fields)
+        model.save_adapter(folder)
+
+    return write
+
+
+def _use_adapter(folder: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    model.eval()(torch.tensor([[0, 5, 6, 2]]))
+
+
 TOKENIZER_FILES = {"tokenizer_config.json": TOKENIZER_CONFIG, "special_tokens_map.json": SPECIAL_TOKENS}
 TARGETS: dict[str, Target] = {
     "config-roberta": Target(
@@ -198,5 +224,17 @@ TARGETS: dict[str, Target] = {
     "safetensors": Target(_make_weights(), ("model.safetensors",), _use_weights),
     "shards": Target(_make_weights(max_shard_size="1KB"), ("model.safetensors.index.json",), _use_weights),
     "bin": Target(_make_weights(safe_serialization=False), ("pytorch_model.bin",), _use_weights),
+    "adapter": Target(
+        _make_adapter(apply_lora=True, lora_r=2, lora_alpha=4),
+        ("adapter_config.json", "lora_metadata.json", "adapter_model.safetensors"),
+        _use_adapter,
+        {"adapter_config.json": PEFT_CONFIG, "lora_metadata.json": LORA_METADATA},
+    ),
+    "adapter-part": Target(
+        _make_adapter(apply_adapter=True, adapter_type="houlsby", adapter_size=2),
+        ("trained_model.json", "trained_model.safetensors"),
+        _use_adapter,
+        {"trained_model.json": PART_METADATA},
+    ),
     "bin-legacy": Target(_make_legacy, ("pytorch_model.bin",), _use_weights),
 }

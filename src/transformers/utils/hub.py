@@ -20,6 +20,7 @@ from .shapes import MapOf, Record, Text, optional
 __all__ = [
     "HUB_OPTIONS",
     "cached_file",
+    "check_inside",
     "get_checkpoint_shard_files",
     "hide_tokens",
     "is_offline_mode",
@@ -92,7 +93,7 @@ def cached_file(
     folder = Path(name)
     if folder.is_dir():
         candidate = folder / subfolder / filename
-        _check_inside(candidate, folder)
+        check_inside(candidate, folder)
         return candidate if candidate.is_file() else None
     if folder.exists():
         raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
@@ -112,10 +113,14 @@ def cached_file(
     )
 
 
-def _check_inside(path: Path, folder: Path) -> None:
+def check_inside(path: Path, folder: Path) -> None:
     """See that no name and no symbolic link leads out of a folder.
 
     The hub's own cache keeps files as links to ``blobs`` beside its ``snapshots``; those are its.
+
+    Args:
+        path: The file, which need not exist.
+        folder: The folder that it must lie in.
 
     Raises:
         OSError: Naming what the path leads to.

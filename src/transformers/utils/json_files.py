@@ -56,20 +56,21 @@ def load_json(
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not a JSON file: {error}") from error
-    content = parse_json(text, name, allow_nan=allow_nan)
+    content = parse_json(text, name, allow_nan=allow_nan, kind="a JSON file")
     if not isinstance(content, dict):
         raise ValueError(f"{name} holds a {type(content).__name__}; a JSON object ({{…}}) was expected.")
     (shape or Anything()).check(content, name)
     return content
 
 
-def parse_json(text: str, name: str, *, allow_nan: bool = False) -> Any:
+def parse_json(text: str, name: str, *, allow_nan: bool = False, kind: str = "JSON") -> Any:
     """Read JSON under the rules of `load_json`.
 
     Args:
         text: The JSON.
         name: What it is, for messages.
         allow_nan: Let numbers be NaN and infinite.
+        kind: What it should be, for messages.
 
     Returns:
         The value.
@@ -88,7 +89,7 @@ def parse_json(text: str, name: str, *, allow_nan: bool = False) -> Any:
     except RecursionError as error:
         raise ValueError(too_deep) from error
     except ValueError as error:
-        raise ValueError(f"{name} is not a JSON file: {error}") from error
+        raise ValueError(f"{name} is not {kind}: {error}") from error
     if _is_deeper(content, DEEPEST):
         raise ValueError(too_deep)
     if _HALF_OF_A_PAIR.search(text):

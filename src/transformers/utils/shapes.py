@@ -154,11 +154,13 @@ class Real(Shape):
         least: The smallest allowed.
         most: The largest allowed.
         below: The first that is no more allowed, if any.
+        above: The last that is not yet allowed, if any.
     """
 
     least: float = -math.inf
     most: float = math.inf
     below: float = math.inf
+    above: float = -math.inf
 
     @property
     def expected(self) -> str:
@@ -167,6 +169,8 @@ class Real(Shape):
             return f"a number from {self.least:g} up to, not including, {self.below:g}"
         if self.most < math.inf:
             return f"a number from {self.least:g} to {self.most:g}"
+        if self.above > -math.inf:
+            return "a positive number" if self.above == 0 else f"a number above {self.above:g}"
         return "a finite number" if self.least == -math.inf else f"a number of at least {self.least:g}"
 
     def is_kind(self, value: Any) -> bool:
@@ -174,8 +178,9 @@ class Real(Shape):
         return isinstance(value, int | float) and not isinstance(value, bool)
 
     def _in_range(self, value: Any) -> bool:
-        representable = isinstance(value, float) or abs(value) < 2**1000
-        return representable and math.isfinite(value) and self.least <= value <= self.most and value < self.below
+        if not isinstance(value, float) and abs(value) >= 2**1000:
+            return False  # beyond what a float can hold
+        return math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below
 
 
 @dataclass(frozen=True)
