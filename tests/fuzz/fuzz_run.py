@@ -24,10 +24,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.strategies import SearchStrategy
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE), str(HERE.parent / "support"), str(HERE.parent / "reference")]
 
+from fuzz_described import nearly_fitting  # noqa: E402
 from fuzz_mutations import mutated  # noqa: E402
 from fuzz_readers import TARGETS, Target  # noqa: E402
 
@@ -44,15 +48,22 @@ class Damaged:
     """
 
     def __init__(self, target: Target, folder: Path) -> None:
-        self.folder, self._target = folder, target
+        self.folder, self.target = folder, target
         target.make(folder)
         self._whole = {name: (folder / name).read_bytes() for name in target.files}
         target.use(folder)  # else all that follows would be refused for nothing
 
-    def damage(self, name: str, seed: int) -> None:
+    def write(self, file: str, content: object) -> None:
+        """Put one file's content into the folder, beside whole ones."""
+        for name, whole in self._whole.items():
+            (self.folder / name).write_bytes(whole)
+        text = json.dumps({**json.loads(self._whole[file]), **content} if isinstance(content, dict) else content)
+        (self.folder / file).write_text(text, encoding="utf-8")
+
+    def damage(self, name: str, number: int) -> None:
         """Put the input of a seed into the folder."""
-        random = Random(f"{name}:{seed}")
-        files = random.sample(self._target.files, k=min(len(self._target.files), random.choice((1, 1, 1, 2))))
+        random = Random(f"{name}:{number}")
+        files = random.sample(self.target.files, k=min(len(self.target.files), random.choice((1, 1, 1, 2))))
         for file, content in self._whole.items():
             (self.folder / file).write_bytes(mutated(file, content, random) if file in files else content)
 
@@ -94,17 +105,63 @@ def run(name: str, seeds: Iterable[int], progress: Path | None = None) -> dict[s
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         damaged = Damaged(TARGETS[name], Path(folder))
-        for seed in seeds:
+        for number in seeds:
             if progress is not None:
-                progress.write_text(str(seed))
-            damaged.damage(name, seed)
+                progress.write_text(str(number))
+            damaged.damage(name, number)
             start = time.monotonic()
             verdict, story = fault_of(TARGETS[name], damaged.folder)
             slowest = max(slowest, time.monotonic() - start)
             counts[verdict] += 1
             if story is not None:
-                faults.append({"reader": name, "seed": seed, "fault": story[-1500:]})
+                faults.append({"reader": name, "seed": number, "fault": story[-1500:]})
     return {"inputs": sum(counts.values()), **counts, "slowest_s": round(slowest, 2), "faults": faults}
+
+
+def run_described(name: str, number: int, count: int) -> dict[str, Any]:
+    """Run a target on contents made from the descriptions of its JSON files, one field of which may be anything.
+
+    Args:
+        name: The target's.
+        number: The seed that repeats the inputs, all of them.
+        count: How many.
+
+    Returns:
+        As of `run`; a fault shows the smallest file that hypothesis finds for it.
+    """
+    counts: Counter[str] = Counter()
+    faults: list[dict[str, Any]] = []
+    for file, shape in (TARGETS[name].shapes or {}).items():
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            story = _first_fault(
+                Damaged(TARGETS[name], Path(folder)), file, nearly_fitting(shape), number, count, counts
+            )
+        if story is not None:
+            faults.append({"reader": name, "file": file, "seed": number, "fault": story[-2500:]})
+    return {"inputs": sum(counts.values()), **counts, "faults": faults}
+
+
+def _first_fault(
+    damaged: Damaged, file: str, contents: SearchStrategy[Any], number: int, count: int, counts: Counter[str]
+) -> str | None:
+    """Try a file's contents; give the first fault in its smallest form, with the content."""
+
+    @seed(number)
+    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(contents)
+    def check(content: dict[str, Any]) -> None:
+        damaged.write(file, content)
+        verdict, story = fault_of(damaged.target, damaged.folder)
+        counts[verdict] += 1
+        if story is not None:
+            raise AssertionError(f"{json.dumps(content)[:600]}\n{story}")
+
+    try:
+        check()
+    except AssertionError as error:
+        return str(error)
+    return None
 
 
 def _bound_memory() -> None:
@@ -119,6 +176,7 @@ def main() -> None:
     parser.add_argument("--reader", required=True, choices=TARGETS)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--described", action="store_true", help="inputs from descriptions; --first is their seed")
     parser.add_argument("--progress", type=Path)
     parser.add_argument("--repeat", type=int)
     parser.add_argument("--keep", type=Path)
@@ -129,7 +187,11 @@ def main() -> None:
     if args.repeat is None:
         run(args.reader, [0])  # what is imported late is there before the bound
         _bound_memory()
-        print(json.dumps(run(args.reader, range(args.first, args.first + args.count), args.progress)))
+        if args.described:
+            found = run_described(args.reader, args.first, args.count)
+        else:
+            found = run(args.reader, range(args.first, args.first + args.count), args.progress)
+        print(json.dumps(found))
         return
     shutil.rmtree(args.keep, ignore_errors=True)
     args.keep.mkdir(parents=True)

@@ -102,7 +102,7 @@ def load_tokenizer(
     try:
         tokenizer = cls(**{**files, "name_or_path": os.fspath(name), **settings, **given})
     except ValueError as error:
-        if os.fspath(name) in str(error):
+        if given or os.fspath(name) in str(error):  # else the caller's own values may be at fault
             raise
         raise ValueError(f"The tokenizer in '{os.fspath(name)}' cannot be made: {error}") from error
     if not complete:
