@@ -24,7 +24,9 @@ def test_an_index_outside_of_its_table(task: str, family: str, name: str, larges
     inputs: dict[str, Any] = {"input_ids": random_ids(2, 5), **({} if name == "input_ids" else {})}
     inputs[name] = inputs["input_ids"].clone() if name == "input_ids" else torch.zeros(2, 5, dtype=torch.long)
     inputs[name][1, 2] = value
-    with pytest.raises(ValueError, match=rf"^{name} holds {value}, but this model knows 0 … {largest} there") as caught:
+    with pytest.raises(
+        ValueError, match=rf"^{name} holds {value}, but this model knows 0 … {largest} there"
+    ) as caught:
         model(**inputs)
     assert "\n" not in str(caught.value)
 
