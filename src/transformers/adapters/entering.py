@@ -68,6 +68,7 @@ def activate(model: AdaptableModel, adapter_name: str) -> None:
     state, record = model.adapter_state, model.base_record
     if state.active in state.loaded:
         leaving = state.loaded[state.active]
+        leaving.parameters = {name: model.get_parameter(name) for name in leaving.parameters}  # as they are by now
         leaving.buffers = {name: model.get_buffer(name) for name in leaving.buffers}
     adapter = state.loaded[adapter_name]
     become(model, adapter.model_class or type(model))
