@@ -6,6 +6,7 @@ A target's ``use`` does what a program does with what was read. It may raise the
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
 )
+from transformers.adapters.reading import read_adapter
 from transformers.adapters.shapes import LORA_METADATA, PART_METADATA, PEFT_CONFIG
 from transformers.configuration.shapes import COMMON
 from transformers.modeling.weights import load_weights
@@ -32,6 +34,9 @@ from transformers.tokenization.shapes import SPECIAL_TOKENS, TOKENIZER_CONFIG, T
 from transformers.utils.shapes import Record
 
 TEXTS = ["The cat sat on the mat.", "naïve café ﬁ ☃ 東京 <s> [MASK]", "", "a\u0301 x" * 4]
+
+
+_COUNT = itertools.count()
 
 
 class Changed(Exception):
@@ -83,9 +88,9 @@ def _use_config(folder: Path) -> None:
     for name in ("hidden_size", "num_hidden_layers", "layer_norm_eps", "lora_r", "share_att_key", "finetuning_task"):
         if name in content and getattr(config, name, None) != content[name]:
             raise Changed(f"{name} is {getattr(config, name, None)!r}, the file says {content[name]!r}")
-    if type(config).from_dict(json.loads(json.dumps(config.to_dict()))) != config:
+    if next(_COUNT) % 4 == 0 and type(config).from_dict(json.loads(json.dumps(config.to_dict()))) != config:
         raise Changed("written and read again it is another configuration")
-    if config.num_hidden_layers <= 3:
+    if config.num_hidden_layers <= 3 and next(_COUNT) % 8 == 0:  # takes longest by far
         with torch.device("meta"):
             AutoModel.from_config(config)
 
@@ -172,6 +177,8 @@ def _make_legacy(folder: Path) -> None:
 
 def _use_weights(folder: Path) -> None:
     tensors = load_weights(folder)
+    if next(_COUNT) % 2:
+        return  # a model takes longer than all the rest
     model = RobertaModel.from_pretrained(folder, add_pooling_layer=False)
     model.eval()(torch.tensor([[0, 5, 6, 2]]))
     name = "encoder.layer.0.attention.self.query.weight"
@@ -195,6 +202,9 @@ def _make_adapter(**fields: Any) -> Callable[[Path], object]:
 
 
 def _use_adapter(folder: Path) -> None:
+    read_adapter(folder)
+    if next(_COUNT) % 4:
+        return
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     model.eval()(torch.tensor([[0, 5, 6, 2]]))
 

@@ -35,6 +35,7 @@ from fuzz_described import nearly_fitting  # noqa: E402
 from fuzz_mutations import mutated  # noqa: E402
 from fuzz_readers import TARGETS, Target  # noqa: E402
 
+PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # in memory: a disk would take most of the time
 SECONDS, BYTES = 10.0, 2**30
 """What one input may take: time, and memory beyond what the process holds before the first."""
 
@@ -102,7 +103,7 @@ def run(name: str, seeds: Iterable[int], progress: Path | None = None) -> dict[s
     counts: Counter[str] = Counter()
     faults: list[dict[str, Any]] = []
     slowest = 0.0
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=PLACE) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         damaged = Damaged(TARGETS[name], Path(folder))
         for number in seeds:
@@ -132,7 +133,7 @@ def run_described(name: str, number: int, count: int) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     faults: list[dict[str, Any]] = []
     for file, shape in (TARGETS[name].shapes or {}).items():
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, warnings.catch_warnings():
+        with tempfile.TemporaryDirectory(prefix="fuzz-", dir=PLACE) as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             story = _first_fault(
                 Damaged(TARGETS[name], Path(folder)), file, nearly_fitting(shape), number, count, counts

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
 from ..utils.json_files import load_json, read_bytes
-from ..utils.shapes import shown
+from ..utils.shapes import Text, shown
 from .sentencepiece.character_map import CharacterMap
 from .shapes import LARGEST_VOCABULARY, TOKENIZER_JSON, VOCABULARY
 
@@ -89,7 +89,9 @@ def make_bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], p
     _check_merges(merges, vocabulary, place)
     try:
         return BPE(dict(vocabulary), list(merges), continuing_subword_prefix="", end_of_word_suffix="")
-    except Exception as error:  # the library raises nothing more specific
+    except BaseException as error:
+        if not _is_of_library(error):
+            raise
         raise ValueError(f"{place} do not make a byte-level BPE: {error}") from error
 
 
@@ -114,7 +116,9 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> Tokenizer:
         raise ValueError(f"{name} is not a tokenizer.json: {str(error).removeprefix(name).lstrip(': ')}") from error
     try:
         tokenizer = Tokenizer.from_file(os.fspath(path))
-    except Exception as error:  # the library raises nothing more specific
+    except BaseException as error:
+        if not _is_of_library(error):
+            raise
         raise ValueError(f"{name} is not a tokenizer.json: {error}") from error
     for token in content.get("added_tokens", ()):
         found = tokenizer.token_to_id(token["content"])
@@ -124,6 +128,11 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> Tokenizer:
                 f"vocabulary it gets {found}: vocabulary and added tokens do not belong together."
             )
     return tokenizer
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Tell an error of the `tokenizers` library, which raises plain exceptions and panics, from an interrupt."""
+    return isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
 
 
 def _check_ids(vocabulary: Mapping[str, int], place: str) -> None:
@@ -205,7 +214,8 @@ def _check_character_map(step: Mapping[str, Any], place: str) -> None:
     if step.get("type") != "Precompiled":
         return
     written = step.get("precompiled_charsmap")
+    Text().check(written, f"{place}: normalizer.precompiled_charsmap")
     try:
-        CharacterMap(base64.b64decode(written or b"", validate=True))
-    except (TypeError, binascii.Error) as error:
+        CharacterMap(base64.b64decode(written, validate=True)).first_characters()
+    except binascii.Error as error:
         raise ValueError(f"{place}: normalizer.precompiled_charsmap is no text in base 64 ({error}).") from error
