@@ -1,4 +1,4 @@
-"""Configurations, weights and indexes that are damaged, or made to do harm: refused in one line that names the file."""
+"""Configurations, weights and indexes that are damaged or made to do harm: refused in one line that names the file."""
 
 from __future__ import annotations
 

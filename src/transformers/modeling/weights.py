@@ -142,9 +142,9 @@ def _check_archive(path: Path, size: int) -> None:
     Raises:
         ValueError: If one is, or the archive is damaged.
     """
-    if not zipfile.is_zipfile(path):
-        return  # the format before PyTorch 1.6, or none
     try:
+        if not zipfile.is_zipfile(path):
+            return  # the format before PyTorch 1.6, or none
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, struct.error) as error:

@@ -18,10 +18,15 @@ from tokenizers.models import BPE
 
 from ..utils.json_files import load_json, read_bytes
 from ..utils.shapes import Text, shown
+from .processors import check_post_processor
 from .sentencepiece.character_map import CharacterMap
 from .shapes import LARGEST_VOCABULARY, TOKENIZER_JSON, VOCABULARY
 
-__all__ = ["make_bpe", "read_lines", "read_merges", "read_tokenizer_json", "read_vocabulary"]
+__all__ = ["is_of_library", "make_bpe", "read_lines", "read_merges", "read_tokenizer_json", "read_vocabulary"]
+
+
+# The unknown token of models that cannot do without, where their file names none.
+_UNKNOWN = {"WordPiece": "[UNK]", "WordLevel": "<unk>"}
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
@@ -90,7 +95,7 @@ def make_bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], p
     try:
         return BPE(dict(vocabulary), list(merges), continuing_subword_prefix="", end_of_word_suffix="")
     except BaseException as error:
-        if not _is_of_library(error):
+        if not is_of_library(error):
             raise
         raise ValueError(f"{place} do not make a byte-level BPE: {error}") from error
 
@@ -110,6 +115,7 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> Tokenizer:
         content = load_json(path, TOKENIZER_JSON, largest=LARGEST_VOCABULARY)
         _check_model(content["model"], f"{name}: model")
         _check_added(content, name)
+        check_post_processor(content.get("post_processor"), _all_ids(content), f"{name}: post_processor")
         for step in _steps(content.get("normalizer"), "normalizers"):
             _check_character_map(step, name)
     except ValueError as error:
@@ -117,7 +123,7 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(os.fspath(path))
     except BaseException as error:
-        if not _is_of_library(error):
+        if not is_of_library(error):
             raise
         raise ValueError(f"{name} is not a tokenizer.json: {error}") from error
     for token in content.get("added_tokens", ()):
@@ -130,7 +136,7 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> Tokenizer:
     return tokenizer
 
 
-def _is_of_library(error: BaseException) -> bool:
+def is_of_library(error: BaseException) -> bool:
     """Tell an error of the `tokenizers` library, which raises plain exceptions and panics, from an interrupt."""
     return isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
 
@@ -154,9 +160,16 @@ def _check_ids(vocabulary: Mapping[str, int], place: str) -> None:
         owners[token_id] = token
 
 
-def _check_merges(merges: Sequence[Sequence[str]], vocabulary: Mapping[str, int], place: str, prefix: int = 0) -> None:
+def _check_merges(
+    merges: Sequence[Sequence[str]], vocabulary: Mapping[str, int], place: str, prefix: str = ""
+) -> None:
+    """See that all tokens that merges speak of are there; ``prefix`` marks a token that goes on with a word."""
     for number, (first, second) in enumerate(merges, 1):
-        for token in (first, second, first + second[prefix:]):
+        if not second.startswith(prefix):
+            raise ValueError(
+                f"{place}: merge {number} goes on with {shown(second)}, without the prefix {shown(prefix)}."
+            )
+        for token in (first, second, first + second[len(prefix) :]):
             if token not in vocabulary:
                 raise ValueError(
                     f"{place} do not make a byte-level BPE: merge {number}, {shown(first)} and {shown(second)}, needs "
@@ -178,7 +191,7 @@ def _check_model(model: Mapping[str, Any], place: str) -> None:
         )
         return
     for number, (piece, score) in enumerate(vocabulary):
-        if not isinstance(piece, str) or isinstance(score, str):
+        if not isinstance(piece, str) or isinstance(score, str) or not piece:
             raise ValueError(
                 f"{place}.vocab[{number}] is {shown([piece, score])}; a piece and its score were expected."
             )
@@ -195,6 +208,14 @@ def _check_added(content: Mapping[str, Any], place: str) -> None:
                 f"{place}: added_tokens[{number}].id is {token['id']}, beyond the vocabulary, which has {size} tokens "
                 "with those added."
             )
+
+
+def _all_ids(content: Mapping[str, Any]) -> dict[str, int]:
+    """Give token to id, added tokens included."""
+    vocabulary = content["model"]["vocab"]
+    if not isinstance(vocabulary, Mapping):
+        vocabulary = {piece: number for number, (piece, _) in enumerate(vocabulary)}
+    return {**vocabulary, **{token["content"]: token["id"] for token in content.get("added_tokens", ())}}
 
 
 def _steps(step: Any, inner: str) -> Iterator[Mapping[str, Any]]:
@@ -216,6 +237,6 @@ def _check_character_map(step: Mapping[str, Any], place: str) -> None:
     written = step.get("precompiled_charsmap")
     Text().check(written, f"{place}: normalizer.precompiled_charsmap")
     try:
-        CharacterMap(base64.b64decode(written, validate=True)).first_characters()
+        CharacterMap(base64.b64decode(str(written), validate=True)).first_characters()
     except binascii.Error as error:
         raise ValueError(f"{place}: normalizer.precompiled_charsmap is no text in base 64 ({error}).") from error

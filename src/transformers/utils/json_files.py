@@ -16,7 +16,7 @@ from typing import Any
 
 from .shapes import Anything, Shape, shown
 
-__all__ = ["DEEPEST", "LARGEST", "check_file_size", "load_json", "parse_json", "read_bytes"]
+__all__ = ["DEEPEST", "LARGEST", "check_file_size", "load_json", "parse_json", "read_bytes", "read_json"]
 
 LARGEST = 16 * 2**20
 """The largest file in bytes that is read, where the caller says nothing else."""
@@ -50,17 +50,35 @@ def load_json(
             else than what the shape says; the message names file, place and value.
         OSError: If it cannot be read, or is no file.
     """
+    content = read_json(path, largest=largest, allow_nan=allow_nan)
     name = f"'{os.fspath(path)}'"
-    data = read_bytes(path, largest)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not a JSON file: {error}") from error
-    content = parse_json(text, name, allow_nan=allow_nan, kind="a JSON file")
     if not isinstance(content, dict):
         raise ValueError(f"{name} holds a {type(content).__name__}; a JSON object ({{…}}) was expected.")
     (shape or Anything()).check(content, name)
     return content
+
+
+def read_json(path: str | os.PathLike[str], *, largest: int = LARGEST, allow_nan: bool = False) -> Any:
+    """Read a JSON file, whatever value it holds.
+
+    Args:
+        path: The file.
+        largest: The largest size in bytes.
+        allow_nan: Let numbers be NaN and infinite.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If the file is not JSON, too large or nested too deep, or names a field twice.
+        OSError: If it cannot be read, or is no file.
+    """
+    name = f"'{os.fspath(path)}'"
+    try:
+        text = read_bytes(path, largest).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not a JSON file: {error}") from error
+    return parse_json(text, name, allow_nan=allow_nan, kind="a JSON file")
 
 
 def parse_json(text: str, name: str, *, allow_nan: bool = False, kind: str = "JSON") -> Any:

@@ -155,12 +155,14 @@ class Real(Shape):
         most: The largest allowed.
         below: The first that is no more allowed, if any.
         above: The last that is not yet allowed, if any.
+        finite: Whether NaN and infinities are refused.
     """
 
     least: float = -math.inf
     most: float = math.inf
     below: float = math.inf
     above: float = -math.inf
+    finite: bool = True
 
     @property
     def expected(self) -> str:
@@ -171,6 +173,8 @@ class Real(Shape):
             return f"a number from {self.least:g} to {self.most:g}"
         if self.above > -math.inf:
             return "a positive number" if self.above == 0 else f"a number above {self.above:g}"
+        if not self.finite:
+            return "a number"
         return "a finite number" if self.least == -math.inf else f"a number of at least {self.least:g}"
 
     def is_kind(self, value: Any) -> bool:
@@ -180,6 +184,8 @@ class Real(Shape):
     def _in_range(self, value: Any) -> bool:
         if not isinstance(value, float) and abs(value) >= 2**1000:
             return False  # beyond what a float can hold
+        if not self.finite and not math.isfinite(value):
+            return True
         return math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below
 
 
@@ -250,11 +256,13 @@ class MapOf(Shape):
     Attributes:
         value: The shape of each value.
         numbered: The keys are whole numbers of at least 0, written as text (JSON has no others).
+        least: The smallest number of entries.
         most: The largest number of entries.
     """
 
     value: Shape
     numbered: bool = False
+    least: int = 0
     most: int = 2**63 - 1
 
     @property
@@ -267,7 +275,7 @@ class MapOf(Shape):
         return isinstance(value, Mapping)
 
     def _in_range(self, value: Any) -> bool:
-        return len(value) <= self.most
+        return self.least <= len(value) <= self.most
 
     def _parts(self, value: Any, place: str) -> Iterable[tuple[Shape, Any, str]]:
         for name, item in value.items():
