@@ -162,7 +162,8 @@ class PretrainedConfig(MethodFields):
         older_dtype = kwargs.pop("torch_dtype", None)
         dtype = older_dtype if dtype is None else dtype
         self.dtype = None if dtype is None else str(dtype).removeprefix("torch.")
-        self.name_or_path = name_or_path
+        older_name = kwargs.pop("_name_or_path", None)  # 4.4.2 writes it; where the file lies now counts more
+        self.name_or_path = name_or_path or older_name or ""
         self._set_labels(num_labels, id2label, label2id)
         self._set_others(kwargs)
         self._check_dropouts()
@@ -213,6 +214,15 @@ class PretrainedConfig(MethodFields):
             ValueError: If the model type has no places for LoRA layers, or a field is missing or out of range.
         """
         return check_lora(self)
+
+    @property
+    def _name_or_path(self) -> str:
+        """``name_or_path`` under the name that 4.4.2's configurations keep it by."""
+        return self.name_or_path
+
+    @_name_or_path.setter
+    def _name_or_path(self, value: str) -> None:
+        self.name_or_path = value
 
     @property
     def use_return_dict(self) -> bool:

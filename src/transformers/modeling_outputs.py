@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .utils.generic import ModelOutput
+from .utils.lazy_names import LazyNames
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "BaseModelOutput",

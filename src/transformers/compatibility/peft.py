@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from torch import nn
 
+from .absent import explain
+
 __all__ = [
     "AutoModelForSeq2SeqLM",
     "BloomPreTrainedModel",
@@ -28,7 +30,8 @@ __all__ = [
 
 def _refuse(name: str) -> NoReturn:
     raise NotImplementedError(
-        f"transformers.{name} is not part of this package, which holds RoBERTa and DeBERTa encoders; upstream "
+        explain(f"transformers.{name}")
+        or f"transformers.{name} is not part of this package, which holds RoBERTa and DeBERTa encoders; upstream "
         "Transformers has it."
     )
 

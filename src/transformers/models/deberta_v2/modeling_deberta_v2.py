@@ -29,15 +29,18 @@ from ...heads.question_answering import QuestionAnswering, check_two_scores
 from ...heads.sequence_classification import SequenceClassification
 from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
-from ...layers.dropout import Dropout
+from ...layers.dropout import StableDropout
 from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...utils.lazy_names import LazyNames
 from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_attention import DisentangledSelfAttention, RelativePositions, table_rows
 from .lm_heads import DebertaV2LMPredictionHead, LegacyDebertaV2LMPredictionHead
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "DebertaV2ForMaskedLM",
@@ -50,8 +53,6 @@ __all__ = [
     "DisentangledSelfAttention",
     "StableDropout",
 ]
-
-StableDropout = Dropout  # 4.4.2's name: it is plain dropout of the same rate
 
 
 class DebertaV2Embeddings(nn.Module):
@@ -72,7 +73,7 @@ class DebertaV2Embeddings(nn.Module):
         if width != config.hidden_size:
             self.embed_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.register_load_state_dict_pre_hook(drop_position_ids)
 
     def forward(
@@ -132,7 +133,7 @@ class DebertaV2SelfOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.adapter = attention_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class DebertaV2Output(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.adapter = feed_forward_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
@@ -259,7 +260,7 @@ class ConvLayer(nn.Module):
         self.conv = nn.Conv1d(size, size, kernel, padding=(kernel - 1) // 2, groups=groups)
         self.conv_act = get_activation(config.conv_act)
         self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
 
     def forward(self, embeddings: Tensor, residual_states: Tensor, layout: PackedLayout) -> Tensor:
         """Convolve each row, add and normalise.
@@ -534,7 +535,7 @@ class ContextPooler(nn.Module):
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = Dropout(config.pooler_dropout)
+        self.dropout = StableDropout(config.pooler_dropout)
         self.activation = get_activation(config.pooler_hidden_act)
 
     @property
@@ -574,7 +575,11 @@ class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTra
         self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
         self.pooler = ContextPooler(config)
+<<<<<<< HEAD
         self.dropout = _head_dropout(config)
+=======
+        self.dropout = StableDropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
+>>>>>>> main
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

@@ -39,7 +39,10 @@ from ...methods.lora.layers import lora_linear
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...utils.generic import ModelOutput
+from ...utils.lazy_names import LazyNames
 from .configuration_roberta import RobertaConfig
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "RobertaForCausalLM",
