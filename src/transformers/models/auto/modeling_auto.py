@@ -9,10 +9,7 @@ from typing import Any, ClassVar
 from ...configuration_utils import PretrainedConfig
 from ...modeling_utils import PreTrainedModel
 from ...utils.hub import split_hub_options
-<<<<<<< HEAD
-=======
 from ...utils.lazy_names import LazyNames
->>>>>>> main
 from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use

@@ -549,9 +549,9 @@ class ContextPooler(nn.Module):
         return self.activation(self.dense(self.dropout(first_token)))
 
 
-def _head_dropout(config: DebertaV2Config) -> Dropout:
+def _head_dropout(config: DebertaV2Config) -> StableDropout:
     """Make the dropout behind the pooler: of ``cls_dropout``, else ``hidden_dropout_prob``."""
-    return Dropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
+    return StableDropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
 
 
 class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTrainedModel):
@@ -575,11 +575,7 @@ class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTra
         self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
         self.pooler = ContextPooler(config)
-<<<<<<< HEAD
         self.dropout = _head_dropout(config)
-=======
-        self.dropout = StableDropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
->>>>>>> main
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -610,7 +606,7 @@ class DebertaV2ForTokenClassification(TokenClassification, DebertaV2PreTrainedMo
         super().__init__(config)
         self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
