@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ..configuration.labels import drop_other_labels
 from ..configuration_utils import PretrainedConfig
 from ..methods.bitfit import bias_parameter_names
 from ..methods.bottleneck import bottleneck_parameter_names
@@ -116,6 +117,7 @@ def load_with_adapter(
     try:
         if not isinstance(config, PretrainedConfig):
             where = base if config is None else config
+            drop_other_labels(fields, rest)
             fields = {**fields, **rest, **base_options(options), "return_unused_kwargs": True}
             config, rest = config_class.from_pretrained(where, **fields)  # type: ignore[misc]
         content.check_settings(config)
@@ -128,7 +130,7 @@ def load_with_adapter(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "
             "moved, pass base_model_name_or_path=…."
         ) from error
-    place(model, content, DEFAULT_ADAPTER, **choices)
+    place(model, content, DEFAULT_ADAPTER, **choices, other_head=False)
     return model.eval()
 
 

@@ -58,6 +58,8 @@ class AdapterContent:
         label2id: The reverse of ``id2label``, where it was another than that.
         other_bases: Bases of other weights that it was trained on before it was loaded over this one on purpose, each
             with ``base_model_name_or_path`` and ``base_sha256``.
+        architecture: Name of the class of model that it was trained with, where known.
+        task_type: PEFT's name for what its head does, where known.
     """
 
     source: str
@@ -76,6 +78,8 @@ class AdapterContent:
     all_biases: bool = False
     label2id: dict[str, int] | None = None
     other_bases: tuple[Mapping[str, str], ...] = ()
+    architecture: str | None = None
+    task_type: str | None = None
 
     @property
     def alpha(self) -> float:
@@ -84,7 +88,15 @@ class AdapterContent:
         Raises:
             ValueError: If the adapter does not say it; see `with_alpha`.
         """
-        return self.with_alpha(None).lora_alpha or 0.0
+        return self._settled(self.lora_alpha)
+
+    def _settled(self, alpha: float | None) -> float:
+        if alpha is None:
+            raise ValueError(
+                f"'{self.source}' does not say its alpha and is none of the published files: give the lora_alpha that "
+                "it was trained with. Another one gives wrong results without an error."
+            )
+        return alpha
 
     def with_alpha(self, lora_alpha: float | None) -> AdapterContent:
         """Give the adapter with its alpha settled.
@@ -103,12 +115,7 @@ class AdapterContent:
         if None not in (lora_alpha, self.lora_alpha) and lora_alpha != self.lora_alpha:
             raise ValueError(f"lora_alpha is {lora_alpha}, but the adapter '{self.source}' has {self.lora_alpha}.")
         alpha = lora_alpha if self.lora_alpha is None else self.lora_alpha
-        if alpha is None:
-            raise ValueError(
-                f"'{self.source}' does not say its alpha and is none of the published files: give the lora_alpha that "
-                "it was trained with. Another one gives wrong results without an error."
-            )
-        return dataclasses.replace(self, lora_alpha=alpha)
+        return dataclasses.replace(self, lora_alpha=self._settled(alpha))
 
     def num_labels(self, otherwise: int, scores: list[str]) -> int:
         """Give the number of labels: as named, else read off the head, else the caller's.
@@ -246,6 +253,8 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         base=fields["base"],
         base_sha256=metadata.get("base_sha256"),
         peft_type=raw["peft_type"],
+        architecture=metadata.get("architecture"),
+        task_type=raw.get("task_type"),
         all_biases=raw.get("bias") == "all",
         label2id=metadata.get("label2id"),
         other_bases=tuple(metadata.get("other_bases", ())),
@@ -272,6 +281,7 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
         base=metadata["base_model_name_or_path"] or None,
         base_sha256=metadata["base_sha256"],
         methods=metadata["methods"],
+        architecture=metadata.get("architecture"),
         label2id=metadata["label2id"],
         other_bases=tuple(metadata["other_bases"]),
     )
