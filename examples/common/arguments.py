@@ -123,6 +123,8 @@ def _check_lora(model_args: ModelArguments) -> None:
     for name in ("lora_r", "lora_alpha", "lora_position_query", "lora_path"):
         if getattr(model_args, name) is not None and not model_args.apply_lora:
             raise ValueError(f"--{name} is given without --apply_lora, so it would have no effect; add --apply_lora.")
+    if model_args.lora_dropout and not model_args.apply_lora:
+        raise ValueError("--lora_dropout is given without --apply_lora, so it would have no effect; add --apply_lora.")
     if model_args.apply_lora and model_args.lora_path is not None:
         _take_settings_of_adapter(model_args, model_args.lora_path)
     if model_args.apply_lora and (model_args.lora_r is None or model_args.lora_alpha is None):

@@ -92,6 +92,8 @@ def make_config(
         fields["cls_dropout"] = arguments.training.cls_dropout
     name = model_args.config_name or model_args.model_name_or_path
     own = AutoConfig.from_pretrained(name, **options)
+    if model_args.lora_position_query is not None and not hasattr(own, "lora_position_query"):
+        raise ValueError(f"--lora_position_query is DeBERTa's, and '{name}' is a {own.model_type}; leave it out.")
     if data.problem == "regression":
         if own.num_labels != 1:
             check_other_labels(own, ["a value"], arguments)

@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common/ is, from whatever folder this is run
 
+import common.installed  # first: says so where another transformers is installed  # noqa: F401
 from common.endings import give_up, interrupted, set_up_logging
 from common.folder import prepare_output, set_aside_earlier_run
 from common.identity import check_same_run, describe_run, record_run
