@@ -36,7 +36,7 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 def test_every_file_that_it_names_exists() -> None:
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^):]+)\)", text)
-    named = re.findall(r"`((?:src|scripts|examples/text-classification|docs)/[\w./-]+)`", text)
+    named = re.findall(r"`((?:src|scripts|examples|docs)/[\w./-]+)`", text)
     for path in links + named:
         assert (ROOT / path).exists(), f"README names {path}"
 
@@ -53,6 +53,13 @@ def test_the_first_command_trains_the_demo(tmp_path: Path) -> None:
 def test_the_second_command_is_the_one_that_continuous_integration_runs() -> None:
     assert block_with("scripts/test.sh").strip() == "bash scripts/test.sh"
     assert "scripts/test.sh" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_launcher_that_it_names_starts(tmp_path: Path) -> None:
+    [launcher] = re.findall(r"`(bash scripts/\w+\.sh)` and its", (ROOT / "README.md").read_text())
+    done = run(shlex.split(launcher), DRY_RUN="1", NUM_GPUS="0", LORA_PYTHON=sys.executable, OUTPUT_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "run_glue.py" in done.stdout
 
 
 def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:
@@ -86,3 +93,18 @@ def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:
         words = [sys.executable, "-m", "transformers.commands.transformers_cli", *shlex.split(line)[1:]]
         done = run([word.replace("output/mrpc", out) for word in words])
         assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
+
+
+def test_the_lora_model_in_python(tmp_path: Path) -> None:
+    tiny = write_tiny_checkpoint(tmp_path / "tiny", initializer_range=0.2, hidden_dropout_prob=0.0)
+    code = block_with("model.save_adapter", "python") + block_with("trainer.save_model", "python")
+    code = code.replace("roberta-base", str(tiny)).replace("output/", f"{tmp_path}/")
+    code = code.replace("lr=1e-3", "lr=3e-2")  # the tiny base knows nothing yet
+    done = run([sys.executable, "-c", code], HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert float(lines[0].removeprefix("loss ")) < 0.4, "guessing gives 0.69"
+    assert lines[1] == "True"
+    for folder in ("film", "film-trainer"):
+        assert (tmp_path / folder / "adapter_model.safetensors").is_file()
+        assert not (tmp_path / folder / "model.safetensors").exists()

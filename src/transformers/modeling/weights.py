@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from collections.abc import Sequence
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,15 @@ from torch import Tensor
 
 from ..utils.hub import cached_file, load_json
 
-__all__ = ["SAFE_WEIGHTS_NAME", "WEIGHTS_NAME", "load_weights", "read_tensors", "save_weights"]
+__all__ = [
+    "SAFE_WEIGHTS_NAME",
+    "WEIGHTS_NAME",
+    "let_umask_decide",
+    "load_weights",
+    "read_tensors",
+    "save_weights",
+    "write_tensors",
+]
 
 SAFE_WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_NAME = "pytorch_model.bin"
@@ -117,13 +126,37 @@ def _read_legacy(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
+def write_tensors(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write one safetensors file, which whoever may read new files of this process may read.
+
+    Args:
+        tensors: Contiguous tensors by name, none of which shares another's memory.
+        path: The file.
+    """
+    from safetensors.torch import save_file
+
+    save_file(tensors, path, metadata={"format": "pt"})
+    let_umask_decide(path)
+
+
+def let_umask_decide(path: str | os.PathLike[str]) -> None:
+    """Give a file the mode of any new file in its folder; safetensors makes its own for the owner alone."""
+    path = Path(path)
+    probe = path.with_name(f".{path.name}.{os.getpid()}.mode")  # to read the umask itself it would have to be set
+    try:
+        probe.touch()
+        path.chmod(stat.S_IMODE(probe.stat().st_mode))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def save_weights(
     state_dict: dict[str, Tensor],
     folder: str | os.PathLike[str],
     *,
     safe: bool = True,
     max_shard_size: str = "5GB",
-    tied: Sequence[str] = (),
+    tied: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors into a folder, in shards where they are many.
 
@@ -132,22 +165,40 @@ def save_weights(
         folder: An existing folder. Weights of an earlier save there are replaced.
         safe: Write safetensors; the legacy ``pytorch_model.bin`` otherwise.
         max_shard_size: Size of a file, such as ``"5GB"``.
-        tied: Names of tensors that share another's memory and are left out.
+        tied: Names of tensors that loading makes of another, each with that other; they are left out where they are
+            the same. What shares memory otherwise is written once for each name.
     """
     from huggingface_hub import save_torch_state_dict
 
     stale = _weight_files(Path(folder), safe=not safe)  # else a reader might take those for what is written now
     save_torch_state_dict(
-        {name: tensor.detach() for name, tensor in state_dict.items()},
+        _each_by_itself({name: tensor.detach() for name, tensor in state_dict.items()}, tied or {}),
         os.fspath(folder),
         filename_pattern=f"{'model' if safe else 'pytorch_model'}{{suffix}}.{'safetensors' if safe else 'bin'}",
         max_shard_size=max_shard_size,
         metadata={"format": "pt"},
         safe_serialization=safe,
-        shared_tensors_to_discard=list(tied),
     )
+    for path in _weight_files(Path(folder), safe=safe):
+        let_umask_decide(path)
     for path in stale:
         path.unlink()
+
+
+def _each_by_itself(state_dict: dict[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
+    """Leave out what loading ties again, and part other tensors that share memory: a file holds no sharing."""
+    seen: set[tuple[torch.device, int]] = set()
+    result = {}
+    for name, tensor in state_dict.items():
+        source = state_dict.get(tied.get(name, name), tensor)
+        if source is not tensor and source.shape == tensor.shape and source.data_ptr() == tensor.data_ptr():
+            continue
+        storage = tensor.untyped_storage()
+        memory = (tensor.device, storage.data_ptr())
+        part = memory in seen or tensor.nbytes < storage.nbytes()
+        result[name] = tensor.clone() if part and tensor.numel() else tensor
+        seen.add(memory)
+    return result
 
 
 def _weight_files(folder: Path, safe: bool) -> list[Path]:
