@@ -186,9 +186,9 @@ def _check_model(model: Mapping[str, Any], place: str) -> None:
         single = next((merge for merge in merges if len(merge) != 2), None)
         if single is not None:
             raise ValueError(f"{place}.merges holds {shown(single[0])}; two tokens were expected.")
-        _check_merges(
-            merges, vocabulary, f"{place}.vocab and merges", len(model.get("continuing_subword_prefix") or "")
-        )
+        _check_unknown(model, place)
+        prefix = model.get("continuing_subword_prefix") or ""
+        _check_merges(merges, vocabulary, f"{place}.vocab and merges", prefix)
         return
     for number, (piece, score) in enumerate(vocabulary):
         if not isinstance(piece, str) or isinstance(score, str) or not piece:
@@ -198,6 +198,14 @@ def _check_model(model: Mapping[str, Any], place: str) -> None:
     unknown = model.get("unk_id")
     if unknown is not None and unknown >= len(vocabulary):
         raise ValueError(f"{place}.unk_id is {unknown}, beyond the vocabulary of {len(vocabulary)} pieces.")
+
+
+def _check_unknown(model: Mapping[str, Any], place: str) -> None:
+    """See that a model that cannot do without an unknown token has it."""
+    kind = model.get("type")
+    unknown = model.get("unk_token", _UNKNOWN.get(str(kind)))
+    if kind in _UNKNOWN and unknown not in model["vocab"]:
+        raise ValueError(f"{place}.unk_token is {shown(unknown)}, which the vocabulary lacks.")
 
 
 def _check_added(content: Mapping[str, Any], place: str) -> None:

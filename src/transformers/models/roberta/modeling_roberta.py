@@ -478,6 +478,16 @@ def _head_masks(head_mask: Tensor | None, layers: int, heads: int) -> list[Tenso
 # Heads ----------------------------------------------------------------------------------------------------------
 
 
+class _Decoder(nn.Linear):
+    """A linear layer whose weight may be frozen in half precision, tied to the embeddings; its bias is trained."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the layer in the weight's dtype, and add the bias in its own. Shape: (…, D) to (…, V)."""
+        if self.weight.dtype == self.bias.dtype:
+            return super().forward(features)
+        return functional.linear(features.to(self.weight.dtype), self.weight) + self.bias
+
+
 class RobertaLMHead(nn.Module):
     """Scores of all words for each token.
 
@@ -489,7 +499,7 @@ class RobertaLMHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.decoder: nn.Linear = _Decoder(config.hidden_size, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
