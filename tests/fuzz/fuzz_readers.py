@@ -6,8 +6,11 @@ A target's ``use`` does what a program does with what was read. It may raise the
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +26,21 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DebertaV2Config,
+    HfArgumentParser,
     RobertaConfig,
     RobertaModel,
+    TrainingArguments,
 )
 from transformers.adapters.reading import read_adapter
 from transformers.adapters.shapes import LORA_METADATA, PART_METADATA, PEFT_CONFIG
 from transformers.configuration.shapes import COMMON
 from transformers.modeling.weights import load_weights
 from transformers.tokenization.shapes import SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_JSON
+from transformers.training.checkpoint import verify_checkpoint, writing_checkpoint
+from transformers.training.checkpoint_state import capture_rng_state, load_tree, restore_rng_state, save_tree
+from transformers.training.deepspeed_config import read_config
+from transformers.training.shapes import DEEPSPEED, MANIFEST, OPTIMIZER, RANDOM_STATES, SCHEDULER, TRAINER_STATE
+from transformers.training.state import TrainerState
 from transformers.utils.shapes import Record
 
 TEXTS = ["The cat sat on the mat.", "naïve café ﬁ ☃ 東京 <s> [MASK]", "", "a\u0301 x" * 4]
@@ -209,6 +219,67 @@ def _use_adapter(folder: Path) -> None:
     model.eval()(torch.tensor([[0, 5, 6, 2]]))
 
 
+# Checkpoints and arguments ----------------------------------------------------------------------------------------
+
+
+def _make_state(folder: Path) -> None:
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(3)).sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+    save_tree(optimizer.state_dict(), folder, "optimizer")
+    save_tree({"scheduler": scheduler.state_dict(), "scaler": {}}, folder, "scheduler")
+    save_tree([capture_rng_state(torch.device("cpu"))], folder, "rng_state")
+    TrainerState(epoch=0.5, global_step=3, max_steps=6, log_history=[{"loss": 0.5, "step": 1}]).save_to_json(
+        folder / "trainer_state.json"
+    )
+
+
+def _use_state(folder: Path) -> None:
+    load_tree(folder, "optimizer", OPTIMIZER)
+    load_tree(folder, "scheduler", SCHEDULER)
+    for state in load_tree(folder, "rng_state", RANDOM_STATES):
+        restore_rng_state(state, torch.device("cpu"))
+    state = TrainerState.load_from_json(folder / "trainer_state.json")
+    if state.global_step != json.loads((folder / "trainer_state.json").read_text())["global_step"]:
+        raise Changed("global_step")
+
+
+def _make_sealed(folder: Path) -> None:
+    with writing_checkpoint(folder / "checkpoint-3") as partial:
+        for name in ("model.safetensors", "optimizer.json", "rng_state.safetensors"):
+            (partial / name).write_text(name)
+
+
+def _use_sealed(folder: Path) -> None:
+    verify_checkpoint(folder / "checkpoint-3")
+    stated = json.loads((folder / "checkpoint-3" / "manifest.json").read_text())
+    if stated != json.loads(_SEALED_BEFORE.setdefault(folder, json.dumps(stated))):
+        raise Changed("another manifest counts as this checkpoint's")
+
+
+_SEALED_BEFORE: dict[Path, str] = {}
+
+
+def _make_deepspeed(folder: Path) -> None:
+    shutil.copy(Path(__file__).parents[2] / "scripts" / "ds_config.json", folder / "ds.json")
+    (folder / "arguments.json").write_text('{"output_dir": "out", "learning_rate": 1e-4, "logging_steps": 5}')
+
+
+def _use_arguments(folder: Path) -> None:
+    parser = HfArgumentParser(TrainingArguments)
+    config = read_config(str(folder / "ds.json"))
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            parser.parse_json_file(folder / "arguments.json")
+    except SystemExit as stop:  # one line and code 2, as documented
+        if stop.code != 2:
+            raise
+    if config != json.loads((folder / "ds.json").read_text(encoding="utf-8")):
+        raise Changed("DeepSpeed's configuration")
+
+
 TOKENIZER_FILES = {"tokenizer_config.json": TOKENIZER_CONFIG, "special_tokens_map.json": SPECIAL_TOKENS}
 TARGETS: dict[str, Target] = {
     "config-roberta": Target(
@@ -246,5 +317,15 @@ TARGETS: dict[str, Target] = {
         _use_adapter,
         {"trained_model.json": PART_METADATA},
     ),
+    "manifest": Target(
+        _make_sealed, ("checkpoint-3/manifest.json",), _use_sealed, {"checkpoint-3/manifest.json": MANIFEST}
+    ),
+    "training-state": Target(
+        _make_state,
+        ("trainer_state.json", "optimizer.json", "optimizer.safetensors", "scheduler.json", "rng_state.json"),
+        _use_state,
+        {"trainer_state.json": TRAINER_STATE, "scheduler.json": SCHEDULER},
+    ),
+    "arguments": Target(_make_deepspeed, ("ds.json", "arguments.json"), _use_arguments, {"ds.json": DEEPSPEED}),
     "bin-legacy": Target(_make_legacy, ("pytorch_model.bin",), _use_weights),
 }

@@ -132,7 +132,8 @@ def check_metadata(
     shape.check(content, f"'{path}'")
     labels = content["id2label"]
     numbers = sorted(int(key) for key in labels if key.isdecimal() and str(int(key)) == key)
-    if not labels or numbers != list(range(len(labels))):
+    named = all(isinstance(name, str) for name in labels.values())
+    if not labels or numbers != list(range(len(labels))) or not named:
         raise ValueError(f"'{path}': id2label is {labels!r}; a name for each class id from 0 on was expected.")
     id2label = {number: labels[str(number)] for number in numbers}
     label2id = content.get("label2id", {name: number for number, name in id2label.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..utils.shapes import Flag, ListOf, MapOf, Real, Record, Shape, Text, Whole, optional
+from ..utils.shapes import Anything, Flag, ListOf, MapOf, Real, Record, Shape, Text, Whole, optional
 
 __all__ = ["HEAD_CONFIG", "LORA_METADATA", "PART_METADATA", "PEFT_CONFIG"]
 
@@ -28,7 +28,7 @@ _METADATA: dict[str, Shape] = {
     "base_sha256": optional(Text()),
     "finetuning_task": optional(Text()),
     "format_version": Whole(1, 1),
-    "id2label": MapOf(Text(), numbered=True),
+    "id2label": MapOf(Anything()),  # `check_metadata` sees to it that each class has a name
     "label2id": MapOf(Whole(0)),
     "lora_position_query": optional(Flag()),
     "other_bases": ListOf(MapOf(Text())),

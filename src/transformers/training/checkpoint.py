@@ -44,6 +44,11 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 _PICKLED_STATE = ("optimizer.pt", "scheduler.pt", "training_args.bin")
+# What a training that goes on reads; other files may be put beside it.
+_IS_READ = re.compile(
+    r"(config|trainer_state|training_args|optimizer|scheduler|rng_state|adapter_config|lora_metadata)\.json"
+    r"|(optimizer|scheduler|rng_state|(adapter_|trained_|pytorch_)?model.*)\.(safetensors|bin)"
+)
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LEFTOVER = re.compile(r"\.checkpoint-\d+\.(partial|replaced|deleted)")
 
@@ -137,6 +142,9 @@ def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
             raise TornCheckpointError(f"'{path}' has {size} bytes instead of {expected['bytes']}")
         if contents and _sha256(path) != expected["sha256"]:
             raise TornCheckpointError(f"the contents of '{path}' have changed since it was written")
+    added = sorted(path.name for path in folder.iterdir() if _IS_READ.fullmatch(path.name) and path.name not in files)
+    if added:
+        raise TornCheckpointError(f"'{folder / added[0]}' is none of the files that its {MANIFEST_NAME} lists")
 
 
 def list_checkpoints(output_dir: str | Path) -> list[Path]:

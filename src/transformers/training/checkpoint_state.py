@@ -92,10 +92,17 @@ def capture_rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put the generators of this process back to where ``capture_rng_state`` found them."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
+    """Put the generators of this process back to where ``capture_rng_state`` found them.
+
+    Raises:
+        ValueError: If the state is none that they can have.
+    """
+    try:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["torch"])
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"The checkpoint's state of random numbers is damaged: {error}") from error
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif (device.type == "cuda") is not ("cuda" in state):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..utils.shapes import Flag, ListOf, MapOf, Null, OneOf, Real, Record, Text, Whole, optional
+from ..utils.shapes import Anything, Flag, ListOf, MapOf, Null, OneOf, Real, Record, Text, Whole, optional
 
 __all__ = ["DEEPSPEED", "LARGEST_STATE", "MANIFEST", "OPTIMIZER", "RANDOM_STATES", "SCHEDULER", "TRAINER_STATE"]
 
@@ -47,7 +47,13 @@ OPTIMIZER = Record(
 SCHEDULER = Record({"scheduler": Record({}), "scaler": optional(Record({}))}, required=("scheduler", "scaler"))
 """``scheduler.json``."""
 
-RANDOM_STATES = ListOf(Record({}, required=()), least=1)
+_PYTHONS = ListOf(OneOf((Whole(), ListOf(Whole(0, 2**32), least=625, most=625), optional(Real()))), least=3, most=3)
+_GENERATORS = Record(
+    {"python": _PYTHONS, "numpy": ListOf(Anything(), least=5, most=5), "torch": Anything()},
+    required=("python", "numpy", "torch"),
+)
+
+RANDOM_STATES = ListOf(_GENERATORS, least=1)
 """``rng_state.json``: the generators of every process."""
 
 _SWITCH = OneOf((Flag(), Text(("auto",))))
@@ -63,7 +69,7 @@ DEEPSPEED = Record(
         "gradient_clipping": _SIZE,
         "optimizer": Record(_SECTION),
         "scheduler": Record(_SECTION),
-        "steps_per_print": _SIZE,
+        "steps_per_print": OneOf((Real(0, finite=False), Text(("auto",)))),  # infinity stands for never
         "zero_optimization": Record(
             {
                 "stage": Whole(),
