@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glue_tasks import TASKS
 from transformers import AutoConfig
@@ -28,16 +27,6 @@ _OF_A_RUN = (
     "learning_curve.png",
     "predictions.tsv",
     *(f"{title}.tsv" for task in TASKS.values() for title in task.titles),
-)
-# Arguments that make another training of it when they change.
-_WATCHED = (
-    "learning_rate",
-    "weight_decay",
-    "lr_scheduler_type",
-    "warmup_ratio",
-    "warmup_steps",
-    "label_smoothing_factor",
-    "seed",
 )
 
 
@@ -69,7 +58,7 @@ def check_folder(arguments: Arguments) -> None:
 
 
 def check_same_run(checkpoint: str, arguments: Arguments) -> None:
-    """Refuse to go on with a training of another task, and say which arguments have changed.
+    """Refuse to go on with a training of another task.
 
     Raises:
         ValueError: If the checkpoint was trained for another task.
@@ -80,11 +69,6 @@ def check_same_run(checkpoint: str, arguments: Arguments) -> None:
             f"--output_dir {arguments.training.output_dir} holds checkpoints of {before or 'files of your own'}, not "
             f"of {now or 'files of your own'}. Give another one, or --overwrite_output_dir to start anew."
         )
-    saved: dict[str, Any] = json.loads(Path(checkpoint, "training_args.json").read_text(encoding="utf-8"))
-    present = arguments.training.to_dict()
-    for name in _WATCHED:
-        if name in saved and saved[name] != present[name]:
-            logger.warning("--%s was %s in %s and is %s now.", name, saved[name], checkpoint, present[name])
 
 
 def set_aside_earlier_run(folder: Path) -> None:

@@ -131,10 +131,24 @@ class TensorBoardCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write the figures of a log as scalars at the current step."""
+        self._write(args, state, logs or {})
+
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the figures of predictions likewise."""
+        self._write(args, state, metrics or {})
+
+    def _write(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
         if not state.is_world_process_zero:
             return
         self._open(args)
-        for name, value in rewrite_logs(logs or {}).items():
+        for name, value in rewrite_logs(figures).items():
             if isinstance(value, int | float):
                 self.tb_writer.add_scalar(name, value, state.global_step)
                 if not name.startswith("train/"):
@@ -171,19 +185,25 @@ def _as_code(text: str) -> str:
 
 
 class WandbCallback(TrainerCallback):
-    """Sends the figures to Weights & Biases; ``WANDB_PROJECT`` and the like are wandb's own to read."""
+    """Sends the figures to Weights & Biases; ``WANDB_PROJECT`` and the like are wandb's own to read.
+
+    A training has a run of its own, which what is evaluated or predicted after it belongs to; wandb closes it when the
+    process ends. An evaluation without a training opens one as well.
+    """
 
     def __init__(self) -> None:
         self._run: Any = None
+        self._holds_training = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the run with the arguments as its configuration."""
-        if state.is_world_process_zero and self._run is None:
-            import wandb
-
-            self._run = wandb.init(name=args.run_name, config=args.to_sanitized_dict())
+        """Start the run with the arguments as its configuration; close an earlier training's."""
+        if self._run is not None and self._holds_training:
+            self._run.finish()
+            self._run = None
+        self._open(args, state)
+        self._holds_training = True
 
     def on_log(
         self,
@@ -194,16 +214,29 @@ class WandbCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Send the figures of a log."""
-        if self._run is not None:
-            self._run.log({**rewrite_logs(logs or {}), "train/global_step": state.global_step})
+        self._send(args, state, logs or {})
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Close the run."""
+        """Send the figures of predictions."""
+        self._send(args, state, metrics or {})
+
+    def _send(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
+        self._open(args, state)
         if self._run is not None:
-            self._run.finish()
-            self._run = None
+            self._run.log({**rewrite_logs(figures), "train/global_step": state.global_step})
+
+    def _open(self, args: TrainingArguments, state: TrainerState) -> None:
+        if state.is_world_process_zero and self._run is None:
+            import wandb
+
+            self._run = wandb.init(name=args.run_name, config=args.to_sanitized_dict())
 
 
 _CALLBACKS: dict[str, type[TrainerCallback]] = {"tensorboard": TensorBoardCallback, "wandb": WandbCallback}

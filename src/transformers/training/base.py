@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,17 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler, SequentialSam
 from .. import trainer_pt_utils
 from ..data.samplers import ExampleSampler
 from ..integrations import get_reporting_integration_callbacks
-from ..optimization import create_optimizer, get_scheduler
+from ..optimization import create_optimizer, get_scheduler, waits_for_metrics
 from ..trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
 from ..trainer_pt_utils import LabelSmoother
-from ..trainer_utils import EvalPrediction, TrainerMemoryTracker, set_seed
+from ..trainer_utils import EvalPrediction, IntervalStrategy, SchedulerType, TrainerMemoryTracker, set_seed
 from ..training_args import TrainingArguments
 from ..utils import logging
 from . import batches as data
 from .callback_base import CallbackHandler, TrainerCallback
 from .devices import build_accelerator
-from .overrides import overrides, warn_of_methods_without_effect
+from .item_count import ItemCount
+from .overrides import overrides, takes, warn_of_methods_without_effect
 from .parallel import choose_parallel
 from .precision import choose_precision
 from .state import TrainerControl, TrainerState
@@ -32,6 +33,8 @@ from .state import TrainerControl, TrainerState
 __all__ = ["TrainerBase"]
 
 logger = logging.get_logger(__name__)
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class TrainerBase:
@@ -56,9 +59,16 @@ class TrainerBase:
     ) -> None:
         if model is None and model_init is None:
             raise ValueError("Trainer needs either a model or model_init.")
+        if model_init is not None and any(item is not None for item in optimizers):
+            raise ValueError(
+                "Trainer was given model_init and optimizers: every train() makes a new model, which they would not "
+                "train. Let the arguments name the optimizer, or override create_optimizer."
+            )
         if model is not None and model_init is not None:
             logger.warning("Trainer was given a model and model_init: train() will make the model anew by model_init.")
         self.args = args = args if args is not None else TrainingArguments("tmp_trainer")
+        self._memory_tracker = TrainerMemoryTracker(args.skip_memory_metrics)
+        self._memory_tracker.start()
         set_seed(args.seed, bool(args.use_deterministic_algorithms))
         self.accelerator = build_accelerator(args.no_cuda, args.ddp_timeout)
         self.parallel = choose_parallel(args)
@@ -77,9 +87,12 @@ class TrainerBase:
             is_local_process_zero=self.is_local_process_zero(), is_world_process_zero=self.is_world_process_zero()
         )
         self.control = TrainerControl()
-        self._memory_tracker = TrainerMemoryTracker(args.skip_memory_metrics)
         self.is_in_train = False
         self._pass_weight = 1.0
+        self._item_count: ItemCount | None = None
+        self._made_by_run: tuple[Any, Any] = (None, None)
+        self._changes: dict[str, tuple[Any, Any]] = {}
+        self._learning_rate = 0.0
         self._examples_seen = 0
         self._gradient_norm = math.nan
         self._ignore_keys_for_eval: list[str] | None = None
@@ -87,6 +100,7 @@ class TrainerBase:
         self.callback_handler = self._build_callbacks(callbacks or [])
         warn_of_methods_without_effect(self)
         self.control = self.callback_handler.on_init_end(args, self.state, self.control)
+        self._memory_tracker.stop_and_update_metrics(stage="init")
 
     def _build_callbacks(self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> CallbackHandler:
         progress = PrinterCallback if self.args.disable_tqdm else ProgressCallback
@@ -140,21 +154,28 @@ class TrainerBase:
         if self.train_dataset is None:
             raise ValueError("Training needs a train_dataset.")
         dataset, collator = self._without_unused_columns(self.train_dataset, "training")
-        return data.train_loader(dataset, collator, self.args, self._get_train_sampler())
+        # Of its later versions an override may want the data set.
+        wanted = any(item.kind in _BY_PLACE for item in inspect.signature(self._get_train_sampler).parameters.values())
+        sampler = self._get_train_sampler(*([dataset] if wanted else []))
+        return data.train_loader(dataset, collator, self.args, sampler)
 
-    def _get_train_sampler(self) -> Sampler[int] | None:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         """Give the order of the training examples; override it for another one, such as one that balances classes.
 
         What an override gives draws the examples of all processes, anew in every epoch, unless it is one of PyTorch's
         ``DistributedSampler``; None means the data set's own order.
+
+        Args:
+            train_dataset: The training set, without columns that are not used; the Trainer's own by default.
         """
-        if isinstance(self.train_dataset, IterableDataset):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(dataset, IterableDataset):
             return None
         lengths = None
         if self.args.group_by_length:
             names = getattr(self.tokenizer, "model_input_names", None) or ["input_ids"]
             lengths = data.example_lengths(self.train_dataset, self.args.length_column_name, names[0])
-        return ExampleSampler(data.global_batches(len(self.train_dataset), self.args, lengths=lengths))
+        return ExampleSampler(data.global_batches(len(dataset), self.args, lengths=lengths))
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Build the loader of the evaluation set, or of another one.
@@ -217,6 +238,36 @@ class TrainerBase:
         self.create_optimizer()
         self.create_scheduler(self.optimizer, num_training_steps)
 
+    def _renew_optimizer_and_scheduler(self, num_training_steps: int) -> None:
+        """Build optimizer and schedule for a run; what an earlier run built for itself is not taken again."""
+        optimizer, scheduler = self._made_by_run
+        if self.optimizer is optimizer:
+            self.optimizer = None
+        if self.lr_scheduler is scheduler:
+            self.lr_scheduler = None
+        given = (self.optimizer, self.lr_scheduler)
+        self.create_optimizer_and_scheduler(num_training_steps)
+        if waits_for_metrics(self.lr_scheduler) and self.args.evaluation_strategy == IntervalStrategy.NO:
+            raise ValueError(
+                "The schedule ReduceLROnPlateau moves by evaluations: set evaluation_strategy to 'steps' or 'epoch'."
+            )
+        self._made_by_run = (
+            self.optimizer if given[0] is None else None,
+            self.lr_scheduler if given[1] is None else None,
+        )
+
+    def _warn_of_used_schedule(self) -> None:
+        """Say what a second training with a schedule of the caller's, which cannot be made anew, starts with."""
+        if self.state.global_step and self.lr_scheduler not in (None, self._made_by_run[1]):
+            logger.warning(
+                "The schedule was given to the Trainer and goes on where the last training left it, at a learning "
+                "rate of %.2e; give a new one, or let the arguments name it, for a training from the start.",
+                self._get_learning_rate(),
+            )
+
+    def _get_learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Build the optimizer, unless it was given."""
         if self.optimizer is None:
@@ -234,12 +285,15 @@ class TrainerBase:
         if isinstance(optimizer, int):
             optimizer, num_training_steps = num_training_steps, optimizer
         if self.lr_scheduler is None:
+            settings = dict(self.args.lr_scheduler_kwargs or {})
+            if self.args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+                settings.setdefault("mode", "max" if self.args.greater_is_better else "min")
             self.lr_scheduler = get_scheduler(
                 self.args.lr_scheduler_type,
                 optimizer if optimizer is not None else self.create_optimizer(),
                 num_warmup_steps=self.args.get_warmup_steps(num_training_steps),
                 num_training_steps=num_training_steps,
-                scheduler_specific_kwargs=self.args.lr_scheduler_kwargs,
+                scheduler_specific_kwargs=settings,
             )
         return self.lr_scheduler
 
@@ -248,29 +302,34 @@ class TrainerBase:
         model: nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Give the mean loss of a batch; override it for a loss of your own.
+        """Give the loss of a batch; override it for a loss of your own.
 
         Args:
             model: The model.
             inputs: A batch on the device.
             return_outputs: Give the pair (loss, outputs).
-            num_items_in_batch: Of no use here: the loop weights the passes itself.
+            num_items_in_batch: What the step's mean loss is a mean over: labels other than -100 (without labels
+                examples) of all its passes and processes. A loss may be its pass's sum divided by it; a loss that
+                is not computed with it is taken for the mean of its pass, and weighted by the pass's share.
 
         Raises:
             ValueError: If the model gives no loss.
         """
         loss: Tensor | None
+        counted = {"num_items_in_batch": num_items_in_batch}
         if self._computes_loss_outside(inputs):
             labels = inputs["labels"]
             outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             if self.compute_loss_func is not None:
-                loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
+                given = counted if takes(self.compute_loss_func, "num_items_in_batch") else {}
+                loss = self.compute_loss_func(outputs, labels, **given)
             elif self.label_smoother is not None:
                 loss = self.label_smoother(outputs, labels)
         else:
-            outputs = model(**inputs)
+            given = counted if "num_items_in_batch" in (data.forward_arguments(self.model) or ()) else {}
+            outputs = model(**inputs, **given)
             loss = _loss_of(outputs)
         if loss is None:
             raise ValueError(
@@ -293,6 +352,11 @@ class TrainerBase:
                 f"The model's configuration asks for consistency training ('{consistency}'), whose second pass is "
                 f"part of the model's own loss; {what} takes that loss's place. Use one of them."
             )
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Estimate the operations of a forward and backward pass, by the model's own method; 0 if it has none."""
+        estimate = getattr(self.model, "floating_point_ops", None)
+        return 0 if estimate is None else int(estimate(inputs))
 
     # -- log and callbacks ---------------------------------------------------------------------------------------
 
@@ -320,6 +384,28 @@ class TrainerBase:
         """Take out a callback, or the first one of a class."""
         self.callback_handler.remove_callback(callback)
 
+    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say that there is none.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "There is no hyperparameter_search here yet: call train() in a loop, or inside your search library's own "
+            "objective, with one Trainer for each set of values (model_init makes the model anew)."
+        )
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say that the Trainer does not upload.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "push_to_hub is not offered here yet: save_model() writes what is to be shared into "
+            f"'{self.args.output_dir}', which `hf upload` (of huggingface_hub) takes to the hub."
+        )
+
     metrics_format = trainer_pt_utils.metrics_format
     log_metrics = trainer_pt_utils.log_metrics
     save_metrics = trainer_pt_utils.save_metrics
@@ -340,7 +426,7 @@ class TrainerBase:
     is_model_parallel = False  # several GPUs in one process
     hp_name = None
     hp_search_backend = None
-    current_flos = 0  # not counted
+    current_flos = 0  # counted in the state
 
     @property
     def use_amp(self) -> bool:
