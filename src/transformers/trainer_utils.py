@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,7 +75,12 @@ class SchedulerType(ExplicitEnum):
     REDUCE_ON_PLATEAU = "reduce_lr_on_plateau"
 
 
-class EvalPrediction:
+class _Pair(NamedTuple):
+    predictions: Arrays
+    label_ids: Arrays
+
+
+class EvalPrediction(_Pair):
     """What ``compute_metrics`` is called with; unpacks as ``predictions, label_ids = prediction``.
 
     ``include_for_metrics`` adds the inputs or the losses, which then come third and fourth where it is unpacked.
@@ -88,21 +92,17 @@ class EvalPrediction:
         losses: The mean loss of each example's batch, (examples), if it is asked for.
     """
 
-    def __init__(self, predictions: Arrays, label_ids: Arrays, inputs: Arrays = None, losses: Arrays = None) -> None:
-        self.predictions, self.label_ids, self.inputs, self.losses = predictions, label_ids, inputs, losses
+    inputs: Arrays
+    losses: Arrays
 
-    def __iter__(self) -> Iterator[Arrays]:
-        return iter(self._items())
-
-    def __getitem__(self, index: int) -> Arrays:
-        return self._items()[index]
-
-    def __len__(self) -> int:
-        return len(self._items())
-
-    def _items(self) -> list[Arrays]:
-        further = [item for item in (self.inputs, self.losses) if item is not None]
-        return [self.predictions, self.label_ids, *further]
+    def __new__(
+        cls, predictions: Arrays, label_ids: Arrays, inputs: Arrays = None, losses: Arrays = None
+    ) -> EvalPrediction:
+        """Keep the values as a tuple and under their names."""
+        further = [item for item in (inputs, losses) if item is not None]
+        made = tuple.__new__(cls, (predictions, label_ids, *further))
+        made.inputs, made.losses = inputs, losses
+        return made
 
 
 class EvalLoopOutput(NamedTuple):
