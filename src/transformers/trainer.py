@@ -313,6 +313,7 @@ class Trainer(CheckpointingTrainer):
         self._is_best, metrics = False, None
         if self.control.should_evaluate:
             metrics = self._evaluate_in_training()
+            self.control.should_evaluate = False  # an override of evaluate need not call on_evaluate
             self._is_best = self._note_best(metrics)
             if waits_for_metrics(self.lr_scheduler):
                 self.lr_scheduler.step(self._watched_metric(metrics))
