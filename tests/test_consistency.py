@@ -176,13 +176,13 @@ def test_the_passes_have_different_dropout(family: str) -> None:
     noisy.load_state_dict(same.state_dict())
     for model, differs in ((same, False), (noisy, True)):
         scored: list[Tensor] = []
-        score = model._score
+        score = model.score
 
         def score_and_note(first: Tensor, scored: list[Tensor] = scored, score: Any = score) -> Tensor:
             scored.append(score(first))
             return scored[-1]
 
-        model._score = score_and_note  # type: ignore[method-assign]
+        model.score = score_and_note  # type: ignore[method-assign]
         model(**batch(), labels=LABELS)
         assert len(scored) == 2
         assert torch.equal(*scored) is not differs

@@ -13,10 +13,11 @@ import inspect
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .configuration.checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
-from .configuration.labels import LabelFields, drop_other_labels
+from .configuration.fields import MethodFields
+from .configuration.labels import drop_other_labels
 from .utils import logging
 from .utils.hub import cached_file, load_json, split_hub_options
 from .version import __version__
@@ -37,7 +38,7 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "lora_dropou
 ConfigType = TypeVar("ConfigType", bound="PretrainedConfig")
 
 
-class PretrainedConfig(LabelFields):
+class PretrainedConfig(MethodFields):
     """Base of all configurations: labels, output switches, special token ids and LoRA.
 
     Keyword arguments that no class knows are kept as attributes and written back, so that nothing of a foreign
@@ -85,13 +86,6 @@ class PretrainedConfig(LabelFields):
     Raises:
         ValueError: If fields or labels contradict each other or are out of range.
     """
-
-    model_type: ClassVar[str] = ""
-    # The linear layers of one attention block that become LoRA layers, by attribute name; none: no injection points.
-    lora_targets: ClassVar[tuple[str, ...]] = ()
-    # How lora_A starts: "kaiming_uniform" (loralib's own) or "normal" with initializer_range.
-    lora_initialization: ClassVar[str] = "kaiming_uniform"
-    takes_bottleneck_adapters: ClassVar[bool] = False
 
     gradient_checkpointing: bool
     torchscript: bool

@@ -11,13 +11,17 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .adapters.mixing import MixedBatchMixin
+from .adapters.folder import load_with_adapter
+from .adapters.methods import AdapterMethods
+from .adapters.reading import is_adapter
+from .adapters.state import AdapterState
+from .base.record import BaseRecord
 from .configuration_utils import PretrainedConfig
 from .methods.bitfit import accept_fp32_biases
 from .methods.trainable import cast_frozen_parameters, mark_trainable
 from .modeling.initialization import init_module
 from .modeling.loading import fill_model, storage_for
-from .modeling.token_embeddings import TokenEmbeddingsMixin, resized_parameter
+from .modeling.token_embeddings import VocabularyModel, resized_parameter
 from .modeling.weights import load_weights, save_weights
 from .utils import logging
 from .utils.generic import ModelOutput
@@ -43,7 +47,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
+class PreTrainedModel(AdapterMethods, VocabularyModel):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it
@@ -58,11 +62,8 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
     """
 
     config_class: ClassVar[type[PretrainedConfig]] = PretrainedConfig
-    base_model_prefix: ClassVar[str] = ""
     main_input_name: ClassVar[str] = "input_ids"
     supports_gradient_checkpointing: ClassVar[bool] = True
-    _keys_to_ignore_on_load_missing: ClassVar[list[str] | None] = None
-    _keys_to_ignore_on_load_unexpected: ClassVar[list[str] | None] = None
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
 
     def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:
@@ -74,10 +75,9 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
             )
         self.config = config
         self.name_or_path = config.name_or_path
-        self._base_hash: str | None = None  # of the base checkpoint's tensors, where it was loaded to stay frozen
-        self._provided: dict[str, torch.dtype] | None = None  # what the base checkpoint had, and in which dtype
+        self.base_record = BaseRecord()
+        self.adapter_state = AdapterState()
         self._initialized = False
-        self._init_adapters()
 
     def post_init(self) -> None:
         """Give every parameter its starting value, tie what is tied, and choose what is trained."""
@@ -88,30 +88,6 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
             mark_trainable(self)
 
     # Structure ------------------------------------------------------------------------------------------------
-
-    @property
-    def _has_head(self) -> bool:
-        """Whether the encoder is an attribute of this model, rather than the model itself."""
-        return bool(self.base_model_prefix) and hasattr(self, self.base_model_prefix)
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The encoder: the attribute that ``base_model_prefix`` names, or the model itself."""
-        return getattr(self, self.base_model_prefix) if self._has_head else self
-
-    def _is_base_parameter(self, name: str) -> bool:
-        """Say whether a parameter belongs to the encoder, by its name."""
-        return not self._has_head or name.startswith(f"{self.base_model_prefix}.")
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The encoder's dtype, in which it computes."""
-        return next(parameter.dtype for parameter in self.base_model.parameters() if parameter.is_floating_point())
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Count the model's values.
@@ -151,7 +127,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         if not isinstance(child, PreTrainedModel):
             return False
         same_rule = type(child)._init_weights is type(self)._init_weights
-        return child._provided is not None or (child._initialized and same_rule and not self._initialized)
+        return child.base_record.dtypes is not None or (child._initialized and same_rule and not self._initialized)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Give one module's own parameters their starting values; a class may have a rule of its own.
@@ -233,9 +209,6 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
             ValueError: If the checkpoint does not fit the configuration, or a value is out of range; also a
                 `RuntimeError`, as in 4.4.2, where shapes differ.
         """
-        from .adapters.folder import load_with_adapter
-        from .adapters.reading import is_adapter
-
         _refuse_foreign_options(kwargs)
         options, rest = split_hub_options(kwargs)
         state_dict, config = rest.pop("state_dict", None), rest.pop("config", None)
@@ -243,7 +216,7 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
         if not where and (state_dict is None or not isinstance(config, PretrainedConfig)):
             raise ValueError("Without a name or folder both config=… and state_dict=… are needed.")
         if state_dict is None and is_adapter(where, **options):
-            return load_with_adapter(cls, where, *model_args, **kwargs)  # type: ignore[return-value]
+            return load_with_adapter(cls.from_pretrained, where, *model_args, **kwargs)  # type: ignore[return-value]
         ignore_mismatched_sizes = rest.pop("ignore_mismatched_sizes", False)
         output_loading_info = rest.pop("output_loading_info", False)
         legacy_dtype = rest.pop("torch_dtype", None)
@@ -273,12 +246,6 @@ class PreTrainedModel(MixedBatchMixin, TokenEmbeddingsMixin, nn.Module):
 
     def _prepare_for(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take the form that a checkpoint has, where a model type has several."""
-
-    def save_adapter(self, folder: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
-        """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.folder`."""
-        from .adapters.folder import save_adapter
-
-        save_adapter(self, folder, tokenizer=tokenizer)
 
     def save_pretrained(
         self,

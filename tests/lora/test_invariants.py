@@ -163,7 +163,7 @@ def test_a_mixed_batch_equals_each_row_alone(
 
 def test_disabled_is_the_base(kind: Kind, model: PreTrainedModel, base: Path) -> None:
     plain = keep_head_in_fp32(load_base(kind, base, num_labels=3))
-    head = {name: tensor for name, tensor in model.state_dict().items() if not model._is_base_parameter(name)}
+    head = {name: tensor for name, tensor in model.state_dict().items() if not model.is_base_parameter(name)}
     plain.load_state_dict(head, strict=False)
     expected = logits(plain)  # the base as it was loaded, biases included
     with model.disable_adapter():

@@ -14,7 +14,7 @@ from tiny import same_tensors, shake, values
 
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.methods.lora import lora_state_dict, mark_only_lora_as_trainable
-from transformers.methods.lora.layers import lora_layers
+from transformers.methods.lora.layers import MIX, lora_layers
 
 ROBERTA = KINDS["roberta"]
 
@@ -70,7 +70,7 @@ def test_merged_models_do_not_switch(pair: PreTrainedModel, tmp_path: Path) -> N
 def test_mixed_batches_say_what_is_wrong(pair: PreTrainedModel, names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         logits(pair, adapter_names=names)
-    assert all(layer.mix is None for _, layer in lora_layers(pair))
+    assert MIX.get() is None
 
 
 def test_mixed_batches_have_no_loss_and_no_training(pair: PreTrainedModel) -> None:
@@ -94,13 +94,13 @@ def test_a_plain_model_has_no_adapter(base: Path) -> None:
 def test_training_one_adapter_leaves_the_other_alone(pair: PreTrainedModel) -> None:
     pair.set_adapter("second")
     waiting = [
-        update.lora_B.detach().clone() for _, layer in lora_layers(pair) for update in [layer.updates["default"]]
+        update.lora_B.detach().clone() for _, layer in lora_layers(pair) for update in [layer.update_of("default")]
     ]
     pair.train()
     optimizer = torch.optim.SGD([p for p in pair.parameters() if p.requires_grad], lr=0.1)
     pair(torch.randint(5, 60, (4, 7)), labels=torch.tensor([0, 1, 0, 1])).loss.backward()
     optimizer.step()
-    after = [update.lora_B for _, layer in lora_layers(pair) for update in [layer.updates["default"]]]
+    after = [update.lora_B for _, layer in lora_layers(pair) for update in [layer.update_of("default")]]
     assert all(torch.equal(a, b) for a, b in zip(waiting, after, strict=True))
 
 
@@ -167,7 +167,7 @@ def test_one_adapter_s_biases_are_not_another_s(
     with model.disable_adapter():
         state = {name: value for name, value in values(model).items() if "lora" not in name}
         plain = {name: value for name, value in values(load_base(ROBERTA, base)).items() if name in state}
-    assert all(torch.equal(state[name], plain[name]) for name in plain if model._is_base_parameter(name))
+    assert all(torch.equal(state[name], plain[name]) for name in plain if model.is_base_parameter(name))
 
 
 def test_the_table_of_a_frozen_base_keeps_its_size(pair: PreTrainedModel) -> None:

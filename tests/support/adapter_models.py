@@ -87,7 +87,7 @@ def load_base(kind: Kind, base: Path, **changes: Any) -> PreTrainedModel:
 def keep_head_in_fp32(model: PreTrainedModel) -> PreTrainedModel:
     """Store the head of a plain model as a LoRA run does."""
     for name, parameter in model.named_parameters():
-        if not model._is_base_parameter(name):
+        if not model.is_base_parameter(name):
             parameter.data = parameter.data.float()
     return model
 

@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +19,9 @@ from torch import Tensor
 from ..methods.bottleneck import bottleneck_parameter_names
 from ..modeling.weights import read_tensors
 from ..utils.hub import load_json
+from .interface import AdaptableModel
 from .part_format import PART_METADATA_NAME
 from .reading import read_adapter
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
 
 __all__ = ["BottleneckContent", "read_bottleneck", "start_from_bottleneck"]
 
@@ -137,7 +135,7 @@ def _read_labels(content: dict[str, Any], path: Path) -> dict[int, str] | None:
     return {number: name for name, number in sorted(label2id.items(), key=lambda item: item[1])}
 
 
-def start_from_bottleneck(model: PreTrainedModel, folder: str | os.PathLike[str]) -> str:
+def start_from_bottleneck(model: AdaptableModel, folder: str | os.PathLike[str]) -> str:
     """Let a run start from trained bottleneck adapters: these always, the head where shape and labels are the same.
 
     Args:
@@ -183,14 +181,14 @@ def start_from_bottleneck(model: PreTrainedModel, folder: str | os.PathLike[str]
     return f"Started from '{folder}': its {number} bottleneck adapters and its head."
 
 
-def _head_of(model: PreTrainedModel, content: BottleneckContent) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in content.head.items() if not model._is_base_parameter(name)}
+def _head_of(model: AdaptableModel, content: BottleneckContent) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in content.head.items() if not model.is_base_parameter(name)}
 
 
-def _why_no_head(model: PreTrainedModel, content: BottleneckContent) -> str | None:
+def _why_no_head(model: AdaptableModel, content: BottleneckContent) -> str | None:
     """Say why a folder's head cannot be this model's; None where it can."""
     head = _head_of(model, content)
-    own = {name: p for name, p in model.named_parameters() if not model._is_base_parameter(name)}
+    own = {name: p for name, p in model.named_parameters() if not model.is_base_parameter(name)}
     if set(head) != set(own):
         return "it has no whole head for this model"
     if any(head[name].shape != own[name].shape for name in own):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,13 +23,11 @@ from ..methods.lora.layers import lora_parameter_names
 from ..methods.trainable import trainable_names
 from ..utils import logging
 from ..utils.hub import split_hub_options
+from .interface import AdaptableModel
 from .metadata import adapter_metadata
 from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, peft_holds
 from .peft_format import peft_config, to_peft_names
 from .reading import CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, AdapterContent, read_adapter
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
 
 __all__ = [
     "adapter_config_overrides",
@@ -51,26 +49,26 @@ PART_FILES = (PART_WEIGHTS_NAME, PART_METADATA_NAME)
 # Saving -------------------------------------------------------------------------------------------------------
 
 
-def adapter_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+def adapter_tensors(model: AdaptableModel) -> dict[str, Tensor]:
     """Give what a run on a frozen base trains, under the model's names.
 
     That is the choice of `transformers.methods.trainable`, what was unfrozen by hand, such as the biases of loralib's
     ``mark_only_lora_as_trainable(model, "all")``, and the buffers of a head, such as the running statistics of a
     BatchNorm.
     """
-    chosen = trainable_names(model, model._provided)
+    chosen = trainable_names(model)
     trained = {name: p.detach() for name, p in model.named_parameters() if name in chosen or p.requires_grad}
     return trained | _head_buffers(model)
 
 
-def _head_buffers(model: PreTrainedModel) -> dict[str, Tensor]:
+def _head_buffers(model: AdaptableModel) -> dict[str, Tensor]:
     """Give the buffers outside of the encoder that a checkpoint holds."""
     kept = model.state_dict().keys()
-    return {n: buffer for n, buffer in model.named_buffers() if n in kept and not model._is_base_parameter(n)}
+    return {n: buffer for n, buffer in model.named_buffers() if n in kept and not model.is_base_parameter(n)}
 
 
 def save_adapter(
-    model: PreTrainedModel,
+    model: AdaptableModel,
     folder: str | os.PathLike[str],
     *,
     tokenizer: Any = None,
@@ -119,15 +117,19 @@ def save_adapter(
         (folder / stale).unlink(missing_ok=True)
 
 
-def _base_name(model: PreTrainedModel) -> str:
+def _base_name(model: AdaptableModel) -> str:
     """Give the base's hub id, or its folder's full path, so that the adapter finds it from anywhere.
 
     A model whose weights were made here, not loaded, has no base that anybody could find.
     """
-    if model._base_hash is None:
-        logger.warning("This model's base was not loaded, so nobody else has it: keep it with save_pretrained too.")
+    record = model.base_record
+    if not record.source or model.base_sha256() != record.sha256:
+        logger.warning(
+            "This model's base was not loaded, or was changed since, so nobody else has it: keep it with "
+            "save_pretrained too, and pass base_model_name_or_path=… where the adapter is loaded."
+        )
         return ""
-    name = model.name_or_path
+    name = record.source
     return str(Path(name).resolve()) if name and Path(name).is_dir() else name
 
 
@@ -186,15 +188,18 @@ def _head_width(tensors: Mapping[str, Tensor]) -> int:
 
 
 def load_with_adapter(
-    model_class: type[PreTrainedModel], path_or_repo_id: str | os.PathLike[str], *model_args: Any, **kwargs: Any
-) -> PreTrainedModel:
+    load_base: Callable[..., AdaptableModel | tuple[AdaptableModel, Any]],
+    path_or_repo_id: str | os.PathLike[str],
+    *model_args: Any,
+    **kwargs: Any,
+) -> AdaptableModel:
     """Load the base that an adapter names, and the adapter over it.
 
     Args:
-        model_class: The model's class.
+        load_base: The ``from_pretrained`` of the model's class.
         path_or_repo_id: The adapter.
         *model_args: Further arguments of the model's class.
-        **kwargs: As of `PreTrainedModel.from_pretrained`; ``base_model_name_or_path`` names the base anew where it
+        **kwargs: As of `AdaptableModel.from_pretrained`; ``base_model_name_or_path`` names the base anew where it
             has moved.
 
     Returns:
@@ -214,7 +219,7 @@ def load_with_adapter(
     if rest.get("config") is not None:
         overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
     try:
-        model = model_class.from_pretrained(base, *model_args, **base_options(options), **{**overrides, **rest})
+        model = load_base(base, *model_args, **base_options(options), **{**overrides, **rest})
     except OSError as error:
         raise OSError(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "
@@ -231,7 +236,7 @@ def base_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in ("revision", "subfolder")}
 
 
-def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> None:
+def load_adapter_weights(model: AdaptableModel, path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> None:
     """Put an adapter's values, matrices and head, into a model in place.
 
     Args:
@@ -246,12 +251,12 @@ def load_adapter_weights(model: PreTrainedModel, path_or_repo_id: str | os.PathL
     _put(model, read_adapter(path_or_repo_id, **hub_options))
 
 
-def _put(model: PreTrainedModel, content: AdapterContent) -> None:
+def _put(model: AdaptableModel, content: AdapterContent) -> None:
     """Check an adapter against a model, then copy its values; what it trains of the encoder is trained here too."""
     content.check_settings(model.config)
     buffers = _head_buffers(model)
     parameters = dict(model.named_parameters())
-    lacking = sorted({*trainable_names(model, model._provided), *buffers} - set(content.tensors))
+    lacking = sorted({*trainable_names(model), *buffers} - set(content.tensors))
     foreign = sorted(set(content.tensors) - {*parameters, *buffers})
     for names, what in ((lacking, "are lacking"), (foreign, "have no place here")):
         if names:
@@ -260,9 +265,11 @@ def _put(model: PreTrainedModel, content: AdapterContent) -> None:
                 f"{names[0]}."
             )
     _check_shapes(content.tensors, {**parameters, **buffers}, content.source)
-    model._keep_base_values(content.tensors)
+    model.keep_base_values(content.tensors)
     for name in content.tensors:
-        if model._is_base_parameter(name):
+        if model.is_base_parameter(name):
+            if model.base_record.provides(name):
+                model.base_record.adapted.add(name)
             parameters[name].requires_grad_(True)
             parameters[name].data = parameters[name].data.to(torch.get_default_dtype())
     _copy(model, content.tensors)
@@ -295,7 +302,7 @@ class StartReport(NamedTuple):
     head_taken: bool
 
 
-def start_from_adapter(model: PreTrainedModel, path: str | os.PathLike[str]) -> StartReport:
+def start_from_adapter(model: AdaptableModel, path: str | os.PathLike[str]) -> StartReport:
     """Let a run start from another task's adapter: the LoRA part always, the head where its shape is the same.
 
     Args:
@@ -350,11 +357,11 @@ def _require_lora(content: AdapterContent) -> None:
         raise ValueError(f"'{content.source}' holds no LoRA adapter, but bottleneck adapters or biases alone.")
 
 
-def _lora_run_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+def _lora_run_tensors(model: AdaptableModel) -> dict[str, Tensor]:
     """Give what LoRA alone would train: not the bottleneck adapters, nor biases of the base, that may be beside it."""
     beside = bottleneck_parameter_names(model)
     if model.config.apply_bitfit:
-        beside |= {name for name in bias_parameter_names(model) if model._is_base_parameter(name)}
+        beside |= {name for name in bias_parameter_names(model) if model.is_base_parameter(name)}
     return {name: tensor for name, tensor in adapter_tensors(model).items() if name not in beside}
 
 
@@ -367,7 +374,7 @@ def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
             )
 
 
-def _copy(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+def _copy(model: AdaptableModel, tensors: Mapping[str, Tensor]) -> None:
     own = {**dict(model.named_parameters()), **_head_buffers(model)}
     with torch.no_grad():
         for name, tensor in tensors.items():

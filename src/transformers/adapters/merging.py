@@ -5,20 +5,18 @@ Letters in shapes: ``O`` output features, ``I`` input features.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from ..base.record import BaseRecord
 from ..methods.lora.layers import LoraLinear, lora_layers
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
+from .interface import AdaptableModel
+from .state import AdapterState
 
 __all__ = ["largest_difference", "merge", "merge_and_unload", "unmerge"]
 
 
-def merge(model: PreTrainedModel) -> None:
+def merge(model: AdaptableModel) -> None:
     """Fold the active adapter into the weights in place, keeping the originals.
 
     The state dict goes on to show the originals, so saving stays right.
@@ -37,7 +35,7 @@ def merge(model: PreTrainedModel) -> None:
         layer.merge(weight)
 
 
-def unmerge(model: PreTrainedModel) -> None:
+def unmerge(model: AdaptableModel) -> None:
     """Put the original weights back, bit by bit.
 
     Raises:
@@ -47,10 +45,12 @@ def unmerge(model: PreTrainedModel) -> None:
     if not any(layer.merged for _, layer in layers):
         raise ValueError("The adapter is not merged, so there is nothing to unmerge.")
     for _, layer in layers:
+        layer.check_unwritten()
+    for _, layer in layers:
         layer.unmerge()
 
 
-def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
+def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
     """Turn a LoRA model into a plain one with the adapter folded in, in place.
 
     Where DeBERTa's relative positions go through the base's query projection (``lora_position_query`` false with
@@ -60,30 +60,37 @@ def merge_and_unload(model: PreTrainedModel) -> PreTrainedModel:
         model: A LoRA model, merged or not.
 
     Returns:
-        The same object, now without LoRA layers.
+        The same object, now without LoRA layers, and on another base: an adapter of the old one does not fit it.
 
     Raises:
         ValueError: If it has no LoRA layers, or a value is not finite. It is then unchanged.
     """
     if not any(layer.merged for _, layer in _layers(model)):
         merge(model)
-    model._untie_position_projections()
+    else:
+        for _, layer in _layers(model):
+            layer.check_unwritten()
+    model.untie_position_projections()
     for path, layer in _layers(model):
         plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         plain.weight = nn.Parameter(layer.weight.data)
         plain.register_parameter("bias", layer.bias)
         where, _, name = path.rpartition(".")
         setattr(model.get_submodule(where), name, plain)
-    model._forget_adapters()
+    config = model.config
+    config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
+    model.adapter_state = AdapterState()
     dtype = model.dtype
     for name, parameter in model.named_parameters():
-        if model._is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
+        if model.is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
             parameter.data = parameter.data.to(dtype)
         parameter.requires_grad_(True)
+    if model.base_record.dtypes is not None:  # another base from now on, and nobody else has it
+        model.base_record = BaseRecord({name: parameter.dtype for name, parameter in model.named_parameters()})
     return model
 
 
-def largest_difference(model: PreTrainedModel, merged: PreTrainedModel, rows: int = 8, length: int = 32) -> float:
+def largest_difference(model: AdaptableModel, merged: AdaptableModel, rows: int = 8, length: int = 32) -> float:
     """Compare a LoRA model with its merged form on made-up rows of several lengths, in evaluation.
 
     Args:
@@ -110,7 +117,7 @@ def largest_difference(model: PreTrainedModel, merged: PreTrainedModel, rows: in
     return float((outputs[0] - outputs[1]).abs().max())
 
 
-def _layers(model: PreTrainedModel) -> list[tuple[str, LoraLinear]]:
+def _layers(model: AdaptableModel) -> list[tuple[str, LoraLinear]]:
     layers = list(lora_layers(model))
     if not layers:
         raise ValueError("This model has no LoRA layers, so there is nothing to merge.")
@@ -118,8 +125,8 @@ def _layers(model: PreTrainedModel) -> list[tuple[str, LoraLinear]]:
 
 
 def _merged_weight(path: str, layer: LoraLinear) -> Tensor:
-    """Compute ``W + (alpha / r)·B·A`` in fp32, in the weight's own dtype. Shape: (O, I)."""
-    merged = (layer.weight.detach().float() + layer.current_update().delta()).to(layer.weight.dtype)
+    """Compute a layer's merged weight and make sure that it is finite. Shape: (O, I)."""
+    merged = layer.merged_weight()
     if not bool(torch.isfinite(merged).all()):
         raise ValueError(f"Merging {path} gives values that are not finite: the adapter or the base is damaged.")
     return merged

@@ -6,28 +6,19 @@ import hashlib
 import importlib.metadata
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..methods.trainable import added_parameter_names
 from ..utils import logging
 from ..utils.hub import load_json
 from ..version import __version__
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
+from .interface import AdaptableModel
 
 __all__ = [
     "FORMAT_VERSION",
     "adapter_metadata",
     "check_metadata",
     "file_sha256",
-    "hash_base",
-    "hash_loaded_base",
     "hash_tokenizer",
     "read_metadata",
 ]
@@ -51,44 +42,6 @@ _LORA_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
 _LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets")
 
 
-def hash_base(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> str:
-    """Hash the encoder's tensors of a checkpoint: names, dtypes, shapes and bytes, in whatever file they stood.
-
-    Args:
-        model: Says which names are the encoder's, and which of these were added to it (LoRA, bottleneck adapters).
-        tensors: The checkpoint under the model's names, as read.
-
-    Returns:
-        A sha256 in hexadecimal.
-    """
-    added = added_parameter_names(model)
-    names = sorted(name for name in tensors if model._is_base_parameter(name) and name not in added)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
-        digests = list(pool.map(lambda name: _tensor_digest(name, tensors[name]), names))
-    return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def hash_loaded_base(model: PreTrainedModel) -> str | None:
-    """Hash the base of a model that was loaded without an adapter, as its file had it.
-
-    Args:
-        model: A model as it was loaded: not trained, nor cast to a dtype that holds less than the file's.
-
-    Returns:
-        What `hash_base` gave for the file; None where no file was read.
-    """
-    if model._provided is None:
-        return None
-    names = {name: dtype for name, dtype in model._provided.items() if model._is_base_parameter(name)}
-    return hash_base(model, {name: model.get_parameter(name).detach().to(dtype) for name, dtype in names.items()})
-
-
-def _tensor_digest(name: str, tensor: Tensor) -> bytes:
-    digest = hashlib.sha256(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.digest()
-
-
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """Give the sha256 of a file in hexadecimal.
 
@@ -106,7 +59,7 @@ def hash_tokenizer(tokenizer: Any) -> str:
 
 
 def adapter_metadata(
-    model: PreTrainedModel,
+    model: AdaptableModel,
     *,
     base: str,
     weights: Path,
@@ -128,7 +81,7 @@ def adapter_metadata(
     return {
         "format_version": FORMAT_VERSION,
         "base_model_name_or_path": base,
-        "base_sha256": model._base_hash,
+        "base_sha256": model.base_sha256(),
         "architecture": type(model).__name__,
         "model_type": config.model_type,
         "lora_r": config.lora_r,

@@ -1,5 +1,7 @@
 """Batches whose rows have different adapters: the base is computed once for all, each update for its own tokens.
 
+Which adapters a call uses belongs to the call: nothing here changes the model, so other threads may compute with it.
+
 Letters in shapes: ``B`` batch, ``D`` hidden size, ``N`` labels.
 """
 
@@ -7,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..layers.packing import PackedLayout
-from ..methods.lora.layers import AdapterMix, LoraLinear, lora_layers
-from .switching import DEFAULT, AdapterMixin, as_model, install_parameters
+from ..methods.lora.layers import MIX, AdapterMix, LoraLinear, lora_layers
+from .interface import AdaptableModel
+from .switching import adapter_view, enter_current
 
-__all__ = ["MixedBatchMixin", "mixed_adapters"]
+__all__ = ["classify", "logits_apart", "mixed_adapters", "shares_base"]
 
 
 @contextmanager
 def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequence[str] | None) -> Iterator[None]:
-    """Let each row of a batch have its own adapter inside the ``with``.
+    """Let each row of a batch have its own adapter inside the ``with``, in this thread alone.
 
     The base's product is computed once for the whole batch; each adapter's update is added to its own tokens.
 
@@ -38,9 +40,6 @@ def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequ
         yield
         return
     layers = list(lora_layers(encoder))
-    for _, layer in layers:
-        if not layer.updates:  # a model with the one adapter that it was made with
-            layer.updates[DEFAULT] = layer.current_update()
     _check_mix(encoder, layers, layout.batch_size, adapter_names)
     names = list(dict.fromkeys(adapter_names))
     numbers = torch.tensor([names.index(name) for name in adapter_names], device=layout.token_index.device)
@@ -51,121 +50,97 @@ def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequ
         {name: (of_rows == number).nonzero()[:, 0] for number, name in enumerate(names)},
         layout.tokens,
     )
-    for _, layer in layers:
-        layer.mix = mix
+    token = MIX.set(mix)
     try:
         yield
     finally:
-        for _, layer in layers:
-            layer.mix = None
+        MIX.reset(token)
 
 
-class MixedBatchMixin(AdapterMixin):
-    """The part of a model that computes such batches; `PreTrainedModel` has it."""
+def classify(
+    model: AdaptableModel, features: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None
+) -> Tensor:
+    """Score each row with the active head, or with that of its own adapter.
 
-    @contextmanager
-    def _with_head_of(self, adapter_name: str) -> Iterator[None]:
-        """Let an adapter's head be in place inside the ``with``."""
-        current = self._adapters[cast(str, self.active_adapter)]
-        install_parameters(as_model(self), self._adapters[adapter_name].parameters)
-        try:
-            yield
-        finally:
-            install_parameters(as_model(self), current.parameters)
+    Args:
+        model: The classifier.
+        features: What its head reads of each row, as the encoder gave it. Shape: (B, D) or (B, L, D).
+        labels: What the caller wants a loss for; None for no loss.
+        adapter_names: One a row; None for the active adapter everywhere.
 
-    def _mixed_logits(self, first_tokens: Tensor, adapter_names: Sequence[str]) -> Tensor:
-        """Score each row with the head of its adapter.
+    Returns:
+        Logits; where an adapter has fewer labels than another, minus infinity behind its own. Shape: (B, N), ``N``
+        the most labels of any.
 
-        Args:
-            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
-            adapter_names: One a row.
+    Raises:
+        ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
+    """
+    if adapter_names is None:
+        return model.score(features)
+    _refuse_labels(labels)
+    enter_current(model)
+    parts = []
+    for name, rows in _rows_of(adapter_names):
+        parts.append((rows, adapter_view(model, name).score(features[rows])))
+    return _side_by_side(parts, len(adapter_names))
 
-        Returns:
-            Logits; where an adapter has fewer labels than another, minus infinity behind its own. Shape: (B, N), ``N``
-            the most labels of any.
-        """
-        self._enter_current()
-        parts: list[tuple[list[int], Tensor]] = []
-        for name in dict.fromkeys(adapter_names):
-            rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
-            with self._with_head_of(name):
-                parts.append((rows, self._score(first_tokens[rows])))
-        return _side_by_side(parts, len(adapter_names))
 
-    def _classify(self, first_tokens: Tensor, labels: Tensor | None, adapter_names: Sequence[str] | None) -> Tensor:
-        """Score each row with the active head, or with that of its own adapter.
+def shares_base(model: AdaptableModel, adapter_names: Sequence[str]) -> bool:
+    """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
+    enter_current(model)
+    state = model.adapter_state
+    if getattr(model.config, "adapts_position_query", False):
+        return False
+    chosen = (state.loaded[name].parameters for name in {*adapter_names, state.active} if name in state.loaded)
+    return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
 
-        Args:
-            first_tokens: Each row's first token, as the encoder gave it. Shape: (B, D).
-            labels: What the caller wants a loss for; None for no loss.
-            adapter_names: One a row; None for the active adapter everywhere.
 
-        Returns:
-            Logits. Shape: (B, N).
+def logits_apart(
+    model: AdaptableModel,
+    adapter_names: Sequence[str],
+    labels: Tensor | None = None,
+    *,
+    head_mask: Tensor | None = None,
+    output_attentions: bool | None = None,
+    output_hidden_states: bool | None = None,
+    **inputs: Tensor | None,
+) -> Tensor:
+    """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
 
-        Raises:
-            ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
-        """
-        if adapter_names is None:
-            return self._score(first_tokens)
-        _refuse_labels(labels)
-        return self._mixed_logits(first_tokens, adapter_names)
+    Args:
+        model: The classifier.
+        adapter_names: One a row.
+        labels: Must be None, as in `classify`.
+        head_mask: An argument of ``forward`` for all rows; None for a model that takes none.
+        output_attentions: Must not be true, nor the configuration's choice where None.
+        output_hidden_states: Likewise.
+        **inputs: Arguments of ``forward``, each with one entry a row or one for all rows, or None.
 
-    def _shares_base(self, adapter_names: Sequence[str]) -> bool:
-        """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
-        self._enter_current()
-        model = as_model(self)
-        if getattr(model.config, "adapts_position_query", False):
-            return False
-        names = {*adapter_names, self.active_adapter} & set(self._adapters)
-        chosen = (self._adapters[name].parameters for name in names if name is not None)
-        return not any(model._is_base_parameter(name) for parameters in chosen for name in parameters)
+    Returns:
+        Logits as of `classify`. Shape: (B, N).
 
-    def _logits_apart(
-        self,
-        adapter_names: Sequence[str],
-        labels: Tensor | None = None,
-        *,
-        head_mask: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        **inputs: Tensor | None,
-    ) -> Tensor:
-        """Compute a mixed batch adapter by adapter, for a model whose rows share more than the base.
+    Raises:
+        ValueError: If the names do not fit, or come with labels or a wish for what the layers compute.
+    """
+    enter_current(model)
+    number = max(len(value) for value in inputs.values() if value is not None)
+    _check_mix(model, list(lora_layers(model)), number, adapter_names)
+    _refuse_labels(labels)
+    _refuse_layers(model, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+    masks = {} if head_mask is None else {"head_mask": head_mask}
+    parts: list[tuple[list[int], Tensor]] = []
+    for name, rows in _rows_of(adapter_names):
+        chosen = {key: value if value is None or len(value) == 1 else value[rows] for key, value in inputs.items()}
+        parts.append((rows, adapter_view(model, name)(**chosen, **masks, return_dict=True).logits))
+    return _side_by_side(parts, len(adapter_names))
 
-        Args:
-            adapter_names: One a row.
-            labels: Must be None, as in `_classify`.
-            head_mask: An argument of ``forward`` for all rows; None for a model that takes none.
-            output_attentions: Must not be true, nor the configuration's choice where None.
-            output_hidden_states: Likewise.
-            **inputs: Arguments of ``forward``, each with one entry a row or one for all rows, or None.
 
-        Returns:
-            Logits as of `_mixed_logits`. Shape: (B, N).
-
-        Raises:
-            ValueError: If the names do not fit, or come with labels or a wish for what the layers compute.
-        """
-        self._enter_current()
-        model, active = as_model(self), self.active_adapter
-        number = max(len(value) for value in inputs.values() if value is not None)
-        _check_mix(model, list(lora_layers(model)), number, adapter_names)
-        _refuse_labels(labels)
-        _refuse_layers(model, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
-        masks = {} if head_mask is None else {"head_mask": head_mask}
-        parts: list[tuple[list[int], Tensor]] = []
-        try:
-            for name in dict.fromkeys(adapter_names):
-                rows = [row for row, wanted in enumerate(adapter_names) if wanted == name]
-                self.set_adapter(name)
-                chosen = {
-                    key: value if value is None or len(value) == 1 else value[rows] for key, value in inputs.items()
-                }
-                parts.append((rows, model(**chosen, **masks, return_dict=True).logits))
-        finally:
-            self.set_adapter(active or DEFAULT)
-        return _side_by_side(parts, len(adapter_names))
+def _rows_of(adapter_names: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Give each adapter's rows."""
+    return [
+        (name, [row for row, wanted in enumerate(adapter_names) if wanted == name])
+        for name in dict.fromkeys(adapter_names)
+    ]
 
 
 def _check_mix(
@@ -179,7 +154,7 @@ def _check_mix(
         raise ValueError("This model has no adapters, so adapter_names cannot choose among them.")
     if any(layer.merged for _, layer in layers):
         raise ValueError("An adapter is merged into the weights; call unmerge_adapter() before a mixed batch.")
-    loaded = layers[0][1].updates
+    loaded = layers[0][1].adapter_names
     unknown = [name for name in adapter_names if name not in loaded]
     if unknown:
         raise ValueError(f"There is no adapter '{unknown[0]}'; loaded: {', '.join(loaded) or 'none'}.")

@@ -6,13 +6,11 @@ A folder of ``trained_model.safetensors`` (under the model's own names) and ``tr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..configuration_utils import PretrainedConfig
 from ..utils.hub import load_json
 from .metadata import check_metadata
-
-if TYPE_CHECKING:
-    from ..configuration_utils import PretrainedConfig
 
 __all__ = ["PART_METADATA_NAME", "PART_WEIGHTS_NAME", "methods_of", "peft_holds", "read_part_metadata"]
 

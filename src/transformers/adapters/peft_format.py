@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from ..methods.lora.layers import lora_layers, lora_parameter_names
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
+from .interface import AdaptableModel
 
 __all__ = ["beyond_peft", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
 
@@ -99,7 +97,7 @@ def from_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def peft_config(model: PreTrainedModel, base: str, trained: Collection[str]) -> dict[str, Any]:
+def peft_config(model: AdaptableModel, base: str, trained: Collection[str]) -> dict[str, Any]:
     """Give the content of ``adapter_config.json``.
 
     Args:
@@ -130,7 +128,7 @@ def peft_config(model: PreTrainedModel, base: str, trained: Collection[str]) -> 
     }
 
 
-def beyond_peft(model: PreTrainedModel, trained: Collection[str]) -> str | None:
+def beyond_peft(model: AdaptableModel, trained: Collection[str]) -> str | None:
     """Say why PEFT cannot represent an adapter; None where it can.
 
     Args:
@@ -145,10 +143,11 @@ def beyond_peft(model: PreTrainedModel, trained: Collection[str]) -> str | None:
     return None
 
 
-def _bias(model: PreTrainedModel, trained: Collection[str]) -> str | None:
+def _bias(model: AdaptableModel, trained: Collection[str]) -> str | None:
     """Give PEFT's name for the encoder's biases that are trained; None where it has no name for the choice."""
-    base = {name for name, _ in model.named_parameters() if model._is_base_parameter(name)}
-    provided = base if model._provided is None else base & set(model._provided)
+    base = {name for name, _ in model.named_parameters() if model.is_base_parameter(name)}
+    dtypes = model.base_record.dtypes
+    provided = base if dtypes is None else base & set(dtypes)
     extra = (set(trained) & provided) - lora_parameter_names(model)
     choices = {
         "none": set(),
@@ -158,14 +157,14 @@ def _bias(model: PreTrainedModel, trained: Collection[str]) -> str | None:
     return next((choice for choice, names in choices.items() if names == extra), None)
 
 
-def _modules_to_save(model: PreTrainedModel, trained: Collection[str]) -> list[str] | None:
+def _modules_to_save(model: AdaptableModel, trained: Collection[str]) -> list[str] | None:
     """Name the modules that are trained in full: the head's, and inside the encoder those that the base lacks."""
-    lora, provided = lora_parameter_names(model), model._provided or {}
+    lora, provided = lora_parameter_names(model), model.base_record.dtypes
     modules = set()
     for name in trained:
-        if not model._is_base_parameter(name):
+        if not model.is_base_parameter(name):
             modules.add(name.partition(".")[0])
-        elif name not in lora and model._provided is not None and name not in provided:
+        elif name not in lora and provided is not None and name not in provided:
             modules.add(name.rpartition(".")[0])
     return sorted(modules) or None
 

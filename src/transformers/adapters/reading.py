@@ -7,21 +7,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..configuration_utils import PretrainedConfig
 from ..modeling.weights import read_tensors
 from ..utils.hub import cached_file, load_json
+from .interface import AdaptableModel
 from .legacy import read_legacy_adapter
-from .metadata import file_sha256, hash_loaded_base, read_metadata
+from .metadata import file_sha256, read_metadata
 from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, read_part_metadata
 from .peft_format import from_peft_names, read_peft_config
-
-if TYPE_CHECKING:
-    from ..configuration_utils import PretrainedConfig
-    from ..modeling_utils import PreTrainedModel
 
 __all__ = ["CONFIG_NAME", "METADATA_NAME", "WEIGHTS_NAME", "AdapterContent", "is_adapter", "read_adapter"]
 
@@ -122,7 +120,7 @@ class AdapterContent:
             "finetuning_task": self.finetuning_task,
         }
 
-    def check_base(self, model: PreTrainedModel) -> None:
+    def check_base(self, model: AdaptableModel) -> None:
         """Refuse a model whose base is another than the adapter was trained on.
 
         Raises:
@@ -130,12 +128,11 @@ class AdapterContent:
         """
         if self.base_sha256 is None:
             return
-        if model._base_hash is None:
-            model._base_hash = hash_loaded_base(model)
-        if model._base_hash != self.base_sha256:
+        found = model.base_sha256()
+        if found != self.base_sha256:
             raise ValueError(
                 f"The adapter '{self.source}' was trained on '{self.base}' (content {self.base_sha256[:12]}…), but "
-                f"'{model.name_or_path}' holds other weights ({str(model._base_hash)[:12]}…)."
+                f"'{model.name_or_path}' holds other weights ({str(found)[:12]}…)."
             )
 
     def check_settings(self, config: PretrainedConfig) -> None:

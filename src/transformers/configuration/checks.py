@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..configuration_utils import PretrainedConfig
+from .fields import MethodFields
 
 __all__ = [
     "ADAPTER_TYPES",
@@ -48,7 +47,7 @@ _ENCODER_ONLY = {
 }
 
 
-def check_encoder_only(config: PretrainedConfig) -> None:
+def check_encoder_only(config: MethodFields) -> None:
     """Refuse a configuration that asks this package's encoders to be something else.
 
     Args:
@@ -66,7 +65,7 @@ def check_encoder_only(config: PretrainedConfig) -> None:
             )
 
 
-def check_lora(config: PretrainedConfig) -> tuple[int, float]:
+def check_lora(config: MethodFields) -> tuple[int, float]:
     """Check the LoRA fields.
 
     Args:
@@ -95,7 +94,7 @@ def check_lora(config: PretrainedConfig) -> tuple[int, float]:
     return r, alpha
 
 
-def check_bottleneck(config: PretrainedConfig) -> tuple[str, int]:
+def check_bottleneck(config: MethodFields) -> tuple[str, int]:
     """Check the fields of bottleneck adapters.
 
     Args:
@@ -123,7 +122,7 @@ def check_bottleneck(config: PretrainedConfig) -> tuple[str, int]:
     return kind, size
 
 
-def check_consistency(config: PretrainedConfig) -> None:
+def check_consistency(config: MethodFields) -> None:
     """Check the fields of consistency training.
 
     Args:
@@ -155,7 +154,7 @@ def check_consistency(config: PretrainedConfig) -> None:
         )
 
 
-def check_classifies(config: PretrainedConfig) -> None:
+def check_classifies(config: MethodFields) -> None:
     """Refuse consistency training where it means nothing, and where the ids are unknown that it needs.
 
     Args:
@@ -177,7 +176,7 @@ def check_classifies(config: PretrainedConfig) -> None:
         masking_ids(config)
 
 
-def masking_ids(config: PretrainedConfig) -> dict[str, int]:
+def masking_ids(config: MethodFields) -> dict[str, int]:
     """Give the ids that masking needs: ``cls_token_id``, ``sep_token_id``, ``pad_token_id`` and ``unk_token_id``.
 
     Args:

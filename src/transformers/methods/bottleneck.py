@@ -10,16 +10,12 @@ Letters in shapes: ``Q`` tokens, ``D`` hidden size, ``m`` width of the bottlenec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..configuration.checks import check_bottleneck
+from ..configuration_utils import PretrainedConfig
 from ..layers.activations import get_activation
-
-if TYPE_CHECKING:
-    from ..configuration_utils import PretrainedConfig
 
 __all__ = [
     "BottleneckAdapter",

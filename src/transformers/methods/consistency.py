@@ -10,17 +10,14 @@ Letters in shapes: ``B`` batch, ``L`` padded length, ``N`` labels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..configuration.checks import masking_ids
+from ..configuration_utils import PretrainedConfig
 from ..layers.losses import sequence_classification_loss
-
-if TYPE_CHECKING:
-    from ..configuration_utils import PretrainedConfig
 
 __all__ = [
     "classification_loss",

@@ -8,17 +8,12 @@ the rest is frozen. Without any of them everything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
-
 import torch
 
+from ..base.model import ModelWithBase
 from .bitfit import bias_parameter_names
 from .bottleneck import bottleneck_parameter_names
 from .lora.layers import lora_parameter_names
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
 
 __all__ = [
     "added_parameter_names",
@@ -29,24 +24,22 @@ __all__ = [
 ]
 
 
-def mark_trainable(model: PreTrainedModel, provided: Collection[str] | None = None) -> None:
+def mark_trainable(model: ModelWithBase) -> None:
     """Set ``requires_grad`` of every parameter, in place.
 
     Args:
         model: A model of this package.
-        provided: Names that the base checkpoint had; None where no checkpoint was read.
     """
-    chosen = trainable_names(model, provided)
+    chosen = trainable_names(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in chosen)
 
 
-def trainable_names(model: PreTrainedModel, provided: Collection[str] | None = None) -> set[str]:
+def trainable_names(model: ModelWithBase) -> set[str]:
     """Give the names of the parameters that a run trains.
 
     Args:
-        model: A model of this package.
-        provided: Names that the base checkpoint had; None where no checkpoint was read.
+        model: A model of this package; its `BaseRecord` says what the base checkpoint had.
 
     Returns:
         Names as in ``model.named_parameters()``.
@@ -57,21 +50,21 @@ def trainable_names(model: PreTrainedModel, provided: Collection[str] | None = N
         chosen |= bias_parameter_names(model)
     if not chosen:
         return names
-    head = {name for name in names if not model._is_base_parameter(name)}
+    head = {name for name in names if not model.is_base_parameter(name)}
+    provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
     return chosen | head | not_provided
 
 
-def new_head_parameter_names(model: PreTrainedModel) -> list[str]:
+def new_head_parameter_names(model: ModelWithBase) -> list[str]:
     """Give the names of the parameters outside of the encoder that the base checkpoint did not provide.
 
     Args:
         model: A model of this package.
     """
-    provided = model._provided or {}
-    return [
-        name for name, _ in model.named_parameters() if not model._is_base_parameter(name) and name not in provided
-    ]
+    record = model.base_record
+    names = (name for name, _ in model.named_parameters() if not model.is_base_parameter(name))
+    return [name for name in names if not record.provides(name)]
 
 
 def added_parameter_names(model: torch.nn.Module) -> set[str]:
@@ -83,16 +76,20 @@ def added_parameter_names(model: torch.nn.Module) -> set[str]:
     return lora_parameter_names(model) | bottleneck_parameter_names(model)
 
 
-def cast_frozen_parameters(model: torch.nn.Module, dtype: torch.dtype) -> None:
+def cast_frozen_parameters(model: ModelWithBase, dtype: torch.dtype) -> None:
     """Store every frozen parameter once in the compute dtype, in place; trained parameters keep theirs.
 
     No step has to cast the base then, and it takes half the memory. LoRA layers, bottleneck adapters, layers with a
     trained bias and the heads cast their own small parameters or inputs.
 
     Args:
-        model: Any module.
+        model: A model of this package.
         dtype: Such as ``torch.bfloat16``.
     """
-    for parameter in model.parameters():
-        if not parameter.requires_grad and parameter.is_floating_point():
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+
+    def cast() -> None:
+        for parameter in frozen:
             parameter.data = parameter.data.to(dtype)
+
+    model.cast_base(cast, loses=any(dtype.itemsize < parameter.dtype.itemsize for parameter in frozen))

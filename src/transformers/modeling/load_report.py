@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
+from ..base.model import ModelWithBase
 from ..methods.trainable import added_parameter_names
 from ..utils import logging
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
 
 __all__ = ["LoadReport", "MismatchedShapesError", "drop_position_ids", "match_state_dict", "named_tensors"]
 
@@ -129,7 +127,7 @@ def named_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, others
 
 
-def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> tuple[dict[str, Tensor], LoadReport]:
+def match_state_dict(model: ModelWithBase, state_dict: dict[str, Tensor]) -> tuple[dict[str, Tensor], LoadReport]:
     """Find the model's tensor for each of a checkpoint's.
 
     Args:
@@ -162,14 +160,14 @@ def match_state_dict(model: PreTrainedModel, state_dict: dict[str, Tensor]) -> t
             continue
         if name in added:
             report.missing_adapter.append(name)
-        elif model._is_base_parameter(name):
+        elif model.is_base_parameter(name):
             report.missing_base.append(name)
         else:
             report.missing_head.append(name)
     return fitting, report
 
 
-def _rename(model: PreTrainedModel, names: Iterable[str], known: Collection[str]) -> dict[str, str]:
+def _rename(model: ModelWithBase, names: Iterable[str], known: Collection[str]) -> dict[str, str]:
     """Give the model's name for each of a checkpoint's, without those that are no tensors of a model."""
     names = list(names)
     prefix = f"{model.base_model_prefix}."
@@ -177,9 +175,9 @@ def _rename(model: PreTrainedModel, names: Iterable[str], known: Collection[str]
     renamed: dict[str, str] = {}
     for own_name in names:
         name = own_name
-        if model._has_head and not has_prefix:
+        if model.has_head and not has_prefix:
             name = prefix + name
-        elif not model._has_head:
+        elif not model.has_head:
             name = name.removeprefix(prefix)
         for old, new in LEGACY_ENDINGS.items():
             if name.endswith(old) and name not in known:

@@ -9,32 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ..adapters.metadata import hash_base
-from ..methods.trainable import mark_trainable
+from ..methods.trainable import added_parameter_names, mark_trainable
 from .initialization import init_parameter
 from .load_report import LoadReport, match_state_dict, named_tensors
-
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
+from .token_embeddings import VocabularyModel
 
 __all__ = ["fill_model", "storage_for"]
 
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
-def storage_for(model_class: type[PreTrainedModel]) -> AbstractContextManager[object]:
+def storage_for(model_class: type[VocabularyModel]) -> AbstractContextManager[object]:
     """Give the context to build a model in that is about to be filled: without storage where the class is ours."""
     is_ours = model_class.__module__.startswith(_PACKAGE)
     return torch.device("meta") if is_ours else nullcontext()
 
 
 def fill_model(
-    model: PreTrainedModel,
+    model: VocabularyModel,
     state_dict: dict[str, Tensor],
     source: str,
     dtype: torch.dtype | str | None = None,
@@ -60,18 +56,22 @@ def fill_model(
     report.check(source, ignore_mismatched_sizes)
     own, _ = named_tensors(model)
     provided = {name: tensor for name, tensor in fitting.items() if isinstance(own[name], nn.Parameter)}
-    model._provided = {name: tensor.dtype for name, tensor in provided.items()}
+    added = added_parameter_names(model)
+    record = model.base_record
+    record.dtypes = {name: tensor.dtype for name, tensor in provided.items() if name not in added}
+    record.source = source
     if model.config.freezes_base:
-        mark_trainable(model, model._provided)
-    found = (tensor.dtype for name, tensor in provided.items() if model._is_base_parameter(name))
+        mark_trainable(model)
+    found = (tensor.dtype for name, tensor in provided.items() if model.is_base_parameter(name))
     usual = next((each for each in found if each.is_floating_point), torch.get_default_dtype())
     dtypes = {
         name: _storage_dtype(model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype)
         for name, tensor in own.items()
     }
-    loses = any(dtypes[name].itemsize < tensor.dtype.itemsize for name, tensor in provided.items())
-    if model.config.freezes_base or loses:  # an adapter will want to know, or the values will be gone
-        model._base_hash = hash_base(model, provided)
+    of_base = {name: tensor for name, tensor in provided.items() if name in record.dtypes}
+    loses = any(dtypes[name].itemsize < tensor.dtype.itemsize for name, tensor in of_base.items())
+    hashed = model.config.freezes_base or loses  # an adapter will want to know, or the values will be gone
+    sha256 = model.hash_base(of_base) if hashed else None
     if any(tensor.is_meta for tensor in own.values()):
         tensors = {name: tensor.to(dtypes[name]) for name, tensor in fitting.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
@@ -82,22 +82,24 @@ def fill_model(
     model.tie_weights()
     if model.config.freezes_base:  # biases may be unfrozen by hand later, as loralib's users do
         names = (name for name, p in model.named_parameters() if p.requires_grad or name.endswith(".bias"))
-        model._keep_base_values(names)
+        model.keep_base_values(names)
+    if sha256 is not None:
+        record.settle(sha256, model.base_tensors())
     report.log(source)
     return report
 
 
 def _storage_dtype(
-    model: PreTrainedModel, name: str, own: Tensor, checkpoints: torch.dtype, dtype: torch.dtype | str | None
+    model: VocabularyModel, name: str, own: Tensor, checkpoints: torch.dtype, dtype: torch.dtype | str | None
 ) -> torch.dtype:
     """Choose a tensor's dtype: what was asked for, save that beside a frozen base the trained part stays as made."""
-    part_of_run = model.config.freezes_base and (own.requires_grad or not model._is_base_parameter(name))
+    part_of_run = model.config.freezes_base and (own.requires_grad or not model.is_base_parameter(name))
     if dtype is None or part_of_run or not own.is_floating_point():
         return own.dtype
     return dtype if isinstance(dtype, torch.dtype) else checkpoints
 
 
-def _start_missing(model: PreTrainedModel, dtypes: Mapping[str, torch.dtype]) -> None:
+def _start_missing(model: VocabularyModel, dtypes: Mapping[str, torch.dtype]) -> None:
     """Give storage and a starting value to the parameters that the checkpoint did not fill."""
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -5,20 +5,16 @@ Letters in shapes: ``V`` vocabulary size, ``D`` width of the embeddings.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 import torch
 from torch import nn
 
+from ..base.model import ModelWithBase
 from .initialization import init_module
 
-if TYPE_CHECKING:
-    from ..modeling_utils import PreTrainedModel
-
-__all__ = ["TokenEmbeddingsMixin", "resized_parameter"]
+__all__ = ["VocabularyModel", "resized_parameter"]
 
 
-class TokenEmbeddingsMixin:
+class VocabularyModel(ModelWithBase):
     """The part of a model that reads and scores words; `PreTrainedModel` has it."""
 
     def _tied_weights(self) -> dict[str, str]:
@@ -31,25 +27,24 @@ class TokenEmbeddingsMixin:
         A class from elsewhere names none but may give a layer that scores words (`get_output_embeddings`): as in 4.4.2
         that layer shares the word embeddings where the configuration's ``tie_word_embeddings`` says so.
         """
-        model = _as_model(self)
         for alias, source in self._tied_weights().items():
             path, _, name = alias.rpartition(".")
-            setattr(model.get_submodule(path), name, model.get_parameter(source))
+            setattr(self.get_submodule(path), name, self.get_parameter(source))
         output = self.get_output_embeddings()
-        if isinstance(output, nn.Linear) and model.config.tie_word_embeddings:
+        if isinstance(output, nn.Linear) and self.config.tie_word_embeddings:
             output.weight = self.get_input_embeddings().weight
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Give the table of word embeddings. Shape of its weight: (V, D)."""
-        base = _as_model(self).base_model
-        if base is not self and isinstance(base, TokenEmbeddingsMixin):
+        base = self.base_model
+        if base is not self and isinstance(base, VocabularyModel):
             return base.get_input_embeddings()
         return base.embeddings.word_embeddings  # type: ignore[union-attr,return-value]
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the table of word embeddings, and what is tied to it."""
-        base = _as_model(self).base_model
-        if base is not self and isinstance(base, TokenEmbeddingsMixin):
+        base = self.base_model
+        if base is not self and isinstance(base, VocabularyModel):
             base.set_input_embeddings(value)
         else:
             base.embeddings.word_embeddings = value  # type: ignore[union-attr]
@@ -72,11 +67,10 @@ class TokenEmbeddingsMixin:
             ValueError: If the vocabulary would lose its padding token, or the table is part of a frozen base: an
                 adapter holds no table, so its base would be another one.
         """
-        model = _as_model(self)
         old = self.get_input_embeddings()
         if new_num_tokens is None or new_num_tokens == old.num_embeddings:
             return old
-        if model.config.freezes_base:
+        if self.config.freezes_base:
             raise ValueError(
                 "The table of word embeddings belongs to the frozen base, and an adapter's folder does not hold it. "
                 "Load the base without apply_lora, resize it, save it with save_pretrained, and start from that."
@@ -90,12 +84,12 @@ class TokenEmbeddingsMixin:
         new = nn.Embedding(
             new_num_tokens, old.embedding_dim, padding_idx=old.padding_idx, device=weight.device, dtype=weight.dtype
         )
-        init_module(new, model.config)
+        init_module(new, self.config)
         kept = min(new_num_tokens, old.num_embeddings)
         with torch.no_grad():
             new.weight[:kept] = weight[:kept]
         new.weight.requires_grad_(weight.requires_grad)
-        model.config.vocab_size = new_num_tokens
+        self.config.vocab_size = new_num_tokens
         self._resize_output(new_num_tokens)
         self.set_input_embeddings(new)
         return new
@@ -115,8 +109,3 @@ def resized_parameter(parameter: nn.Parameter, rows: int) -> nn.Parameter:
     kept = min(rows, parameter.shape[0])
     result[:kept] = parameter.detach()[:kept]
     return nn.Parameter(result, requires_grad=parameter.requires_grad)
-
-
-def _as_model(mixin: TokenEmbeddingsMixin) -> PreTrainedModel:
-    """Give the model that a mixin is a part of; this is for the type checker."""
-    return cast("PreTrainedModel", mixin)

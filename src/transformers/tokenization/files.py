@@ -11,17 +11,15 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tokenizers import AddedToken
 
 from ..utils.hub import cached_file, load_json
+from .interface import TokenizerWithFiles
 from .special import ROLES, as_added_token
 
-if TYPE_CHECKING:
-    from ..tokenization_utils_base import PreTrainedTokenizerBase
-
-    T = TypeVar("T", bound=PreTrainedTokenizerBase)
+T = TypeVar("T", bound=TokenizerWithFiles)
 
 __all__ = ["CONFIG_FILE", "SPECIAL_TOKENS_FILE", "load_tokenizer", "save_tokenizer"]
 
@@ -140,7 +138,7 @@ def _read_token(value: Any, text_only: bool) -> Any:
 
 
 def _restore_added_tokens(
-    tokenizer: PreTrainedTokenizerBase, decoder: Mapping[str, Any], plain: Mapping[str, Any], name: object
+    tokenizer: TokenizerWithFiles, decoder: Mapping[str, Any], plain: Mapping[str, Any], name: object
 ) -> None:
     """Add the tokens that were added to a vocabulary in its own format, in the order of their ids."""
     listed: dict[int, tuple[AddedToken, bool]] = {
@@ -163,7 +161,7 @@ def _restore_added_tokens(
 
 
 def save_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, folder: str | os.PathLike[str], with_vocabulary: bool, prefix: str | None
+    tokenizer: TokenizerWithFiles, folder: str | os.PathLike[str], with_vocabulary: bool, prefix: str | None
 ) -> tuple[str, ...]:
     """Write a tokenizer's files.
 
@@ -191,7 +189,7 @@ def save_tokenizer(
     return (*map(str, paths), *vocabulary)
 
 
-def _config_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def _config_of(tokenizer: TokenizerWithFiles) -> dict[str, Any]:
     """Collect the settings that bring the same tokenizer back, here and upstream."""
     kept = {key: value for key, value in tokenizer.init_kwargs.items() if key not in (*ROLES, *_NOT_SETTINGS)}
     tokens = {key: value for key, value in tokenizer.special_tokens_map.items() if key in ROLES}
@@ -213,7 +211,7 @@ def _config_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     return config
 
 
-def _tokens_with_flags(tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, Any]]:
+def _tokens_with_flags(tokenizer: TokenizerWithFiles) -> list[tuple[str, Any]]:
     return list(tokenizer.special_tokens_map_extended.items())
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,13 @@ from loralib import lora_state_dict, mark_only_lora_as_trainable
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...base.record import digest_values
 from ...configuration_utils import PretrainedConfig
 from ...layers.dropout import Dropout
 
 __all__ = [
+    "DEFAULT_ADAPTER",
+    "MIX",
     "AdapterMix",
     "LoraLinear",
     "LoraUpdate",
@@ -36,6 +40,8 @@ __all__ = [
     "lora_state_dict",
     "mark_only_lora_as_trainable",
 ]
+
+DEFAULT_ADAPTER = "default"  # the name of the adapter that a model was made or loaded with
 
 
 @dataclass
@@ -82,6 +88,10 @@ class AdapterMix:
     tokens: int
 
 
+# Which adapters the running call wants. It belongs to the call, not to the layers: another thread's is its own.
+MIX: ContextVar[AdapterMix | None] = ContextVar("MIX", default=None)
+
+
 class LoraLinear(loralib.Linear):
     """loralib's linear layer, never merged implicitly, safe in half precision, and able to hold several adapters.
 
@@ -90,7 +100,7 @@ class LoraLinear(loralib.Linear):
     what the state dict shows. The frozen weight may be stored in bf16 or fp16 while ``lora_A`` and ``lora_B`` stay
     fp32; the two small matrices are cast to the input's dtype at use.
 
-    ``lora_A`` and ``lora_B`` are the active adapter's; those of the others wait in ``updates``, outside of the state
+    ``lora_A`` and ``lora_B`` are the active adapter's; those of the others wait in ``waiting``, outside of the state
     dict (`transformers.adapters.switching`).
 
     Args:
@@ -106,7 +116,7 @@ class LoraLinear(loralib.Linear):
     bias: nn.Parameter | None
     lora_A: nn.Parameter
     lora_B: nn.Parameter
-    scaling: float
+    lora_alpha: float
     merged: bool
 
     def __init__(
@@ -119,11 +129,22 @@ class LoraLinear(loralib.Linear):
         bias: bool = True,
     ) -> None:
         super().__init__(in_features, out_features, r=r, lora_alpha=lora_alpha, merge_weights=False, bias=bias)
+        self.lora_alpha = lora_alpha  # as it was given: `scaling` is made of it
         self.lora_dropout = Dropout(lora_dropout)  # loralib's is a lambda at 0, which cannot be pickled
         self.enabled = True
-        self.updates: dict[str, LoraUpdate] = {}  # by adapter's name, the active one's included
-        self.mix: AdapterMix | None = None  # set while a batch is computed whose rows have different adapters
+        self.active = DEFAULT_ADAPTER
+        self.waiting: dict[str, LoraUpdate] = {}  # by adapter's name, without the active one's
         self._original: Tensor | None = None  # the weight without the update, while merged
+        self._merged_digest = b""
+
+    @property
+    def scaling(self) -> float:
+        """What ``B·A·x`` is multiplied by; setting it sets ``lora_alpha``, of which it is made."""
+        return self.lora_alpha / self.r
+
+    @scaling.setter
+    def scaling(self, value: float) -> None:
+        self.lora_alpha = value * self.r
 
     def train(self, mode: bool = True) -> LoraLinear:
         """Set the mode and give the layer back, as every module does (loralib's gives None, and may merge)."""
@@ -147,19 +168,19 @@ class LoraLinear(loralib.Linear):
         result = self.base_forward(x)
         if not self.enabled:
             return result
-        if self.mix is not None:
-            return self._add_mixed_updates(result, x)
+        mix = MIX.get()
+        if mix is not None:
+            return self._add_mixed_updates(result, x, mix)
         low_rank = functional.linear(self.lora_dropout(x), self.lora_A.to(x.dtype))  # (…, r)
         update = self.lora_B.to(x.dtype).t()  # (r, O)
         rows = result.reshape(-1, self.out_features)
         return torch.addmm(rows, low_rank.reshape(-1, self.r), update, alpha=self.scaling).view_as(result)
 
-    def _add_mixed_updates(self, result: Tensor, x: Tensor) -> Tensor:
+    def _add_mixed_updates(self, result: Tensor, x: Tensor, mix: AdapterMix) -> Tensor:
         """Add to each token the update of its row's adapter. Shape: (Q, O) and (Q, I) to (Q, O)."""
-        mix = self.mix or AdapterMix({}, {}, 0)
         places = mix.tokens_of if x.shape[0] == mix.tokens else mix.rows_of
         for name, chosen in places.items():
-            update = self.updates[name]
+            update = self.update_of(name)
             low_rank = functional.linear(x[chosen], update.lora_A.to(x.dtype))  # (chosen, r)
             added = functional.linear(low_rank, update.lora_B.to(x.dtype)) * update.scaling  # (chosen, O)
             result = result.index_add(0, chosen, added)
@@ -173,39 +194,92 @@ class LoraLinear(loralib.Linear):
         """Give the active adapter's part in this layer."""
         return LoraUpdate(self.lora_A, self.lora_B, self.lora_alpha)
 
-    def activate(self, update: LoraUpdate) -> None:
-        """Let another adapter's part be this layer's; no weight is moved."""
+    @property
+    def adapter_names(self) -> list[str]:
+        """Names of the adapters that have a part in this layer."""
+        return [self.active, *self.waiting]
+
+    def update_of(self, adapter_name: str) -> LoraUpdate:
+        """Give an adapter's part in this layer."""
+        return self.current_update() if adapter_name == self.active else self.waiting[adapter_name]
+
+    def enter(self, adapter_name: str, update: LoraUpdate) -> None:
+        """Give an adapter its part in this layer: in place where it is the active one, else waiting."""
+        self.waiting[adapter_name] = update
+        if adapter_name == self.active:
+            self._put_in_place(adapter_name)
+
+    def activate(self, adapter_name: str) -> None:
+        """Let another adapter's part be this layer's, and the active one's wait; no weight is moved."""
+        if adapter_name == self.active:
+            return
+        self.waiting[self.active] = self.current_update()
+        self._put_in_place(adapter_name)
+
+    def _put_in_place(self, adapter_name: str) -> None:
+        update = self.waiting.pop(adapter_name)
         self._parameters["lora_A"], self._parameters["lora_B"] = update.lora_A, update.lora_B
-        self.r, self.lora_alpha, self.scaling = update.r, update.lora_alpha, update.scaling
+        self.active, self.r, self.lora_alpha = adapter_name, update.r, update.lora_alpha
+
+    def merged_weight(self) -> Tensor:
+        """Compute ``W + (alpha / r)·B·A`` in fp32 and give it in the weight's own dtype. Shape: (O, I)."""
+        return (self.weight.detach().float() + self.current_update().delta()).to(self.weight.dtype)
 
     def merge(self, weight: Tensor) -> None:
         """Compute with a weight that holds the update already, and keep the original. Shape: (O, I)."""
         self._original = self.weight.data
         self.weight.data = weight
+        self._merged_digest = digest_values(weight)
         self.merged = True
 
     def unmerge(self) -> None:
-        """Put the original weight back, bit by bit."""
+        """Put the original weight back, bit by bit.
+
+        Raises:
+            ValueError: As of `check_unwritten`.
+        """
+        self.check_unwritten()
         if self._original is not None:
             self.weight.data = self._original
         self._original = None
         self.merged = False
 
+    def check_unwritten(self) -> None:
+        """Make sure that nobody wrote into the weight while an adapter was merged into it.
+
+        Raises:
+            ValueError: If somebody did: unmerging, or saving the original, would lose what was written.
+        """
+        if self._original is not None and digest_values(self.weight) != self._merged_digest:
+            raise ValueError(
+                "A weight was written to while an adapter was merged into it, so the original weight beside it is not "
+                "the right one any more. Load the model anew, and unmerge_adapter() before you change weights."
+            )
+
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        self.check_unwritten()
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self._original is not None:
             destination[f"{prefix}weight"] = self._original
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take what a state dict has; a merged layer takes it for the original weight, and merges anew."""
+        merged = self.merged
+        self.unmerge()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if merged:
+            self.merge(self.merged_weight())
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LoraLinear:
         """Move or cast the waiting adapters and the kept weight with the layer."""
+        self.check_unwritten()
         super()._apply(fn, recurse)
-        active = (id(self.lora_A), id(self.lora_B))
-        for update in self.updates.values():
+        for update in self.waiting.values():
             for matrix in (update.lora_A, update.lora_B):
-                if id(matrix) not in active:
-                    matrix.data = fn(matrix.data)
+                matrix.data = fn(matrix.data)
         if self._original is not None:
             self._original = fn(self._original)
+            self._merged_digest = digest_values(self.weight)
         return self
 
     def extra_repr(self) -> str:
@@ -237,7 +311,14 @@ def lora_linear(
     return LoraLinear(in_features, out_features, r, alpha, config.lora_dropout, bias)
 
 
-def inject_lora(model: nn.Module, targets: Collection[str], r: int, lora_alpha: float, lora_dropout: float) -> None:
+def inject_lora(
+    model: nn.Module,
+    targets: Collection[str],
+    r: int,
+    lora_alpha: float,
+    lora_dropout: float,
+    adapter_name: str = DEFAULT_ADAPTER,
+) -> None:
     """Put LoRA layers in place of a plain model's linear layers, around the very same weights, which are frozen.
 
     Args:
@@ -246,6 +327,7 @@ def inject_lora(model: nn.Module, targets: Collection[str], r: int, lora_alpha: 
         r: Rank of the update.
         lora_alpha: Numerator of the scaling.
         lora_dropout: Dropout in front of ``lora_A``.
+        adapter_name: Whose part the layers hold.
     """
     for path, plain in list(model.named_modules()):
         where, _, name = path.rpartition(".")
@@ -256,6 +338,7 @@ def inject_lora(model: nn.Module, targets: Collection[str], r: int, lora_alpha: 
                 plain.in_features, plain.out_features, r, lora_alpha, lora_dropout, bias=plain.bias is not None
             )
         layer._parameters.update(plain._parameters)  # the very weight and bias
+        layer.active = adapter_name
         layer.train(plain.training)
         setattr(model.get_submodule(where), name, layer)
 

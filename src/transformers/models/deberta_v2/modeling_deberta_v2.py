@@ -29,7 +29,7 @@ from ...methods.consistency import classification_loss
 from ...layers.dropout import Dropout
 from ...modeling.load_report import drop_position_ids
 from ...methods.lora.layers import LoraLinear, lora_linear
-from ...adapters.mixing import mixed_adapters
+from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
 from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
@@ -453,13 +453,13 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
     config_class: ClassVar[type[PretrainedConfig]] = DebertaV2Config
     base_model_prefix: ClassVar[str] = "deberta"
 
-    def _set_position_query(self, adapted: bool) -> None:
+    def set_position_query(self, adapted: bool) -> None:
         """Choose whether a shared position query goes through the adapted layer (see ``lora_position_query``)."""
         self.config.lora_position_query = adapted
         for attention in self._attentions():
             attention.lora_position_query = adapted
 
-    def _untie_position_projections(self) -> None:
+    def untie_position_projections(self) -> None:
         """Part the positions' projections from the content's, where merging would change a shared one."""
         if self.config.share_att_key and self.config.relative_attention and not self.config.lora_position_query:
             for attention in self._attentions():
@@ -813,11 +813,11 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
-    def _label_parameters(self) -> list[str]:
+    def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.weight", "classifier.bias"]
 
-    def _score(self, features: Tensor) -> Tensor:
+    def score(self, features: Tensor) -> Tensor:
         """Score the labels. Shape: see `_features`, to (B, C)."""
         return self.classifier(self.dropout(self.pooler(features)))
 
@@ -858,16 +858,17 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin._mixed_logits`.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `transformers.adapters.mixing.classify`.
 
         Raises:
             ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,
                 or if ``adapter_names`` do not fit or come with labels; or, where these adapters change more than LoRA
                 layers and heads, with ``output_attentions`` or ``output_hidden_states``.
         """
-        if adapter_names is not None and not self._shares_base(adapter_names):
+        if adapter_names is not None and not shares_base(self, adapter_names):
             apart = SequenceClassifierOutput(
-                logits=self._logits_apart(
+                logits=logits_apart(
+                    self,
                     adapter_names,
                     labels,
                     input_ids=input_ids,
@@ -884,7 +885,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
 
         def second_pass(words: Tensor | None) -> Tensor:
             encoded = self.deberta.encode(words, *inputs, first_token_only=self._first_token_only)
-            return self._score(self._features(encoded))
+            return self.score(self._features(encoded))
 
         encoded = self.deberta.encode(
             input_ids,
@@ -894,7 +895,7 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
             first_token_only=self._first_token_only,
             adapter_names=adapter_names,
         )
-        logits = self._classify(self._features(encoded), labels, adapter_names)
+        logits = classify(self, self._features(encoded), labels, adapter_names)
         output = SequenceClassifierOutput(
             loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
             logits=logits,

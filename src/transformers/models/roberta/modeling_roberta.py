@@ -27,7 +27,7 @@ from ...methods.consistency import classification_loss
 from ...layers.dropout import Dropout
 from ...modeling.load_report import drop_position_ids
 from ...methods.lora.layers import lora_linear
-from ...adapters.mixing import mixed_adapters
+from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
 from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
 from ...modeling_outputs import (
     BaseModelOutputWithPooling,
@@ -684,11 +684,11 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
-    def _label_parameters(self) -> list[str]:
+    def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.out_proj.weight", "classifier.out_proj.bias"]
 
-    def _score(self, features: Tensor) -> Tensor:
+    def score(self, features: Tensor) -> Tensor:
         """Score the labels. Shape: see `_features`, to (B, N)."""
         return self.classifier(features)
 
@@ -731,7 +731,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `MixedBatchMixin._mixed_logits`.
+            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `transformers.adapters.mixing.classify`.
 
         Raises:
             ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, if labels do not fit, or
@@ -742,11 +742,12 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
         def second_pass(words: Tensor | None) -> Tensor:
             encoded = self.roberta.encode(words, *inputs, first_token_only=self._first_token_only)
-            return self._score(self._features(encoded))
+            return self.score(self._features(encoded))
 
-        if adapter_names is not None and not self._shares_base(adapter_names):
+        if adapter_names is not None and not shares_base(self, adapter_names):
             apart = SequenceClassifierOutput(
-                logits=self._logits_apart(
+                logits=logits_apart(
+                    self,
                     adapter_names,
                     labels,
                     input_ids=input_ids,
@@ -768,7 +769,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             first_token_only=self._first_token_only,
             adapter_names=adapter_names,
         )
-        logits = self._classify(self._features(encoded), labels, adapter_names)
+        logits = classify(self, self._features(encoded), labels, adapter_names)
         output = SequenceClassifierOutput(
             loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
             logits=logits,

@@ -1,0 +1,100 @@
+"""What a model offers of adapters, one line each over the rooms that do it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from ..methods.lora.layers import DEFAULT_ADAPTER
+from . import folder, merging, switching
+from .interface import AdaptableModel
+from .views import view_for_call
+
+__all__ = ["AdapterMethods"]
+
+ModelType = TypeVar("ModelType", bound="AdapterMethods")
+
+
+class AdapterMethods(AdaptableModel):
+    """Loading, switching, merging and saving adapters as methods of a model."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model, or the view of it that this call is to use (`transformers.adapters.views`)."""
+        view = view_for_call(self)
+        return super().__call__(*args, **kwargs) if view is None else view(*args, **kwargs)
+
+    @property
+    def loaded_adapters(self) -> list[str]:
+        """Names of the adapters that can be switched to."""
+        return switching.loaded_adapters(self)
+
+    @property
+    def active_adapter(self) -> str | None:
+        """Name of the adapter in place; None where the model has none, or only the one that it was made with."""
+        return self.adapter_state.active
+
+    def load_adapter(
+        self,
+        path: str | os.PathLike[str],
+        adapter_name: str = DEFAULT_ADAPTER,
+        *,
+        lora_alpha: float | None = None,
+        **hub_options: Any,
+    ) -> None:
+        """Load one more adapter, with its head. The first one becomes the active one, the others wait.
+
+        Args:
+            path: An adapter's folder or hub id, of this package or of PEFT, or an original ``.bin`` file.
+            adapter_name: What to call it; not a name that is taken.
+            lora_alpha: The alpha of an original file that was not published; needed for no other.
+            **hub_options: See `transformers.utils.hub.cached_file`.
+
+        Raises:
+            OSError: If there is no such adapter.
+            ValueError: If it does not fit this model, belongs to another base, is damaged, or holds values that are
+                not finite; or if the name is taken, or the model is merged. The model is then unchanged.
+        """
+        switching.load_adapter(self, path, adapter_name, lora_alpha=lora_alpha, **hub_options)
+
+    def save_adapter(self, save_directory: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
+        """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.folder`."""
+        folder.save_adapter(self, save_directory, tokenizer=tokenizer)
+
+    def set_adapter(self, adapter_name: str) -> None:
+        """Make an adapter the active one for everybody: its matrices, its head, its labels.
+
+        Raises:
+            ValueError: If there is none of that name, or the model is merged.
+        """
+        switching.set_adapter(self, adapter_name)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter. Another one becomes active where it was the active one.
+
+        Raises:
+            ValueError: If there is none of that name, it is the last one, or the model is merged.
+        """
+        switching.delete_adapter(self, adapter_name)
+
+    def disable_adapter(self) -> AbstractContextManager[None]:
+        """Compute with the base's own weights inside the ``with``, in this thread; the head stays the adapter's.
+
+        Raises:
+            ValueError: If the model has no adapter, or values of the base were trained in place and are not known any
+                more.
+        """
+        return switching.disable_adapter(self)
+
+    def merge_adapter(self) -> None:
+        """Fold the active adapter into the weights in place; see `transformers.adapters.merging.merge`."""
+        merging.merge(self)
+
+    def unmerge_adapter(self) -> None:
+        """Put the original weights back, bit by bit; see `transformers.adapters.merging.unmerge`."""
+        merging.unmerge(self)
+
+    def merge_and_unload(self: ModelType) -> ModelType:
+        """Become a plain model with the adapter folded in; see `transformers.adapters.merging.merge_and_unload`."""
+        merging.merge_and_unload(self)
+        return self
