@@ -21,6 +21,7 @@ from ..methods.bitfit import bias_parameter_names
 from ..methods.bottleneck import bottleneck_parameter_names
 from ..methods.lora.layers import lora_parameter_names
 from ..methods.trainable import trainable_names
+from ..modeling.load_report import rest_follows
 from ..utils import logging
 from ..utils.hub import split_hub_options
 from .interface import AdaptableModel
@@ -219,7 +220,8 @@ def load_with_adapter(
     if rest.get("config") is not None:
         overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
     try:
-        model = load_base(base, *model_args, **base_options(options), **{**overrides, **rest})
+        with rest_follows():
+            model = load_base(base, *model_args, **base_options(options), **{**overrides, **rest})
     except OSError as error:
         raise OSError(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "

@@ -165,6 +165,7 @@ class CheckpointingTrainer(EvaluatingTrainer):
         self._adapt_state(saved, checkpoint)
         self.state = saved
         self.callback_handler.load_state_dict(saved.callback_states)
+        logger.info("Model, optimizer and schedule are those of %s; nothing of them is new.", checkpoint)
         if len(rng_states) != self.args.world_size:
             logger.warning("The checkpoint has %d processes: dropout goes on with other numbers.", len(rng_states))
             return None
