@@ -336,6 +336,8 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
         self.save_strategy = SaveStrategy(self.save_strategy)
         self.lr_scheduler_type = SchedulerType(self.lr_scheduler_type)
         self.optim = OptimizerNames("adafactor" if self.adafactor else self.optim)
+        if isinstance(self.include_for_metrics, str):
+            self.include_for_metrics = self.include_for_metrics.split()
         if isinstance(self.lr_scheduler_kwargs, str):
             self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
         for old, new in (

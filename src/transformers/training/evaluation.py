@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 from ..trainer_pt_utils import distributed_concat, nested_detach, nested_numpify
 from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
 from . import batches as data
-from .base import TrainerBase
 from .devices import explaining_lost_processes
 from .evaluation_batches import (
     CollectedBatches,
@@ -24,12 +23,13 @@ from .evaluation_batches import (
     summarize,
 )
 from .item_count import ItemCount
+from .learning import LearningTrainer
 from .overrides import overrides, takes
 
 __all__ = ["EvaluatingTrainer"]
 
 
-class EvaluatingTrainer(TrainerBase):
+class EvaluatingTrainer(LearningTrainer):
     """The part of a ``Trainer`` that evaluates and predicts; see ``Trainer`` for the arguments."""
 
     def evaluate(
