@@ -109,6 +109,7 @@ class TensorBoardCallback(TrainerCallback):
     def __init__(self, tb_writer: Any = None) -> None:
         self.tb_writer = tb_writer
         self._final_metrics: dict[str, float] = {}
+        self._is_training = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -116,6 +117,7 @@ class TensorBoardCallback(TrainerCallback):
         """Open the writer and note what the run is."""
         if not state.is_world_process_zero:
             return
+        self._is_training = True
         self._open(args)
         self.tb_writer.add_text("args", _as_code(args.to_json_string()))
         config: Any = getattr(kwargs.get("model"), "config", None)
@@ -153,18 +155,25 @@ class TensorBoardCallback(TrainerCallback):
                 self.tb_writer.add_scalar(name, value, state.global_step)
                 if not name.startswith("train/"):
                     self._final_metrics[name] = float(value)
-        self.tb_writer.flush()
+        if self._is_training:
+            self.tb_writer.flush()
+        else:  # nothing will tell of the end, and what is still in the writer's queue would be lost
+            self._close()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write the hyper-parameters beside the last evaluation's figures, and close the writer."""
+        self._is_training = False
         if self.tb_writer is None:
             return
         values = {name: value for name, value in args.to_sanitized_dict().items() if name not in _NOT_COMPARED}
         # A folder of its own: add_hparams opens a second file, which could get the first one's name.
         metrics = self._final_metrics or {"train/global_step": state.global_step}
         self.tb_writer.add_hparams(values, metrics, name="hparams")
+        self._close()
+
+    def _close(self) -> None:
         self.tb_writer.close()
         self.tb_writer = None
 
