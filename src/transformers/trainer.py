@@ -117,12 +117,17 @@ class Trainer(CheckpointingTrainer):
             FloatingPointError: If a step's loss or gradient is not finite; the weights are as before that step.
             ConnectionError: If another process has died.
         """
-        self._memory_tracker.start()
+        with self._memory_tracker.ended_by_errors():
+            self._memory_tracker.start()
+            return self._train(resume_from_checkpoint or model_path, trial, ignore_keys_for_eval)
+
+    def _train(self, wanted: str | bool | None, trial: Any, ignore_keys_for_eval: list[str] | None) -> TrainOutput:
+        """Do what ``train`` says."""
         self._ignore_keys_for_eval = ignore_keys_for_eval
         if self.model_init is not None:
             set_seed(self.args.seed)
             self._place_model(self.call_model_init(trial))
-        checkpoint = self._find_checkpoint(resume_from_checkpoint or model_path)
+        checkpoint = self._find_checkpoint(wanted)
         self.is_in_train = True
         try:
             return self._train_from(checkpoint)
@@ -222,11 +227,10 @@ class Trainer(CheckpointingTrainer):
         """
         items = [data.count_items(batch, self.label_names) if counts else 0 for batch, counts in passes]
         operations = sum(self.floating_point_ops(batch) for batch, counts in passes if counts)
-        totals = torch.tensor([sum(items), operations], dtype=torch.float64, device=self.args.device)
-        processes = self.args.world_size
+        total, processes = sum(items), self.args.world_size
         if processes > 1:
-            totals = self.accelerator.reduce(totals, "sum")
-        total, operations = (int(value) for value in totals.tolist())
+            totals = torch.tensor([total, operations], dtype=torch.float64, device=self.args.device)
+            total, operations = (int(value) for value in self.accelerator.reduce(totals, "sum").tolist())
         self.state.total_flos += operations
         return [count * processes / total if total else 1 / len(passes) for count in items], total
 

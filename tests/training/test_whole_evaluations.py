@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,15 @@ def test_memory_is_told_of_every_stage_and_not_printed(tmp_path: Path, capsys: p
     trainer.log_metrics("train", trained)
     assert "train_loss" in (said := capsys.readouterr().out)
     assert "mem_" not in said
+
+
+def test_an_error_ends_the_stages_that_it_leaves(tmp_path: Path) -> None:
+    trainer = trainer_with(tmp_path, max_steps=1, metrics=lambda prediction: None, eval_strategy="steps", eval_steps=1)
+    before = threading.active_count()
+    for call in (trainer.train, trainer.evaluate):
+        with pytest.raises(ValueError, match="compute_metrics gave None"):
+            call()
+    assert threading.active_count() == before
 
 
 def test_a_peak_in_between_is_seen(tmp_path: Path) -> None:

@@ -55,11 +55,12 @@ class EvaluatingTrainer(LearningTrainer):
             for name, part in dataset.items():
                 metrics.update(self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}"))
             return metrics
-        self._memory_tracker.start()
         only_loss = True if self.compute_metrics is None else None
-        loader = self.get_eval_dataloader(dataset)
-        output = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix)
-        self._check_metrics(output)
+        with self._memory_tracker.ended_by_errors():
+            self._memory_tracker.start()
+            loader = self.get_eval_dataloader(dataset)
+            output = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix)
+            self._check_metrics(output)
         metrics = output.metrics
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -76,9 +77,10 @@ class EvaluatingTrainer(LearningTrainer):
             ignore_keys: Outputs of the model to leave out of the predictions.
             metric_key_prefix: Prefix of the metrics' names.
         """
-        self._memory_tracker.start()
-        loader = self.get_test_dataloader(test_dataset)
-        output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
+        with self._memory_tracker.ended_by_errors():
+            self._memory_tracker.start()
+            loader = self.get_test_dataloader(test_dataset)
+            output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
         self._memory_tracker.stop_and_update_metrics(output.metrics, "test")
         return PredictionOutput(output.predictions, output.label_ids, output.metrics)
@@ -216,6 +218,7 @@ class EvaluatingTrainer(LearningTrainer):
         Raises:
             ValueError: If a batch has some of its labels only.
         """
+        count = data.count_items(inputs, self.label_names)  # on the CPU still, where counting waits for nothing
         inputs = self._prepare_inputs(inputs)
         found = [name for name in self.label_names if inputs.get(name) is not None]
         has_labels = bool(found)
@@ -228,8 +231,8 @@ class EvaluatingTrainer(LearningTrainer):
         labels = tuple(nested_detach(inputs[name]) for name in self.label_names) if has_labels else None
         with torch.no_grad(), self.precision.context(training=False):
             if has_labels:
-                count = ItemCount(data.count_items(inputs, self.label_names), self.args.device)
-                given = {"num_items_in_batch": count} if takes(self.compute_loss, "num_items_in_batch") else {}
+                counted = {"num_items_in_batch": ItemCount(count, self.args.device)}
+                given = counted if takes(self.compute_loss, "num_items_in_batch") else {}
                 loss, outputs = self.compute_loss(model, dict(inputs), return_outputs=True, **given)
                 loss = loss.mean().detach()
             else:

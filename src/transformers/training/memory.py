@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
+from weakref import ref
 
 import torch
 
@@ -35,6 +38,17 @@ class TrainerMemoryTracker:
             torch.cuda.reset_peak_memory_stats()
         self._starts.append((_cpu_memory(), _gpu_memory(), _CpuPeak()))
 
+    @contextmanager
+    def ended_by_errors(self) -> Iterator[None]:
+        """End the stages that an error inside leaves open."""
+        open_before = len(self._starts)
+        try:
+            yield
+        except BaseException:
+            while len(self._starts) > open_before:
+                self.stop_and_update_metrics()
+            raise
+
     def stop_and_update_metrics(self, metrics: dict[str, float] | None = None, stage: str | None = None) -> None:
         """Add what the stage that was started last took to its figures.
 
@@ -65,23 +79,29 @@ class TrainerMemoryTracker:
 
 
 class _CpuPeak:
-    """Looks at the process's resident memory again and again, until it is stopped."""
+    """Looks at the process's resident memory again and again, until it is stopped or nobody asks any more."""
 
     def __init__(self) -> None:
-        self._peak = _cpu_memory()
+        self.highest = _cpu_memory()
         self._over = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
+        self._thread = Thread(target=_watch, args=(ref(self), self._over), daemon=True)
         self._thread.start()
 
     def stop(self) -> int:
         """Stop, and give the highest value that was seen."""
         self._over.set()
         self._thread.join()
-        return self._peak
+        return self.highest
 
-    def _watch(self) -> None:
-        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
-            self._peak = max(self._peak, _cpu_memory())
+
+def _watch(wanted: ref[_CpuPeak], over: Event) -> None:
+    """Keep the highest value; an error may have left a stage that nobody ends."""
+    while not over.wait(SECONDS_BETWEEN_LOOKS):
+        peak = wanted()
+        if peak is None:
+            return
+        peak.highest = max(peak.highest, _cpu_memory())
+        del peak
 
 
 def _cpu_memory() -> int:
