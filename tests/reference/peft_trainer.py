@@ -88,10 +88,10 @@ def main(base: str, folder: str, kind: str) -> None:
 
     # A whole model that an earlier run left in the folder does not stay beside the adapter, where it would be loaded.
     whole = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
-    whole.save_pretrained(Path(folder, "saved"))
-    trainer.save_model(str(Path(folder, "saved")))
-    assert not (Path(folder, "saved", "config.json")).exists()
-    assert (Path(folder, "saved", "adapter_model.safetensors")).is_file()
+    whole.save_pretrained(Path(folder, "again"))
+    trainer.save_model(str(Path(folder, "again")))
+    assert not Path(folder, "again", "config.json").exists()
+    assert Path(folder, "again", "adapter_model.safetensors").is_file()
 
 
 if __name__ == "__main__":

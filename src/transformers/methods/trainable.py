@@ -21,6 +21,7 @@ __all__ = [
     "mark_trainable",
     "new_head_parameter_names",
     "trainable_names",
+    "trained_beside_lora",
 ]
 
 
@@ -44,16 +45,24 @@ def trainable_names(model: ModelWithBase) -> set[str]:
     Returns:
         Names as in ``model.named_parameters()``.
     """
-    names = {name for name, _ in model.named_parameters()}
     chosen = added_parameter_names(model)
-    if model.config.apply_bitfit:
-        chosen |= bias_parameter_names(model)
-    if not chosen:
-        return names
+    if not chosen and not model.config.apply_bitfit:
+        return {name for name, _ in model.named_parameters()}
+    return chosen | trained_beside_lora(model)
+
+
+def trained_beside_lora(model: ModelWithBase) -> set[str]:
+    """Give the names of what a run on a frozen base trains beside LoRA's matrices, whether it has any or not.
+
+    Args:
+        model: A model of this package.
+    """
+    names = {name for name, _ in model.named_parameters()}
     head = {name for name in names if not model.is_base_parameter(name)}
     provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
-    return chosen | head | not_provided
+    biases = bias_parameter_names(model) if model.config.apply_bitfit else set()
+    return (head | not_provided | biases | bottleneck_parameter_names(model)) - lora_parameter_names(model)
 
 
 def new_head_parameter_names(model: ModelWithBase) -> list[str]:

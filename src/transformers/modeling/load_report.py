@@ -8,9 +8,7 @@ encoder has none), and tied tensors, which a file holds once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +24,9 @@ __all__ = [
     "drop_position_ids",
     "match_state_dict",
     "named_tensors",
-    "rest_follows",
 ]
 
 logger = logging.get_logger(__name__)
-
-_REST_FOLLOWS: ContextVar[bool] = ContextVar("rest_follows", default=False)
 
 # Checkpoints converted from TensorFlow name LayerNorm's weight and bias as the paper does.
 LEGACY_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
@@ -101,34 +96,26 @@ class LoadReport:
                 f"{', '.join(self.unexpected[:3]) or '(there are none)'}. Is it a checkpoint of another model type?"
             )
 
-    def log(self, source: str) -> None:
-        """Say in the log what starts anew and what was left out."""
-        if not _REST_FOLLOWS.get():
-            self._log_missing(source)
-        if self.unexpected:
-            logger.info("In '%s', but not part of this model: %s", source, _listing(self.unexpected))
-        for name, found, wanted in self.mismatched:
-            logger.warning("'%s' has %s for %s, not %s: it starts anew.", source, found, name, wanted)
+    def log(self, source: str, without: Collection[str] = ()) -> None:
+        """Say in the log what starts anew and what was left out.
 
-    def _log_missing(self, source: str) -> None:
-        if self.missing_base:
-            logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(self.missing_base))
-        if self.missing_head:
-            names = _listing(self.missing_head)
+        Args:
+            source: Where the checkpoint came from.
+            without: What need not be said to start anew: an adapter brings it.
+        """
+        base, head = ([n for n in names if n not in without] for names in (self.missing_base, self.missing_head))
+        if base:
+            logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(base))
+        if head:
+            names = _listing(head)
             logger.info("Not in '%s', so the head's are new until they are trained or loaded: %s", source, names)
         if self.missing_adapter:
             count = len(self.missing_adapter)
             logger.info("Adapters at their starting values until they are trained or loaded: %d tensors", count)
-
-
-@contextmanager
-def rest_follows() -> Iterator[None]:
-    """Say nothing of what a checkpoint lacks: inside, a base is loaded whose adapter brings all of it."""
-    token = _REST_FOLLOWS.set(True)
-    try:
-        yield
-    finally:
-        _REST_FOLLOWS.reset(token)
+        if self.unexpected:
+            logger.info("In '%s', but not part of this model: %s", source, _listing(self.unexpected))
+        for name, found, wanted in self.mismatched:
+            logger.warning("'%s' has %s for %s, not %s: it starts anew.", source, found, name, wanted)
 
 
 def named_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

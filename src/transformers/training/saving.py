@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..modeling_utils import PreTrainedModel
 from ..utils import logging
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, is_of_transformers, verify_checkpoint
 from .checkpoint_state import load_tree, save_tree
@@ -81,9 +82,11 @@ def write_arguments(args: TrainingArguments, folder: Path) -> None:
 
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
     if holds_adapter(model):
-        from ..adapters.folder import save_adapter
+        from ..adapters.saving import save_adapter
 
         save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
+    elif isinstance(model, PreTrainedModel) and not saves_itself(model):
+        model.save_pretrained(folder, replaces_adapter=True)
     elif hasattr(model, "save_pretrained"):
         model.save_pretrained(folder)  # type: ignore[operator]
     else:

@@ -155,12 +155,14 @@ class LoraLinear(loralib.Linear):
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
         return functional.linear(x, self.weight if self._original is None else self._original, self._cast_bias())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer with its update. Shape: (…, I) to (…, O).
+    def forward(self, x: Tensor, base_only: bool = False) -> Tensor:
+        """Apply the layer with its update, or the frozen layer alone. Shape: (…, I) to (…, O).
 
         Raises:
             ValueError: If the layer is merged and in training: the update would get no gradient.
         """
+        if base_only:
+            return self.base_forward(x)
         if self.merged and self.training:
             raise ValueError("The adapter is merged into the weights, so it cannot be trained; unmerge it first.")
         if self.merged and self.enabled:
