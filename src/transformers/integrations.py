@@ -134,6 +134,7 @@ class TensorBoardCallback(TrainerCallback):
     def __init__(self, tb_writer: Any = None) -> None:
         self.tb_writer = tb_writer
         self._final_metrics: dict[str, float] = {}
+        self._is_training = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -141,6 +142,7 @@ class TensorBoardCallback(TrainerCallback):
         """Open the writer and note what the run is."""
         if not state.is_world_process_zero:
             return
+        self._is_training = True
         self._open(args)
         self.tb_writer.add_text("args", _as_code(args.to_json_string()))
         config: Any = getattr(kwargs.get("model"), "config", None)
@@ -156,26 +158,47 @@ class TensorBoardCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write the figures of a log as scalars at the current step."""
+        self._write(args, state, logs or {})
+
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the figures of predictions likewise."""
+        self._write(args, state, metrics or {})
+
+    def _write(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
         if not state.is_world_process_zero:
             return
         self._open(args)
-        for name, value in rewrite_logs(logs or {}).items():
+        for name, value in rewrite_logs(figures).items():
             if isinstance(value, int | float):
                 self.tb_writer.add_scalar(name, value, state.global_step)
                 if not name.startswith("train/"):
                     self._final_metrics[name] = float(value)
-        self.tb_writer.flush()
+        if self._is_training:
+            self.tb_writer.flush()
+        else:  # nothing will tell of the end, and what is still in the writer's queue would be lost
+            self._close()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write the hyper-parameters beside the last evaluation's figures, and close the writer."""
+        self._is_training = False
         if self.tb_writer is None:
             return
         values = {name: value for name, value in args.to_sanitized_dict().items() if name not in _NOT_COMPARED}
         # A folder of its own: add_hparams opens a second file, which could get the first one's name.
         metrics = self._final_metrics or {"train/global_step": state.global_step}
         self.tb_writer.add_hparams(values, metrics, name="hparams")
+        self._close()
+
+    def _close(self) -> None:
         self.tb_writer.close()
         self.tb_writer = None
 
@@ -196,19 +219,25 @@ def _as_code(text: str) -> str:
 
 
 class WandbCallback(TrainerCallback):
-    """Sends the figures to Weights & Biases; ``WANDB_PROJECT`` and the like are wandb's own to read."""
+    """Sends the figures to Weights & Biases; ``WANDB_PROJECT`` and the like are wandb's own to read.
+
+    A training has a run of its own, which what is evaluated or predicted after it belongs to; wandb closes it when the
+    process ends. An evaluation without a training opens one as well.
+    """
 
     def __init__(self) -> None:
         self._run: Any = None
+        self._holds_training = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the run with the arguments as its configuration."""
-        if state.is_world_process_zero and self._run is None:
-            import wandb
-
-            self._run = wandb.init(name=args.run_name, config=args.to_sanitized_dict())
+        """Start the run with the arguments as its configuration; close an earlier training's."""
+        if self._run is not None and self._holds_training:
+            self._run.finish()
+            self._run = None
+        self._open(args, state)
+        self._holds_training = True
 
     def on_log(
         self,
@@ -219,16 +248,29 @@ class WandbCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Send the figures of a log."""
-        if self._run is not None:
-            self._run.log({**rewrite_logs(logs or {}), "train/global_step": state.global_step})
+        self._send(args, state, logs or {})
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Close the run."""
+        """Send the figures of predictions."""
+        self._send(args, state, metrics or {})
+
+    def _send(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
+        self._open(args, state)
         if self._run is not None:
-            self._run.finish()
-            self._run = None
+            self._run.log({**rewrite_logs(figures), "train/global_step": state.global_step})
+
+    def _open(self, args: TrainingArguments, state: TrainerState) -> None:
+        if state.is_world_process_zero and self._run is None:
+            import wandb
+
+            self._run = wandb.init(name=args.run_name, config=args.to_sanitized_dict())
 
 
 _CALLBACKS: dict[str, type[TrainerCallback]] = {"tensorboard": TensorBoardCallback, "wandb": WandbCallback}

@@ -18,6 +18,7 @@ from torch.utils.data import Sampler
 
 from .layers.losses import IGNORED_LABEL, mean_cross_entropy
 from .training.nested import map_nested
+from .training.state import plain_value
 from .utils.lazy_names import LazyNames
 
 if TYPE_CHECKING:
@@ -303,13 +304,15 @@ def metrics_format(self: Trainer, metrics: dict[str, float]) -> dict[str, float 
             written[name] = str(datetime.timedelta(seconds=round(value)))
         elif "_mem_" in name:
             written[name] = f"{value / 2**20:.0f}MB"
+        elif name == "total_flos":
+            written[name] = f"{value / 1e9:.0f} GFLOPs"
         else:
             written[name] = round(value, 4) if isinstance(value, float) else value
     return written
 
 
 def log_metrics(self: Trainer, split: str, metrics: dict[str, float]) -> None:
-    """Print figures as a table, on the main process.
+    """Print figures as a table, on the main process; those of memory are in ``metrics`` and the files only.
 
     Args:
         self: The Trainer.
@@ -318,7 +321,7 @@ def log_metrics(self: Trainer, split: str, metrics: dict[str, float]) -> None:
     """
     if not self.is_world_process_zero():
         return
-    rows = {name: str(value) for name, value in self.metrics_format(metrics).items()}
+    rows = {name: str(value) for name, value in self.metrics_format(metrics).items() if "_mem_" not in name}
     wide = max(map(len, rows), default=0)
     width = max(map(len, rows.values()), default=0)
     print(f"***** {split} metrics *****")
@@ -354,4 +357,4 @@ def save_state(self: Trainer) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=4, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(values, indent=4, sort_keys=True, default=plain_value) + "\n", encoding="utf-8")

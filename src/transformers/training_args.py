@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar
 
-from .trainer_utils import IntervalStrategy, SchedulerType
+from .trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from .training.argument_checks import check_training_arguments
 from .training.argument_names import OlderAndNewerNames, help_text, other_name
 from .training.devices import launcher_deepspeed
@@ -146,14 +146,19 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
     logging_first_step: bool = field(
         default=False, metadata=help_text("Also log (and evaluate, by steps) after the very first step.")
     )
-    logging_steps: int = field(default=500, metadata=help_text("Optimizer steps between logs."))
-    save_strategy: IntervalStrategy | str = field(
+    logging_steps: float = field(
+        default=500, metadata=help_text("Optimizer steps between logs; below 1 a share of all steps.")
+    )
+    save_strategy: SaveStrategy | str = field(
         default="steps",
         metadata=help_text(
-            "When to write a checkpoint. With load_best_model_at_end: after every evaluation, whatever it says."
+            "When to write a checkpoint: no, steps, epoch, or best (whenever an evaluation is the best so far). With "
+            "load_best_model_at_end, steps and epoch mean: after every evaluation."
         ),
     )
-    save_steps: int = field(default=500, metadata=help_text("Optimizer steps between checkpoints."))
+    save_steps: float = field(
+        default=500, metadata=help_text("Optimizer steps between checkpoints; below 1 a share of all steps.")
+    )
     save_total_limit: int | None = field(
         default=None,
         metadata=help_text(
@@ -184,10 +189,16 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
     tpu_metrics_debug: bool = field(default=False, metadata=help_text("Kept for old scripts; there are no TPUs here."))
     debug: bool | str = field(default=False, metadata=help_text("Kept for old scripts; there are no TPUs here."))
     dataloader_drop_last: bool = field(
-        default=False, metadata=help_text("Leave out the last global batch of an epoch if it is not full.")
+        default=False,
+        metadata=help_text(
+            "Leave out the last global batch of a training epoch if it is not full. Evaluations are always whole."
+        ),
     )
-    eval_steps: int | None = field(
-        default=None, metadata=help_text("Optimizer steps between evaluations. Default: logging_steps.")
+    eval_steps: float | None = field(
+        default=None,
+        metadata=help_text(
+            "Optimizer steps between evaluations; below 1 a share of all steps. Default: logging_steps."
+        ),
     )
     dataloader_num_workers: int = field(
         default=0, metadata=help_text("Processes that prepare batches; 0 does it in the training process.")
@@ -300,6 +311,9 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
             "memory)."
         ),
     )
+    include_for_metrics: list[str] | None = field(
+        default=None, metadata=help_text("What compute_metrics is given besides: some of inputs, loss.")
+    )
     length_column_name: str = field(
         default="length", metadata=help_text("Column with the lengths, if there is one, for group_by_length.")
     )
@@ -319,9 +333,11 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
         self.output_dir = os.path.expanduser(self.output_dir)
         self.evaluation_strategy = IntervalStrategy(self.evaluation_strategy)
         self.logging_strategy = IntervalStrategy(self.logging_strategy)
-        self.save_strategy = IntervalStrategy(self.save_strategy)
+        self.save_strategy = SaveStrategy(self.save_strategy)
         self.lr_scheduler_type = SchedulerType(self.lr_scheduler_type)
         self.optim = OptimizerNames("adafactor" if self.adafactor else self.optim)
+        if isinstance(self.include_for_metrics, str):
+            self.include_for_metrics = self.include_for_metrics.split()
         if isinstance(self.lr_scheduler_kwargs, str):
             self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
         for old, new in (
@@ -343,7 +359,8 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
             self.do_eval = self.evaluation_strategy != IntervalStrategy.NO
         if self.eval_steps is None and self.evaluation_strategy == IntervalStrategy.STEPS:
             self.eval_steps = self.logging_steps
-        if self.load_best_model_at_end and self.metric_for_best_model is None:
+        watches = self.load_best_model_at_end or self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
+        if watches and self.metric_for_best_model is None:
             self.metric_for_best_model = "loss"
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
@@ -353,6 +370,10 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
             self.run_name = self.output_dir
         if self.disable_tqdm is None:
             self.disable_tqdm = logging.get_verbosity() > logging.WARNING
+        for name in ("logging_steps", "eval_steps", "save_steps"):
+            value = getattr(self, name)
+            if isinstance(value, float) and value.is_integer():  # the flags are read as fractions
+                setattr(self, name, int(value))
         self.report_to = resolve_report_to(self.report_to)
 
     @property

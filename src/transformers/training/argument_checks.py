@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..trainer_utils import IntervalStrategy
+from ..trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from .deepspeed_config import check_deepspeed
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ _LEAST = {
     "per_device_eval_batch_size": 1,
     "gradient_accumulation_steps": 1,
     "eval_accumulation_steps": 1,
-    "eval_steps": 1,
-    "logging_steps": 1,
-    "save_steps": 1,
     "save_total_limit": 0,
     "dataloader_num_workers": 0,
     "ddp_timeout": 1,
@@ -64,6 +61,12 @@ def _check_numbers(args: TrainingArguments) -> None:
         value = getattr(args, name)
         if value is not None and not (0 <= value < 1 or (name == "warmup_ratio" and value == 1)):
             raise ValueError(f"{name} is {value}; it must be at least 0 and below 1.")
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        value = getattr(args, name)
+        if value is not None and not (0 < value < 1 or (value >= 1 and float(value).is_integer())):
+            raise ValueError(
+                f"{name} is {value}; it must be a whole number of steps, or a share of all between 0 and 1."
+            )
     if args.warmup_steps > 1 and args.warmup_steps != int(args.warmup_steps):
         raise ValueError(f"warmup_steps is {args.warmup_steps}; it must be a whole number, or a share below 1.")
     if args.max_steps <= 0 and not 0 <= args.num_train_epochs <= 1e9:
@@ -75,6 +78,21 @@ def _check_strategies(args: TrainingArguments) -> None:
         raise ValueError(
             "load_best_model_at_end needs evaluations to compare: set evaluation_strategy to 'steps' or 'epoch'."
         )
+    if args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU and args.evaluation_strategy == IntervalStrategy.NO:
+        raise ValueError(
+            "lr_scheduler_type reduce_lr_on_plateau moves by evaluations: set evaluation_strategy to 'steps' or "
+            "'epoch'."
+        )
+    if args.save_strategy == SaveStrategy.BEST and (
+        args.evaluation_strategy == IntervalStrategy.NO or args.metric_for_best_model is None
+    ):
+        raise ValueError(
+            "save_strategy 'best' needs evaluations to compare, and what 'best' means: set evaluation_strategy to "
+            "'steps' or 'epoch', and metric_for_best_model."
+        )
+    unknown = set(args.include_for_metrics or ()) - {"inputs", "loss"}
+    if unknown:
+        raise ValueError(f"include_for_metrics names '{min(unknown)}'; it may hold inputs and loss.")
 
 
 _LEFT_OUT = {

@@ -117,8 +117,11 @@ class Parallel:
         scale = scaler.get_scale()
         scaler.step(optimizer)
         scaler.update()
-        optimizer.zero_grad(set_to_none=True)
         return scaler.get_scale() >= scale
+
+    def clear_gradients(self, optimizer: Any) -> None:
+        """Forget the gradients of a step that is done."""
+        optimizer.zero_grad(set_to_none=True)
 
     def may_scale_less(self, scaler: torch.amp.GradScaler) -> bool:
         """Say whether an overflow can be met with a smaller scale of the loss."""
