@@ -12,14 +12,15 @@ from method_models import batch, make_config
 from torch import Tensor
 
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.models.auto.configuration_auto import MODEL_CLASSES, model_class
+from transformers.models.auto.configuration_auto import model_class
+from transformers.models.table import MODEL_TYPES
 
 TYPES = {"roberta": "roberta", "deberta": "deberta-v2"}
 TASKS = (
     *("base", "masked-lm", "causal-lm", "sequence-classification", "token-classification"),
     *("question-answering", "multiple-choice"),
 )
-HEADS = [(family, task) for family, model_type in TYPES.items() for task in TASKS if task in MODEL_CLASSES[model_type]]
+HEADS = [(family, task) for family, model_type in TYPES.items() for task in TASKS if task in MODEL_TYPES[model_type]]
 
 
 def head_config(family: str, task: str, **changes: Any) -> PretrainedConfig:
