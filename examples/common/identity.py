@@ -18,7 +18,7 @@ from .arguments import ModelArguments
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from transformers import PreTrainedModel, TrainingArguments
+    from transformers import PreTrainedModel
 
 __all__ = ["IDENTITY_FILE", "check_same_run", "describe_run", "hash_rows", "record_run"]
 
@@ -39,16 +39,6 @@ _METHOD = (
     "consistency",
     "reg_loss_wgt",
     "masking_prob",
-)
-# Arguments that make another training of it when they change, though the run stays the same one.
-_WATCHED = (
-    "learning_rate",
-    "weight_decay",
-    "lr_scheduler_type",
-    "warmup_ratio",
-    "warmup_steps",
-    "label_smoothing_factor",
-    "seed",
 )
 
 
@@ -113,18 +103,16 @@ def record_run(folder: Path, run: Mapping[str, Any]) -> None:
     (folder / IDENTITY_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
-def check_same_run(checkpoint: str, run: Mapping[str, Any], args: TrainingArguments) -> None:
-    """Refuse to go on from another run's checkpoint, and say which arguments have changed.
+def check_same_run(checkpoint: str, run: Mapping[str, Any]) -> None:
+    """Refuse to go on from another run's checkpoint; of changed arguments the Trainer tells.
 
     Args:
         checkpoint: The checkpoint to go on from; the run that it is part of is recorded beside it.
         run: This run, by `describe_run`.
-        args: This run's.
 
     Raises:
         ValueError: If the checkpoint is another run's.
     """
-    _warn_of_changes(checkpoint, args)
     path = Path(checkpoint).resolve().parent / IDENTITY_FILE
     if not path.is_file():
         logger.warning(
@@ -168,14 +156,3 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[
 
 def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels[:5]) + (" …" if len(labels) > 5 else "")
-
-
-def _warn_of_changes(checkpoint: str, args: TrainingArguments) -> None:
-    path = Path(checkpoint, "training_args.json")
-    if not path.is_file():
-        return  # resuming says what the checkpoint lacks
-    saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    present = args.to_dict()
-    for name in _WATCHED:
-        if name in saved and saved[name] != present[name]:
-            logger.warning("--%s was %s in %s and is %s now.", name, saved[name], checkpoint, present[name])

@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
             model, tokenizer = make_model(arguments, data)
             identity = describe_run(model, arguments.model, arguments.data.task_name, data.hashes)
             if checkpoint is not None:
-                check_same_run(checkpoint, identity, arguments.training)
+                check_same_run(checkpoint, identity)
             tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
             trainer = make_trainer(arguments, data, model, tokenizer)
             results = run(trainer, arguments, data, checkpoint, identity)

@@ -48,3 +48,16 @@ def test_peft_wraps_trains_saves_and_reloads(name: str, only_peft: Path, tmp_pat
     command = [sys.executable, str(script), str(base), str(tmp_path), *TASKS[name]]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("roberta", "plain"), ("roberta", "dora"), ("deberta-adapted-positions", "rslora"), ("roberta", "all-linear")],
+)
+def test_the_trainer_keeps_the_weights_of_a_peft_model(name: str, kind: str, only_peft: Path, tmp_path: Path) -> None:
+    base = write_base(KINDS[name], tmp_path / "base")
+    script = Path(__file__).parent / "peft_trainer.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(only_peft)])}
+    command = [sys.executable, str(script), str(base), str(tmp_path), kind]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -42,7 +42,7 @@ def _slow_and_fast(model_type: str) -> tuple[type[PreTrainedTokenizerBase] | Non
 
 
 # 4.4.2's name: configuration class to the pair of slow and fast tokenizer, which are one class here.
-TOKENIZER_MAPPING = ClassesByConfig([kind for kind in TOKENIZERS if kind in CONFIG_MAPPING], _slow_and_fast)
+TOKENIZER_MAPPING = ClassesByConfig([kind for kind in TOKENIZER_OF if kind in CONFIG_MAPPING], _slow_and_fast)
 
 
 class AutoTokenizer:
