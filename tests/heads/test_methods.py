@@ -85,6 +85,18 @@ def test_a_whole_model_comes_back(family: str, task: str, tmp_path: Path) -> Non
     torch.testing.assert_close(again(**inputs)[0], model(**inputs)[0], **EQUAL)
 
 
+@pytest.mark.parametrize("method", ["lora", "houlsby"])
+@pytest.mark.parametrize(("family", "task"), HEADS)
+def test_an_adapter_comes_back(family: str, task: str, method: str, tmp_path: Path) -> None:
+    base, inputs = _write_base(family, tmp_path / "base"), padded_batch(task=task)
+    model = _auto(task).from_pretrained(base, config=head_config(family, task, **METHODS[method]))
+    shake(model)
+    model.save_adapter(tmp_path / "adapter")
+    again = _auto(task).from_pretrained(tmp_path / "adapter")
+    assert same_tensors(values(again), values(model))
+    torch.testing.assert_close(again(**inputs)[0], model(**inputs)[0], **EQUAL)
+
+
 @pytest.mark.parametrize(("family", "task"), TASKED)
 def test_a_head_is_new_on_a_bare_encoder(family: str, task: str, tmp_path: Path) -> None:
     base = _write_base(family, tmp_path)

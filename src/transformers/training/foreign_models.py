@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..utils.json_files import parse_json
 from .parallel import whole_size
 
 __all__ = [
