@@ -13,14 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fuzz_run import BYTES, HERE, ROOT, SECONDS, TARGETS
 
-BATCH = 1000
+BATCH = 500
 _REPEAT = "python tests/fuzz/fuzz_run.py --reader {reader} --repeat {seed} --keep /tmp/fault"
 
 
@@ -44,42 +43,45 @@ def run_batch(reader: str, first: int, count: int, described: bool) -> dict[str,
     return {"inputs": lost, "fault": 1, "crashed": True, "faults": [{"reader": reader, "seed": seed, "fault": story}]}
 
 
-def run_reader(reader: str, first: int, count: int) -> dict[str, Any]:
-    """Run one target: an eighth of the inputs from descriptions where it has any, the others damaged."""
-    counts: Counter[str] = Counter()
-    faults: list[dict[str, Any]] = []
-    slowest, start = 0.0, time.monotonic()
+def run_round(reader: str, number: int, first: int, found: dict[str, Any]) -> None:
+    """Run one batch of a target, and count what came of it; every eighth batch is made from descriptions."""
+    start = time.monotonic()
     shapes = len(TARGETS[reader].shapes or {})
-    described = count // 8 if shapes else 0
-    batches = [(first + at, min(500, described - at), True) for at in range(0, described, 500)]
-    batches += [(first + at, min(BATCH, count - described - at), False) for at in range(0, count - described, BATCH)]
-    for seed, size, from_shapes in batches:
-        found = run_batch(reader, seed, max(1, size // shapes) if from_shapes else size, from_shapes)
-        faults += found.pop("faults")
-        slowest = max(slowest, found.pop("slowest_s", 0.0))
-        counts.update({name: int(number) for name, number in found.items()})
-    seconds = round(time.monotonic() - start, 1)
-    print(f"{reader}: {dict(counts)}, {seconds} s", flush=True)
-    return {**counts, "slowest_s": slowest, "seconds": seconds, "faults": faults}
+    described = bool(shapes) and number % 8 == 7
+    batch = run_batch(reader, first + number * BATCH, BATCH // shapes if described else BATCH, described)
+    found["faults"] += batch.pop("faults")
+    found["slowest_s"] = max(found["slowest_s"], batch.pop("slowest_s", 0.0))
+    for name, count in batch.items():
+        found[name] = found.get(name, 0) + int(count)
+    found["seconds"] = round(found["seconds"] + time.monotonic() - start, 1)
 
 
 def main() -> None:
-    """Run the targets, write the result, and print each fault with the command that repeats it."""
+    """Run the targets in turn, write the result, and print each fault with the command that repeats it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=200_000, help="over all readers")
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="stop after these, however many there were")
     parser.add_argument("--first", type=int, default=1_000_000, help="the first seed of each reader")
     parser.add_argument("--readers", nargs="+", default=list(TARGETS), choices=TARGETS)
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "fuzz.json")
     args = parser.parse_args()
-    each = -(-args.inputs // len(args.readers))
-    readers: dict[str, Any] = {}
-    for reader in args.readers:
-        readers[reader] = run_reader(reader, args.first, each)
-        args.result.write_text(json.dumps(_summary(args, readers), indent=2) + "\n", encoding="utf-8")
+    end = time.monotonic() + 60 * args.minutes
+    readers: dict[str, Any] = {name: {"slowest_s": 0.0, "seconds": 0.0, "faults": []} for name in args.readers}
+    for number in range(-(-args.inputs // (BATCH * len(args.readers)))):
+        for reader in args.readers:
+            if time.monotonic() < end:
+                run_round(reader, number, args.first, readers[reader])
+        total = _summary(args, readers)
+        args.result.write_text(json.dumps(total, indent=2) + "\n", encoding="utf-8")
+        print(f"round {number + 1}: {total['total']}", flush=True)
+        if time.monotonic() >= end:
+            break
     faults = [fault for found in readers.values() for fault in found["faults"]]
     for fault in faults:
         print(f"\nFAULT  {_REPEAT.format(**fault)}\n{fault['fault']}")
-    print(f"\n{sum(found['inputs'] for found in readers.values()):,} inputs, {len(faults)} faults; {args.result}")
+    print(
+        f"\n{sum(found.get('inputs', 0) for found in readers.values()):,} inputs, {len(faults)} faults; {args.result}"
+    )
     sys.exit(1 if faults else 0)
 
 

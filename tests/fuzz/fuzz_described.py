@@ -47,7 +47,7 @@ def fitting(shape: Shape) -> st.SearchStrategy[Any]:
             return st.lists(fitting(shape.item), min_size=shape.least, max_size=min(shape.most, shape.least + 3))
         case MapOf():
             keys = st.integers(0, 50).map(str) if shape.numbered else st.text(max_size=8)
-            return st.dictionaries(keys, fitting(shape.value), max_size=4)
+            return st.dictionaries(keys, fitting(shape.value), min_size=shape.least, max_size=4)
         case Record():
             needed = {name: fitting(shape.fields[name]) for name in shape.required}
             others = {name: fitting(each) for name, each in shape.fields.items() if name not in needed}

@@ -268,7 +268,8 @@ class MapOf(Shape):
     @property
     def expected(self) -> str:
         """The shape in words."""
-        return f"an object ({{…}} of {self.value.expected})"
+        kind = "an object that is not empty" if self.least == 1 else "an object"
+        return f"{kind} ({{…}} of {self.value.expected})"
 
     def is_kind(self, value: Any) -> bool:
         """Say whether it is a mapping."""
