@@ -79,9 +79,8 @@ def main() -> None:
     faults = [fault for found in readers.values() for fault in found["faults"]]
     for fault in faults:
         print(f"\nFAULT  {_REPEAT.format(**fault)}\n{fault['fault']}")
-    print(
-        f"\n{sum(found.get('inputs', 0) for found in readers.values()):,} inputs, {len(faults)} faults; {args.result}"
-    )
+    count = sum(found.get("inputs", 0) for found in readers.values())
+    print(f"\n{count:,} inputs, {len(faults)} faults; {args.result}")
     sys.exit(1 if faults else 0)
 
 

@@ -347,7 +347,7 @@ class OneOf(Shape):
             ValueError: Naming the place inside, where one shape alone has the value's type.
         """
         fitting = [shape for shape in self.shapes if shape.is_kind(value)]
-        if len(fitting) == 1:
+        if len(fitting) == 1 and fitting[0]._in_range(value):
             fitting[0].check(value, place)
         elif not any(_passes(shape, value, place) for shape in fitting):
             raise ValueError(f"{place} is {shown(value)}; {self.expected} was expected.")
