@@ -31,8 +31,9 @@ from transformers import (
     RobertaModel,
     TrainingArguments,
 )
+from transformers.adapters.adapterhub import read_bottleneck
 from transformers.adapters.reading import read_adapter
-from transformers.adapters.shapes import LORA_METADATA, PART_METADATA, PEFT_CONFIG
+from transformers.adapters.shapes import HEAD_CONFIG, LORA_METADATA, PART_METADATA, PEFT_CONFIG
 from transformers.configuration.shapes import COMMON
 from transformers.modeling.weights import load_weights
 from transformers.tokenization.shapes import SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_JSON
@@ -219,6 +220,28 @@ def _use_adapter(folder: Path) -> None:
     model.eval()(torch.tensor([[0, 5, 6, 2]]))
 
 
+def _make_adapterhub(folder: Path) -> None:
+    where = "roberta.encoder.layer.0.output.adapters.mnli"
+    shapes = {"adapter_down.0.weight": (2, 8), "adapter_down.0.bias": (2,)}
+    shapes |= {"adapter_up.weight": (8, 2), "adapter_up.bias": (8,)}
+    torch.save(
+        {f"{where}.{name}": torch.ones(shape) for name, shape in shapes.items()}, folder / "pytorch_adapter.bin"
+    )
+    head = {"heads.mnli.1.weight": torch.ones(8, 8), "heads.mnli.1.bias": torch.ones(8)}
+    torch.save(head, folder / "pytorch_model_head.bin")
+    (folder / "head_config.json").write_text('{"config": {"label2id": {"no": 0, "yes": 1}}, "name": "mnli"}')
+
+
+def _use_adapterhub(folder: Path) -> None:
+    content = read_bottleneck(folder)
+    stated = json.loads((folder / "head_config.json").read_text()).get("config") or {}
+    if (
+        stated.get("label2id") is not None
+        and {name: n for n, name in (content.labels or {}).items()} != stated["label2id"]
+    ):
+        raise Changed("label2id")
+
+
 # Checkpoints and arguments ----------------------------------------------------------------------------------------
 
 
@@ -316,6 +339,12 @@ TARGETS: dict[str, Target] = {
         ("trained_model.json", "trained_model.safetensors"),
         _use_adapter,
         {"trained_model.json": PART_METADATA},
+    ),
+    "adapterhub": Target(
+        _make_adapterhub,
+        ("pytorch_adapter.bin", "pytorch_model_head.bin", "head_config.json"),
+        _use_adapterhub,
+        {"head_config.json": HEAD_CONFIG},
     ),
     "manifest": Target(
         _make_sealed, ("checkpoint-3/manifest.json",), _use_sealed, {"checkpoint-3/manifest.json": MANIFEST}

@@ -20,6 +20,7 @@ from ..methods.bottleneck import bottleneck_parameter_names
 from ..modeling.weights import read_tensors
 from ..utils.hub import check_inside
 from ..utils.json_files import load_json
+from ..utils.shapes import shown
 from .interface import AdaptableModel
 from .part_format import PART_METADATA_NAME
 from .reading import read_adapter
@@ -115,7 +116,7 @@ def _read_adapterhub(path: Path) -> BottleneckContent:
     for file in (head_path, config_path):
         check_inside(file, path)
     head = _read_head(head_path) if head_path.is_file() else {}
-    labels = _read_labels(load_json(config_path, HEAD_CONFIG)) if config_path.is_file() else None
+    labels = _read_labels(load_json(config_path, HEAD_CONFIG), config_path) if config_path.is_file() else None
     return BottleneckContent(str(path), adapters, head, labels)
 
 
@@ -129,11 +130,13 @@ def _read_head(path: Path) -> dict[str, Tensor]:
     return head
 
 
-def _read_labels(content: dict[str, Any]) -> dict[int, str] | None:
+def _read_labels(content: dict[str, Any], path: Path) -> dict[int, str] | None:
     """Read the labels' names off AdapterHub's description of a head; None where it does not name them."""
     label2id = (content.get("config") or {}).get("label2id")
     if label2id is None:
         return None
+    if len(set(label2id.values())) < len(label2id):
+        raise ValueError(f"'{path}': label2id is {shown(label2id)}; an id of its own for each name was expected.")
     return {number: name for name, number in sorted(label2id.items(), key=lambda item: item[1])}
 
 

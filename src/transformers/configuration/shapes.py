@@ -55,7 +55,7 @@ ENCODER: dict[str, Shape] = {
     "layer_norm_eps": Real(0, 1),
     "max_position_embeddings": Whole(1, 2**20),
     "num_attention_heads": Whole(1, 4_096),
-    "num_hidden_layers": Whole(1, 1_000),
+    "num_hidden_layers": Whole(1, 192),
     "type_vocab_size": Whole(0, 65_536),
     "vocab_size": Whole(1, 2**24),
 }
