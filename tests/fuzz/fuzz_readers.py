@@ -235,10 +235,8 @@ def _make_adapterhub(folder: Path) -> None:
 def _use_adapterhub(folder: Path) -> None:
     content = read_bottleneck(folder)
     stated = json.loads((folder / "head_config.json").read_text()).get("config") or {}
-    if (
-        stated.get("label2id") is not None
-        and {name: n for n, name in (content.labels or {}).items()} != stated["label2id"]
-    ):
+    found = {name: number for number, name in (content.labels or {}).items()}
+    if stated.get("label2id") is not None and found != stated["label2id"]:
         raise Changed("label2id")
 
 
