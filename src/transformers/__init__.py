@@ -6,7 +6,7 @@ Names are loaded on first use, so ``import transformers`` costs nothing; the tab
 from __future__ import annotations
 
 from .compatibility.absent import explain_absent_names
-from .models.table import TOKENIZERS, names_of_auto, names_of_package, package_of
+from .models.table import TOKENIZER_OF, names_of_auto, names_of_package, package_of
 from .utils.lazy_names import LazyNames
 from .version import __version__
 
@@ -110,7 +110,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "utils.generic": ("PaddingStrategy", "TensorType"),
 }
 _NAMES["models.auto"] = tuple(name for names in names_of_auto().values() for name in names)
-for _type in TOKENIZERS:  # every model type has one
+for _type in TOKENIZER_OF:  # every model type has one
     _of_type = names_of_package(_type).values()
     _NAMES[f"models.{package_of(_type)}"] = tuple(name for names in _of_type for name in names)
 _LAZY = LazyNames(globals(), _NAMES)

@@ -13,6 +13,7 @@ __all__ = [
     "MODEL_TYPES",
     "TASKS",
     "TOKENIZERS",
+    "TOKENIZER_OF",
     "Task",
     "module_of",
     "names_of_auto",
@@ -82,8 +83,12 @@ MODEL_TYPES: dict[str, dict[str, str]] = {
     },
 }
 
-# By model type: its tokenizer. BERT has no model here: RoBERTa-layout checkpoints with a WordPiece vocabulary exist.
-TOKENIZERS = {"roberta": "RobertaTokenizer", "bert": "BertTokenizer", "deberta-v2": "DebertaV2Tokenizer"}
+# By class: the model type in whose package a tokenizer stands. BERT has no model here, but RoBERTa-layout checkpoints with
+# its WordPiece vocabulary exist.
+TOKENIZERS = {"RobertaTokenizer": "roberta", "BertTokenizer": "bert", "DebertaV2Tokenizer": "deberta-v2"}
+
+# By model type: the tokenizer of its checkpoints, its own or another's.
+TOKENIZER_OF = {"roberta": "RobertaTokenizer", "bert": "BertTokenizer", "deberta-v2": "DebertaV2Tokenizer"}
 
 
 def package_of(model_type: str) -> str:
@@ -105,8 +110,9 @@ def names_of_package(model_type: str) -> dict[str, tuple[str, ...]]:
         classes = MODEL_TYPES[model_type]
         names[f"configuration_{package}"] = (classes["config"],)
         names[f"modeling_{package}"] = tuple(name for kind, name in classes.items() if kind != "config")
-    if model_type in TOKENIZERS:
-        names[f"tokenization_{package}"] = (TOKENIZERS[model_type], f"{TOKENIZERS[model_type]}Fast")
+    own = [name for name, owner in TOKENIZERS.items() if owner == model_type]
+    if own:
+        names[f"tokenization_{package}"] = tuple(each for name in own for each in (name, f"{name}Fast"))
     return names
 
 
