@@ -234,3 +234,9 @@ def test_what_stands_in_a_files_place(model: Path) -> None:
     (model / "config.json").mkdir()
     with pytest.raises(OSError, match=r"holds no config\.json"):
         AutoConfig.from_pretrained(model)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/hostname", "a/../../x"])
+def test_names_that_lead_out_of_a_repository(name: str) -> None:
+    with pytest.raises(OSError, match="leads out of the repository 'owner/model'"):
+        cached_file("owner/model", name, local_files_only=True)

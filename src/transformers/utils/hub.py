@@ -24,7 +24,6 @@ __all__ = [
     "get_checkpoint_shard_files",
     "hide_tokens",
     "is_offline_mode",
-    "load_json",
     "read_shard_index",
     "split_hub_options",
 ]
@@ -99,6 +98,9 @@ def cached_file(
         raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
     if _looks_like_path(name):
         raise OSError(f"'{name}' does not exist; give an existing folder, or a hub id such as 'roberta-base'.")
+    relative = Path(subfolder, filename)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise OSError(f"'{relative}' leads out of the repository '{name}'; the name of a file in it was expected.")
     offline = local_files_only or is_offline_mode()
     return _from_hub(
         name,
