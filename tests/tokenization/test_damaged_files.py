@@ -271,3 +271,18 @@ def test_a_character_map_in_tokenizer_json(tmp_path: Path, deberta_folder: Path)
         rewrite(tmp_path / "tokenizer.json", spoil)
         with pytest.raises(ValueError, match=r"tokenizer\.json' is not a tokenizer\.json"):
             AutoTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("steps", [5, "Lowercase", [5], {"type": "Lowercase"}, [["Lowercase"]]])
+def test_steps_of_a_pipeline_that_are_none(tmp_path: Path, deberta_folder: Path, steps: Any) -> None:
+    DebertaV2Tokenizer.from_pretrained(deberta_folder).save_pretrained(tmp_path, legacy_format=False)
+    rewrite(tmp_path / "tokenizer.json", lambda content: content["normalizer"].update(normalizers=steps))
+    with pytest.raises(ValueError, match=r"tokenizer\.json' is not a tokenizer\.json: normalizers"):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_an_empty_piece_in_tokenizer_json(tmp_path: Path, deberta_folder: Path) -> None:
+    DebertaV2Tokenizer.from_pretrained(deberta_folder).save_pretrained(tmp_path, legacy_format=False)
+    rewrite(tmp_path / "tokenizer.json", lambda content: content["model"]["vocab"][7].__setitem__(0, ""))
+    with pytest.raises(ValueError, match=r"vocab\[7\] is .*piece and score were expected"):
+        AutoTokenizer.from_pretrained(tmp_path)

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
 from ..utils.json_files import load_json, read_bytes
-from ..utils.shapes import Text, shown
+from ..utils.shapes import ListOf, Record, Text, shown
 from .processors import check_post_processor
 from .sentencepiece.character_map import CharacterMap
 from .shapes import LARGEST_VOCABULARY, TOKENIZER_JSON, VOCABULARY
@@ -227,10 +227,12 @@ def _all_ids(content: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _steps(step: Any, inner: str) -> Iterator[Mapping[str, Any]]:
-    """Go through a step and those inside it."""
+    """Go through a step and those inside it, which the field ``inner`` lists."""
     if isinstance(step, Mapping):
         yield step
-        for part in step.get(inner) or ():
+        parts = step.get(inner, ())
+        ListOf(Record({"type": Text()})).check(parts, inner)
+        for part in parts:
             yield from _steps(part, inner)
 
 
