@@ -52,7 +52,7 @@ class PretrainedConfig(MethodFields):
         architectures: Class names that the checkpoint was made for.
         finetuning_task: The task's name, such as ``"mnli"``.
         num_labels: Number of classes; 1 is regression. Taken from ``id2label`` where that is given.
-        id2label: Names of the classes; keys may be strings (JSON has no other).
+        id2label: Names of the classes by id, or a list of them; keys may be strings (JSON has no other).
         label2id: The reverse; made from ``id2label`` where it is not given.
         problem_type: See `transformers.layers.losses`; None means that labels decide.
         tokenizer_class: Name of the tokenizer's class.
@@ -105,7 +105,7 @@ class PretrainedConfig(MethodFields):
         architectures: list[str] | None = None,
         finetuning_task: str | None = None,
         num_labels: int | None = None,
-        id2label: dict[int, str] | dict[str, str] | None = None,
+        id2label: dict[int, str] | dict[str, str] | list[str] | None = None,
         label2id: dict[str, int] | None = None,
         problem_type: str | None = None,
         tokenizer_class: str | None = None,
@@ -162,11 +162,17 @@ class PretrainedConfig(MethodFields):
         older_dtype = kwargs.pop("torch_dtype", None)
         dtype = older_dtype if dtype is None else dtype
         self.dtype = None if dtype is None else str(dtype).removeprefix("torch.")
-        self.name_or_path = name_or_path
+        older_name = kwargs.pop("_name_or_path", None)  # 4.4.2 writes it; where the file lies now counts more
+        self.name_or_path = name_or_path or older_name or ""
         self._set_labels(num_labels, id2label, label2id)
         self._set_others(kwargs)
         self._check_dropouts()
         self._check_methods()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; one of NumPy's numbers becomes Python's, which the checks and JSON know."""
+        is_numpys = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+        super().__setattr__(name, value.item() if is_numpys else value)
 
     def _set_others(self, fields: dict[str, Any]) -> None:
         """Keep what no class knows, and give the neutral fields that are not set their defaults."""
@@ -213,6 +219,15 @@ class PretrainedConfig(MethodFields):
             ValueError: If the model type has no places for LoRA layers, or a field is missing or out of range.
         """
         return check_lora(self)
+
+    @property
+    def _name_or_path(self) -> str:
+        """``name_or_path`` under the name that 4.4.2's configurations keep it by."""
+        return self.name_or_path
+
+    @_name_or_path.setter
+    def _name_or_path(self, value: str) -> None:
+        self.name_or_path = value
 
     @property
     def use_return_dict(self) -> bool:
@@ -321,8 +336,7 @@ class PretrainedConfig(MethodFields):
         overrides = {name: value for name, value in kwargs.items() if name in known}
         unused = {name: value for name, value in kwargs.items() if name not in known}
         content = copy.deepcopy(config_dict)
-        if "num_labels" in overrides or "id2label" in overrides:
-            drop_other_labels(content, overrides)
+        drop_other_labels(content, overrides)
         config = cls(**{**content, **overrides})
         if return_unused:
             return config, unused

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from .data.samplers import GlobalBatchSampler
 from .optimization import waits_for_metrics
-from .trainer_callback import is_better, metric_key
+from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
 from .trainer_utils import SaveStrategy, TrainOutput, set_seed, speed_metrics
 from .training import batches as data
 from .training.checkpoint import clear_leftovers, verify_checkpoint
@@ -39,7 +39,11 @@ from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, read_model
 from .training.state import TrainerState
 from .utils import logging
 
-__all__ = ["TRAINER_STATE_NAME", "TRAINING_ARGS_NAME", "Trainer"]
+__all__ = ["DEFAULT_CALLBACKS", "DEFAULT_PROGRESS_CALLBACK", "TRAINER_STATE_NAME", "TRAINING_ARGS_NAME", "Trainer"]
+
+# What every Trainer starts with. Scripts for 4.4.2 add to the list, or put another bar in place.
+DEFAULT_CALLBACKS: list[type[TrainerCallback]] = [DefaultFlowCallback]
+DEFAULT_PROGRESS_CALLBACK: type[TrainerCallback] = ProgressCallback
 
 logger = logging.get_logger(__name__)
 
@@ -88,6 +92,9 @@ class Trainer(CheckpointingTrainer):
     Raises:
         ValueError: If there is no model.
     """
+
+    def _default_callbacks(self) -> tuple[list[type[TrainerCallback]], type[TrainerCallback]]:
+        return DEFAULT_CALLBACKS, DEFAULT_PROGRESS_CALLBACK
 
     # -- training ------------------------------------------------------------------------------------------------
 

@@ -29,12 +29,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...layers.attention import grouped_attention
-from ...layers.dropout import Dropout, dropout
+from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear, lora_linear
 from .configuration_deberta_v2 import DebertaV2Config
 
-__all__ = ["DisentangledSelfAttention", "RelativePositions", "disentangled_attention", "log_buckets", "relative_positions", "table_rows"]
+__all__ = [
+    "DisentangledSelfAttention",
+    "RelativePositions",
+    "disentangled_attention",
+    "log_buckets",
+    "relative_positions",
+    "table_rows",
+]
 
 
 # Positions ----------------------------------------------------------------------------------------------------
@@ -346,8 +353,8 @@ class DisentangledSelfAttention(nn.Module):
             self.pos_key_proj = nn.Linear(size, size)
         if self.has_p2c and not self.share_att_key:
             self.pos_query_proj = nn.Linear(size, size)
-        self.pos_dropout = Dropout(config.hidden_dropout_prob)
-        self.dropout = Dropout(config.attention_probs_dropout_prob)
+        self.pos_dropout = StableDropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,
