@@ -15,6 +15,12 @@ from .deepspeed import (
     unset_hf_deepspeed_config,
 )
 from .trainer_callback import TrainerCallback, TrainerControl, TrainerState
+from .training.reports import (
+    get_available_reporting_integrations,
+    is_tensorboard_available,
+    is_wandb_available,
+    resolve_report_to,
+)
 from .utils import logging
 from .utils.lazy_names import LazyNames
 
@@ -49,16 +55,6 @@ __all__ = [
 logger = logging.get_logger(__name__)
 
 
-def is_tensorboard_available() -> bool:
-    """Say whether tensorboardX is installed."""
-    return importlib.util.find_spec("tensorboardX") is not None
-
-
-def is_wandb_available() -> bool:
-    """Say whether wandb is installed."""
-    return importlib.util.find_spec("wandb") is not None
-
-
 def is_comet_available() -> bool:
     """Say that Comet is not reported to here; so do the others below of what else 4.4.2 could use."""
     return False
@@ -71,34 +67,6 @@ is_optuna_available = is_ray_available = is_ray_tune_available = is_comet_availa
 def is_deepspeed_available() -> bool:
     """Say whether DeepSpeed is installed."""
     return importlib.util.find_spec("deepspeed") is not None
-
-
-def get_available_reporting_integrations() -> list[str]:
-    """Name the reports that could be written with what is installed."""
-    found = {"tensorboard": is_tensorboard_available(), "wandb": is_wandb_available()}
-    return [name for name, available in found.items() if available]
-
-
-def resolve_report_to(report_to: str | Iterable[str] | None) -> list[str]:
-    """Turn ``--report_to`` into the list of reports.
-
-    Args:
-        report_to: ``none``, ``all``, or names; None means TensorBoard if tensorboardX is installed.
-
-    Raises:
-        ValueError: If a name is unknown.
-    """
-    if report_to is None:
-        return ["tensorboard"] if is_tensorboard_available() else []
-    names = [report_to] if isinstance(report_to, str) else list(report_to)
-    if names in ([], ["none"]):
-        return []
-    if names == ["all"]:
-        return get_available_reporting_integrations()
-    for name in names:
-        if name not in _CALLBACKS:
-            raise ValueError(f"report_to: '{name}' is unknown; choose none, all, or some of {', '.join(_CALLBACKS)}.")
-    return names
 
 
 def get_reporting_integration_callbacks(report_to: Iterable[str]) -> list[type[TrainerCallback]]:

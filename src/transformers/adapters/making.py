@@ -37,6 +37,7 @@ def add_adapter(model: AdaptableModel, adapter_name: str, **fields: Any) -> None
         wanted.lora_r,
         wanted.lora_alpha,
         position_query=bool(getattr(config, "lora_position_query", False)),
+        architecture=type(model).__name__,
     ).with_fields_of(wanted)
     content.tensors.update(_fresh_tensors(model, content, wanted))
     place(model, content, adapter_name)
@@ -95,6 +96,7 @@ def add_weighted_adapter(
         finetuning_task=fields["finetuning_task"],
         position_query=bool(getattr(model.config, "lora_position_query", False)),
         label2id=fields["label2id"],
+        architecture=(chosen.model_class or type(model)).__name__,
         other_bases=tuple(base for name in adapters for base in model.adapter_state.loaded[name].other_bases),
     )
     place(model, content, adapter_name)

@@ -69,8 +69,6 @@ _HARMLESS = {
 
 _CLASSIFIERS = {"classifier", "score"}  # the heads that PEFT trains by itself for SEQ_CLS and TOKEN_CLS
 
-_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "Model": "FEATURE_EXTRACTION"}
-
 
 def to_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename parameters from this package's names to PEFT's, which keeps a LoRA layer's own in ``base_layer``."""
@@ -121,9 +119,7 @@ def peft_config(model: AdaptableModel, base: str, trained: Collection[str]) -> d
         What PEFT's own ``save_pretrained`` would write for the same adapter.
     """
     config = model.config
-    class_name = type(model).__name__
     reason = beyond_peft(model, trained)
-    task_type = next((task for ending, task in _TASK_TYPES.items() if class_name.endswith(ending)), None)
     return {
         **_SWITCHED_OFF,
         "base_model_name_or_path": base,
@@ -136,7 +132,7 @@ def peft_config(model: AdaptableModel, base: str, trained: Collection[str]) -> d
         "peft_version": PEFT_VERSION,
         "r": config.lora_r,
         "target_modules": sorted(config.lora_targets),
-        "task_type": task_type,
+        "task_type": model.task_type,
     }
 
 

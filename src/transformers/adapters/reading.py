@@ -58,6 +58,8 @@ class AdapterContent:
         label2id: The reverse of ``id2label``, where it was another than that.
         other_bases: Bases of other weights that it was trained on before it was loaded over this one on purpose, each
             with ``base_model_name_or_path`` and ``base_sha256``.
+        architecture: Name of the class of model that it was trained with, where known.
+        task_type: PEFT's name for what its head does, where known.
     """
 
     source: str
@@ -76,6 +78,8 @@ class AdapterContent:
     all_biases: bool = False
     label2id: dict[str, int] | None = None
     other_bases: tuple[Mapping[str, str], ...] = ()
+    architecture: str | None = None
+    task_type: str | None = None
 
     @property
     def alpha(self) -> float:
@@ -249,6 +253,8 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         base=fields["base"],
         base_sha256=metadata.get("base_sha256"),
         peft_type=raw["peft_type"],
+        architecture=metadata.get("architecture"),
+        task_type=raw.get("task_type"),
         all_biases=raw.get("bias") == "all",
         label2id=metadata.get("label2id"),
         other_bases=tuple(metadata.get("other_bases", ())),
@@ -275,6 +281,7 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
         base=metadata["base_model_name_or_path"] or None,
         base_sha256=metadata["base_sha256"],
         methods=metadata["methods"],
+        architecture=metadata.get("architecture"),
         label2id=metadata["label2id"],
         other_bases=tuple(metadata["other_bases"]),
     )

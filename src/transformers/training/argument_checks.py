@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from .argument_fields import ArgumentFields
 from .deepspeed_config import check_deepspeed
-
-if TYPE_CHECKING:
-    from ..training_args import TrainingArguments
 
 __all__ = ["check_training_arguments"]
 
 
-def check_training_arguments(args: TrainingArguments) -> None:
+def check_training_arguments(args: ArgumentFields) -> None:
     """Refuse values that cannot work.
 
     Raises:
@@ -52,7 +49,7 @@ _LEAST = {
 _SHARES = ("warmup_ratio", "label_smoothing_factor", "adam_beta1", "adam_beta2", "cls_dropout")
 
 
-def _check_numbers(args: TrainingArguments) -> None:
+def _check_numbers(args: ArgumentFields) -> None:
     for name, least in _LEAST.items():
         value = getattr(args, name)
         if value is not None and not (math.isfinite(value) and value >= least):
@@ -73,7 +70,7 @@ def _check_numbers(args: TrainingArguments) -> None:
         raise ValueError(f"num_train_epochs is {args.num_train_epochs}; it must be from 0 to 1e9, or set max_steps.")
 
 
-def _check_strategies(args: TrainingArguments) -> None:
+def _check_strategies(args: ArgumentFields) -> None:
     if args.load_best_model_at_end and args.evaluation_strategy == IntervalStrategy.NO:
         raise ValueError(
             "load_best_model_at_end needs evaluations to compare: set evaluation_strategy to 'steps' or 'epoch'."
@@ -103,7 +100,7 @@ _LEFT_OUT = {
 }
 
 
-def _check_left_out(args: TrainingArguments) -> None:
+def _check_left_out(args: ArgumentFields) -> None:
     """Take the neutral values of what 4.4.2 could do and this package cannot, as its JSON files hold them."""
     for name, reason in _LEFT_OUT.items():
         value = getattr(args, name)
@@ -111,7 +108,7 @@ def _check_left_out(args: TrainingArguments) -> None:
             raise ValueError(f"{name} is {value!r}: {reason}. Leave it out.")
 
 
-def _check_sharing(args: TrainingArguments) -> None:
+def _check_sharing(args: ArgumentFields) -> None:
     words = args.fsdp.split()
     kinds = [word for word in words if word in ("full_shard", "shard_grad_op")]
     if words and (len(kinds) != 1 or set(words) - {*kinds, "auto_wrap"}):
@@ -123,7 +120,7 @@ def _check_sharing(args: TrainingArguments) -> None:
         check_deepspeed(args)
 
 
-def _check_precision(args: TrainingArguments) -> None:
+def _check_precision(args: ArgumentFields) -> None:
     if args.fp16 and args.bf16:
         raise ValueError("fp16 and bf16 are both set; choose one of them (bf16 is the safer one).")
     if args.fp16_backend not in ("auto", "amp"):

@@ -25,8 +25,8 @@ from .callback_base import CallbackHandler, TrainerCallback
 from .devices import build_accelerator
 from .item_count import ItemCount
 from .overrides import overrides, warn_of_methods_without_effect
-from .parallel import choose_parallel
 from .precision import choose_precision
+from .sharing import choose_parallel
 from .state import TrainerControl, TrainerState
 
 __all__ = ["TrainerBase"]

@@ -23,7 +23,7 @@ from .precision import Precision
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
 
-__all__ = ["Parallel", "Traffic", "choose_parallel", "layers_of", "whole_parameters", "whole_size"]
+__all__ = ["Parallel", "Traffic", "layers_of", "whole_parameters", "whole_size"]
 
 
 @dataclass(frozen=True)
@@ -150,23 +150,6 @@ class Parallel:
     def load_optimizer_state(self, optimizer: Any, state: dict[str, Any]) -> None:
         """Put back what ``optimizer_state`` gave, here or under another way of sharing the work."""
         optimizer.load_state_dict(state)
-
-
-def choose_parallel(args: TrainingArguments) -> Parallel:
-    """Choose how the processes share the work.
-
-    Raises:
-        ValueError: If what the flags ask for cannot be had.
-    """
-    if args.deepspeed is not None:
-        from .deepspeed import DeepSpeedParallel
-
-        return DeepSpeedParallel(args)
-    if args.fsdp:
-        from .fsdp import FullyShardedParallel
-
-        return FullyShardedParallel(args)
-    return Parallel(args)
 
 
 def whole_size(parameter: Tensor) -> int:

@@ -25,7 +25,7 @@ from ...configuration_utils import PretrainedConfig
 from ...heads.encoding import Encoding
 from ...heads.masked_lm import MaskedLM
 from ...heads.multiple_choice import MultipleChoice
-from ...heads.question_answering import QuestionAnswering, check_two_scores
+from ...heads.question_answering import QuestionAnswering
 from ...heads.sequence_classification import SequenceClassification
 from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
@@ -412,20 +412,7 @@ class DebertaV2Model(Encoding, DebertaV2PreTrainedModel):
         first_token_only: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
-        """Encode a padded batch and leave the result packed, as the heads want it.
-
-        Args:
-            inputs: What the caller gave.
-            first_token_only: Let the last layer compute each row's first token alone, unless hidden states or
-                attentions are asked for.
-            adapter_names: The adapter of each row; the active one everywhere where None.
-
-        Returns:
-            The packed output.
-
-        Raises:
-            ValueError: As of `forward`.
-        """
+        """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs = inputs.with_choices_of(self.config)
         words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
         hidden_states = self.embeddings(words, inputs.position_ids, inputs.token_type_ids, layout)
@@ -604,10 +591,8 @@ class DebertaV2ForTokenClassification(TokenClassification, DebertaV2PreTrainedMo
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
-        self.dropout = StableDropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self._build_head(config, StableDropout(config.hidden_dropout_prob))
         self.post_init()
 
 
@@ -625,10 +610,8 @@ class DebertaV2ForQuestionAnswering(QuestionAnswering, DebertaV2PreTrainedModel)
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
-        check_two_scores(config)
-        self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self._build_head(config)
         self.post_init()
 
 
@@ -652,3 +635,11 @@ class DebertaV2ForMultipleChoice(MultipleChoice, DebertaV2PreTrainedModel):
     def score_texts(self, encoded: PackedOutput) -> Tensor:
         """Score each text. Shape: (B·C, 1)."""
         return self.classifier(self.dropout(self.pooler(encoded.first_tokens())))
+
+
+# Whose adapters may stand side by side on one encoder.
+DebertaV2PreTrainedModel.head_classes = (
+    DebertaV2ForSequenceClassification,
+    DebertaV2ForTokenClassification,
+    DebertaV2ForQuestionAnswering,
+)
