@@ -284,5 +284,5 @@ def test_steps_of_a_pipeline_that_are_none(tmp_path: Path, deberta_folder: Path,
 def test_an_empty_piece_in_tokenizer_json(tmp_path: Path, deberta_folder: Path) -> None:
     DebertaV2Tokenizer.from_pretrained(deberta_folder).save_pretrained(tmp_path, legacy_format=False)
     rewrite(tmp_path / "tokenizer.json", lambda content: content["model"]["vocab"][7].__setitem__(0, ""))
-    with pytest.raises(ValueError, match=r"vocab\[7\] is .*piece and score were expected"):
+    with pytest.raises(ValueError, match=r"vocab\[7\] is .*a piece and its score were expected"):
         AutoTokenizer.from_pretrained(tmp_path)
