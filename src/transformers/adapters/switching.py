@@ -20,10 +20,10 @@ from ..methods.lora.layers import (
     DEFAULT_ADAPTER,
     LoraLinear,
     LoraUpdate,
-    inject_lora,
     lora_layers,
     lora_parameter_names,
 )
+from ..methods.lora.places import inject_lora
 from ..methods.trainable import mark_trainable
 from ..utils import logging
 from .interface import AdaptableModel
@@ -193,7 +193,6 @@ def _activate(model: AdaptableModel, adapter_name: str) -> None:
     record.adapted = of_base
     for _, layer in lora_layers(model):
         layer.activate(adapter_name)
-        layer.lora_dropout.p = adapter.fields["lora_dropout"]
     for field, value in adapter.fields.items():
         setattr(model.config, field, value)
     if hasattr(model, "num_labels"):
@@ -251,7 +250,7 @@ def _enter(model: AdaptableModel, adapter_name: str, content: AdapterContent) ->
         name: nn.Parameter(tensor.to(device, torch.float32, copy=True)) for name, tensor in content.tensors.items()
     }
     for path, layer in lora_layers(model):
-        update = LoraUpdate(made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.alpha)
+        update = LoraUpdate(made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.alpha, content.lora_dropout)
         layer.enter(adapter_name, update)
     labels = content.num_labels(model.config.num_labels, model.label_parameters())
     model.adapter_state.loaded[adapter_name] = LoadedAdapter(made, content.config_fields(labels))

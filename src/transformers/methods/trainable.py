@@ -11,9 +11,11 @@ from __future__ import annotations
 import torch
 
 from ..base.model import ModelWithBase
+from ..configuration.fields import MethodFields
 from .bitfit import bias_parameter_names
 from .bottleneck import bottleneck_parameter_names
-from .lora.layers import lora_parameter_names
+from .lora.layers import lora_layers, lora_parameter_names, lora_start_names
+from .lora.places import saved_module_names
 
 __all__ = [
     "added_parameter_names",
@@ -21,6 +23,7 @@ __all__ = [
     "mark_trainable",
     "new_head_parameter_names",
     "trainable_names",
+    "trains_beside_weights",
 ]
 
 
@@ -45,15 +48,34 @@ def trainable_names(model: ModelWithBase) -> set[str]:
         Names as in ``model.named_parameters()``.
     """
     names = {name for name, _ in model.named_parameters()}
-    chosen = added_parameter_names(model)
-    if model.config.apply_bitfit:
-        chosen |= bias_parameter_names(model)
+    chosen = added_parameter_names(model) - lora_start_names(model)
+    chosen |= _chosen_biases(model) | saved_module_names(model, model.config.lora_modules_to_save)
     if not chosen:
         return names
     head = {name for name in names if not model.is_base_parameter(name)}
     provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
-    return chosen | head | not_provided
+    return (chosen | head | not_provided) - lora_start_names(model)
+
+
+def trains_beside_weights(config: MethodFields) -> bool:
+    """Say whether parameters of the encoder's own layers are trained, in fp32, beside others that are frozen.
+
+    Args:
+        config: A model's.
+    """
+    return config.apply_bitfit or config.lora_bias != "none" or config.lora_modules_to_save is not None
+
+
+def _chosen_biases(model: ModelWithBase) -> set[str]:
+    """Give the biases that are trained: all of the model's, or those of LoRA layers."""
+    config = model.config
+    if config.apply_bitfit or config.lora_bias == "all":
+        return bias_parameter_names(model)
+    if config.lora_bias == "lora_only":
+        own = {name for name, _ in model.named_parameters()}
+        return {f"{path}.bias" for path, layer in lora_layers(model) if layer.current_update() is not None} & own
+    return set()
 
 
 def new_head_parameter_names(model: ModelWithBase) -> list[str]:
@@ -73,7 +95,7 @@ def added_parameter_names(model: torch.nn.Module) -> set[str]:
     Args:
         model: Any module.
     """
-    return lora_parameter_names(model) | bottleneck_parameter_names(model)
+    return lora_parameter_names(model) | lora_start_names(model) | bottleneck_parameter_names(model)
 
 
 def cast_frozen_parameters(model: ModelWithBase, dtype: torch.dtype) -> None:
@@ -86,7 +108,12 @@ def cast_frozen_parameters(model: ModelWithBase, dtype: torch.dtype) -> None:
         model: A model of this package.
         dtype: Such as ``torch.bfloat16``.
     """
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    kept = lora_start_names(model)  # subtracted from what is trained, so as exact as that
+    frozen = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad and parameter.is_floating_point() and name not in kept
+    ]
 
     def cast() -> None:
         for parameter in frozen:

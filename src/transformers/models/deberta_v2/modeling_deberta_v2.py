@@ -28,7 +28,8 @@ from ...configuration_utils import PretrainedConfig
 from ...methods.consistency import classification_loss
 from ...layers.dropout import Dropout
 from ...modeling.load_report import drop_position_ids
-from ...methods.lora.layers import LoraLinear, lora_linear
+from ...methods.lora.layers import LoraLinear
+from ...methods.lora.places import lora_linear
 from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
 from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
 from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
