@@ -2,7 +2,7 @@
 # Everything that must be green: style, types, tests, and live comparison with upstream Transformers and PEFT.
 #
 #   bash scripts/test.sh                 all of it; makes what it needs (.venv, .venv-reference, models/)
-#   bash scripts/test.sh tests/lora …    only these tests, with all checks before them
+#   bash scripts/test.sh tests/adapters …    only these tests, with all checks before them
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
 REFERENCE="$ROOT/.venv-reference"

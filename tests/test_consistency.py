@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from transformers import PreTrainedModel
+from transformers.layers.inputs import EncoderInputs
 from transformers.methods.consistency import consistency_loss, mask_tokens
 
 IDS: dict[str, Any] = {"cls_token_id": 3, "sep_token_id": 2, "unk_token_id": 4}
@@ -127,9 +128,10 @@ def record_passes(model: PreTrainedModel) -> list[Tensor]:
     seen: list[Tensor] = []
     encode = model.base_model.encode
 
-    def encode_and_note(words: Tensor, *arguments: Any, **options: Any) -> Any:
-        seen.append(words)
-        return encode(words, *arguments, **options)
+    def encode_and_note(inputs: EncoderInputs, **options: Any) -> Any:
+        assert inputs.input_ids is not None
+        seen.append(inputs.input_ids)
+        return encode(inputs, **options)
 
     model.base_model.encode = encode_and_note
     return seen
@@ -176,13 +178,13 @@ def test_the_passes_have_different_dropout(family: str) -> None:
     noisy.load_state_dict(same.state_dict())
     for model, differs in ((same, False), (noisy, True)):
         scored: list[Tensor] = []
-        score = model.score
+        score = model.score_rows
 
         def score_and_note(first: Tensor, scored: list[Tensor] = scored, score: Any = score) -> Tensor:
             scored.append(score(first))
             return scored[-1]
 
-        model.score = score_and_note  # type: ignore[method-assign]
+        model.score_rows = score_and_note  # type: ignore[method-assign]
         model(**batch(), labels=LABELS)
         assert len(scored) == 2
         assert torch.equal(*scored) is not differs

@@ -154,12 +154,17 @@ def test_output_gives_rows_in_the_batchs_order() -> None:
     mask = torch.tensor([[0, 1, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]])
     layout, padded = PackedLayout.from_mask(mask), _numbered(mask)
     packed = layout.pack(padded)
-    whole = PackedOutput(packed, layout, hidden_states=(packed, packed))
+    shown: list[Tensor] = []
+    whole = PackedOutput(layout.show(layout.show(packed, shown), shown), layout, hidden_states=tuple(shown))
     first_only = PackedOutput(layout.first_tokens(packed), layout, first_token_only=True)
     expected = padded[torch.arange(3), torch.tensor([1, 0, 0])]
     assert torch.equal(whole.first_tokens(), expected)
     assert torch.equal(first_only.first_tokens(), expected)
-    assert all(torch.equal(state, padded * mask[..., None]) for state in whole.padded_hidden_states() or ())
+    assert torch.equal(whole.last_hidden_state, packed)
+    assert len(shown) == 2
+    assert all(torch.equal(state, padded * mask[..., None]) for state in whole.hidden_states or ())
+    assert whole.padded() is shown[-1]
+    assert layout.show(packed, None) is packed
 
 
 @pytest.mark.parametrize(

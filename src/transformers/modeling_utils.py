@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .adapters.folder import load_with_adapter
 from .adapters.methods import AdapterMethods
 from .adapters.reading import is_adapter
+from .adapters.saving import refuse_adapter_in
 from .adapters.state import AdapterState
 from .base.record import BaseRecord
 from .configuration_utils import PretrainedConfig
@@ -200,8 +201,9 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
             **kwargs: ``config`` (a configuration, else the checkpoint's own with the remaining keywords over it);
                 ``state_dict`` (tensors instead of the files'); ``dtype`` or ``torch_dtype`` (a torch dtype, its name,
                 or ``"auto"`` for the file's; fp32 otherwise. Beside a frozen base the trained part stays fp32);
-                ``ignore_mismatched_sizes``; ``output_loading_info`` (return a pair with the loading report); and the
-                options of `transformers.utils.hub.cached_file`.
+                ``ignore_mismatched_sizes``; ``output_loading_info`` (return a pair with the loading report); for an
+                adapter ``base_model_name_or_path``, and ``is_trainable`` and ``allow_other_base`` as of
+                `load_adapter`; and the options of `transformers.utils.hub.cached_file`.
 
         Returns:
             The model, or the pair of model and report.
@@ -212,13 +214,26 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
                 `RuntimeError`, as in 4.4.2, where shapes differ.
         """
         _refuse_foreign_options(kwargs)
-        options, rest = split_hub_options(kwargs)
-        state_dict, config = rest.pop("state_dict", None), rest.pop("config", None)
+        options, _ = split_hub_options(kwargs)
         where = pretrained_model_name_or_path or ""
-        if not where and (state_dict is None or not isinstance(config, PretrainedConfig)):
+        state_dict = kwargs.get("state_dict")
+        if not where and (state_dict is None or not isinstance(kwargs.get("config"), PretrainedConfig)):
             raise ValueError("Without a name or folder both config=… and state_dict=… are needed.")
         if state_dict is None and is_adapter(where, **options):
-            return load_with_adapter(cls.from_pretrained, where, *model_args, **kwargs)  # type: ignore[return-value]
+            return load_with_adapter(cls._from_checkpoint, cls.config_class, where, *model_args, **kwargs)
+        return cls._from_checkpoint(where, *model_args, **kwargs)
+
+    @classmethod
+    def _from_checkpoint(
+        cls: type[ModelType],
+        where: str | os.PathLike[str],
+        *model_args: Any,
+        coming: Collection[str] = (),
+        **kwargs: Any,
+    ) -> Any:
+        """Load a whole model, whatever lies beside it; ``coming`` are parameters that an adapter will bring."""
+        options, rest = split_hub_options(kwargs)
+        state_dict, config = rest.pop("state_dict", None), rest.pop("config", None)
         ignore_mismatched_sizes = rest.pop("ignore_mismatched_sizes", False)
         output_loading_info = rest.pop("output_loading_info", False)
         legacy_dtype = rest.pop("torch_dtype", None)
@@ -236,7 +251,7 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
         model._initialized = True  # so that init_weights() from here on means all of it
         model._prepare_for(state_dict)
         source = os.fspath(where) or "state_dict"
-        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes)
+        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming)
         if where:
             model.name_or_path = config.name_or_path = source
         if config.adapter_path is not None:
@@ -270,11 +285,12 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
             state_dict: Write these tensors instead of the model's own.
             safe_serialization: Write safetensors; the legacy ``pytorch_model.bin`` otherwise.
             max_shard_size: Size of a file, such as ``"5GB"``.
-            **kwargs: ``save_function``, ``push_to_hub=False`` and such of upstream's, without effect.
+            **kwargs: ``replaces_adapter=True`` where the caller takes an adapter in the folder away afterwards;
+                ``save_function``, ``push_to_hub=False`` and such of upstream's, without effect.
 
         Raises:
             OSError: If ``save_directory`` is a file, or cannot be written.
-            ValueError: If ``push_to_hub`` is asked for.
+            ValueError: If ``push_to_hub`` is asked for, or the folder holds an adapter.
         """
         if kwargs.get("push_to_hub"):
             raise ValueError(
@@ -283,6 +299,8 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
         folder = Path(save_directory)
         if folder.is_file():
             raise OSError(f"'{folder}' is a file; a folder to save into was expected.")
+        if not kwargs.get("replaces_adapter"):
+            refuse_adapter_in(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if save_config:
             self.config.architectures = [type(self).__name__]
@@ -296,7 +314,7 @@ class PreTrainedModel(AdapterMethods, VocabularyModel):
             if not any(re.fullmatch(pattern, name) for pattern in left_out)
         }
         save_weights(
-            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=list(self._tied_weights())
+            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=self.tied_on_loading()
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from transformers.models.deberta_v2.disentangled_attention import (
@@ -65,11 +65,11 @@ def test_table_rows_listed(length: int, span: int, buckets: int, max_distance: i
 
 
 def test_each_relative_embedding_that_occurs_is_taken_once() -> None:
-    table = torch.randn(8, 3)
+    table = nn.Embedding(8, 3)
     rows = table_rows(6, 4, 4, 8)
-    positions = RelativePositions.from_table(table, rows)
+    positions = RelativePositions.from_table(table, rows, torch.device("cpu"))
     assert positions.embeddings.shape == (7, 3)
-    assert torch.equal(positions.by_distance(positions.embeddings), table[rows])
+    assert torch.equal(positions.by_distance(positions.embeddings), table.weight[rows])
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, k_pos: Tensor | None, q_pos: Tensor | None, keep: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -69,18 +70,14 @@ def check_case(folder: Path, model: PreTrainedModel, inputs: dict[str, Tensor]) 
     for number, value in enumerate(ours.attentions):
         assert_close(value, theirs[f"attentions.{number}"], both.expand(value.shape), f"attentions.{number}")
     check_gradients(model, inputs, theirs)
+    check_gradients_of_layers(model, inputs, theirs)
 
 
 def check_gradients(model: PreTrainedModel, inputs: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
     """Compare every gradient in training mode (dropout 0) with upstream's."""
     model.train()
     model.zero_grad()
-    result = model(**inputs)
-    if "labels" in inputs:
-        result["loss"].backward()
-    else:
-        waves = torch.arange(result.last_hidden_state.numel()).sin().view_as(result.last_hidden_state)
-        (result.last_hidden_state * inputs["attention_mask"][..., None] * waves).sum().backward()
+    _loss_of(model(**inputs), inputs).backward()
     names = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     expected = {name.removeprefix("grad.") for name in theirs if name.startswith("grad.")}
     assert names == expected, f"gradients of different parameters: {sorted(names ^ expected)}"
@@ -91,6 +88,31 @@ def check_gradients(model: PreTrainedModel, inputs: dict[str, Tensor], theirs: d
         scale = largest if name.endswith(SHIFTS) else float(wanted.abs().max())
         difference = float((gradient - wanted).abs().max()) / scale
         assert difference <= GRADIENT_TOLERANCE, f"gradient of {name}: {difference:.2e} relative"
+
+
+def check_gradients_of_layers(model: PreTrainedModel, inputs: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Compare the gradients of what a call returned of its layers with upstream's, on the valid positions."""
+    valid = inputs["attention_mask"].bool()
+    model.train()
+    result = model(**inputs, output_hidden_states=True, output_attentions=True)
+    for name, mask in (("hidden_states", valid), ("attentions", valid[:, None, :, None] & valid[:, None, None, :])):
+        gradients = torch.autograd.grad(_loss_of(result, inputs), result[name], retain_graph=True)
+        for number, gradient in enumerate(gradients):
+            wanted = theirs[f"grad_of_{name}.{number}"]
+            chosen = mask.expand(wanted.shape) if name == "attentions" else mask
+            scale = float(wanted[chosen].abs().max())
+            difference = float((gradient - wanted)[chosen].abs().max()) / scale
+            assert difference <= GRADIENT_TOLERANCE, f"gradient of {name}.{number}: {difference:.2e} relative"
+
+
+def _loss_of(result: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """Give the loss; for a bare encoder the one that upstream_model.py makes."""
+    if "loss" in result:
+        loss: Tensor = result["loss"]
+        return loss
+    waves = torch.arange(result.last_hidden_state.numel()).sin().view_as(result.last_hidden_state)
+    summed: Tensor = (result.last_hidden_state * inputs["attention_mask"][..., None] * waves).sum()
+    return summed
 
 
 def assert_close(ours: Tensor, theirs: Tensor, valid: Tensor | None, name: str) -> None:

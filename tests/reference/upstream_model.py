@@ -15,6 +15,14 @@ from safetensors.torch import load_file, save_file
 import transformers
 
 
+def loss_of(result, inputs: dict) -> torch.Tensor:
+    if result.get("loss") is not None:
+        return result["loss"]
+    # sums of squares would say nothing: normalised states have a fixed length
+    waves = torch.arange(result.last_hidden_state.numel()).sin().view_as(result.last_hidden_state)
+    return (result.last_hidden_state * inputs["attention_mask"][..., None] * waves).sum()
+
+
 def run_case(folder: Path) -> None:
     case = json.loads((folder / "case.json").read_text())
     model_class = getattr(transformers, case["class"])
@@ -35,12 +43,11 @@ def run_case(folder: Path) -> None:
     outputs |= {f"hidden_states.{n}": value for n, value in enumerate(result.hidden_states)}
     outputs |= {f"attentions.{n}": value for n, value in enumerate(result.attentions)}
     model.train()
-    result = model(**inputs)
-    if result.get("loss") is not None:
-        result["loss"].backward()
-    else:  # sums of squares would say nothing: normalised states have a fixed length
-        waves = torch.arange(result.last_hidden_state.numel()).sin().view_as(result.last_hidden_state)
-        (result.last_hidden_state * inputs["attention_mask"][..., None] * waves).sum().backward()
+    result = model(**inputs, output_hidden_states=True, output_attentions=True)
+    for name in ("hidden_states", "attentions"):
+        gradients = torch.autograd.grad(loss_of(result, inputs), result[name], retain_graph=True)
+        outputs |= {f"grad_of_{name}.{n}": value for n, value in enumerate(gradients)}
+    loss_of(model(**inputs), inputs).backward()
     outputs |= {f"grad.{name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     save_file(
         {name: value.detach().contiguous().clone() for name, value in outputs.items()}, folder / "outputs.safetensors"

@@ -1,154 +1,48 @@
-"""The adapter folder: a task in a few megabytes that says by itself what it is and what it belongs to.
+"""Loading from an adapter folder: a task in a few megabytes that says by itself what it is and what it belongs to.
 
 ``adapter_model.safetensors`` and ``adapter_config.json`` are in PEFT's form, ``lora_metadata.json`` holds what PEFT
 leaves out. What PEFT's form cannot hold (bottleneck adapters, biases alone) has one of its own (`part_format`).
-Reading checks everything first and changes the model last, so a bad file leaves the model as it was.
+Reading checks everything first and changes the model last, so a bad file leaves the model as it was. `saving` writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..configuration_utils import PretrainedConfig
 from ..methods.bitfit import bias_parameter_names
 from ..methods.bottleneck import bottleneck_parameter_names
-from ..methods.lora.layers import lora_parameter_names
-from ..methods.trainable import trainable_names
+from ..methods.lora.layers import DEFAULT_ADAPTER, lora_parameter_names
 from ..utils import logging
 from ..utils.hub import split_hub_options
+from .fitting import fit, head_buffers
 from .interface import AdaptableModel
-from .metadata import adapter_metadata
-from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, peft_holds
-from .peft_format import peft_config, to_peft_names
-from .reading import CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, AdapterContent, read_adapter
+from .peft_format import classifier_width
+from .reading import AdapterContent, read_adapter
+from .saving import adapter_tensors
+from .switching import place
 
 __all__ = [
     "adapter_config_overrides",
     "adapter_settings",
-    "adapter_tensors",
     "base_options",
     "load_adapter_weights",
     "load_with_adapter",
-    "save_adapter",
     "start_from_adapter",
 ]
 
 logger = logging.get_logger(__name__)
 
-ADAPTER_FILES = (WEIGHTS_NAME, CONFIG_NAME, METADATA_NAME)
-PART_FILES = (PART_WEIGHTS_NAME, PART_METADATA_NAME)
+_CHOICES = ("is_trainable", "allow_other_base", "ignore_mismatched_sizes")  # of who loads an adapter
 
-
-# Saving -------------------------------------------------------------------------------------------------------
-
-
-def adapter_tensors(model: AdaptableModel) -> dict[str, Tensor]:
-    """Give what a run on a frozen base trains, under the model's names.
-
-    That is the choice of `transformers.methods.trainable`, what was unfrozen by hand, such as the biases of loralib's
-    ``mark_only_lora_as_trainable(model, "all")``, and the buffers of a head, such as the running statistics of a
-    BatchNorm.
-    """
-    chosen = trainable_names(model)
-    trained = {name: p.detach() for name, p in model.named_parameters() if name in chosen or p.requires_grad}
-    return trained | _head_buffers(model)
-
-
-def _head_buffers(model: AdaptableModel) -> dict[str, Tensor]:
-    """Give the buffers outside of the encoder that a checkpoint holds."""
-    kept = model.state_dict().keys()
-    return {n: buffer for n, buffer in model.named_buffers() if n in kept and not model.is_base_parameter(n)}
-
-
-def save_adapter(
-    model: AdaptableModel,
-    folder: str | os.PathLike[str],
-    *,
-    tokenizer: Any = None,
-    training_args: Mapping[str, Any] | None = None,
-) -> None:
-    """Write an adapter's folder, or in a form of its own what PEFT's cannot hold.
-
-    Each file is written beside its place and then renamed, the metadata with its hash of the weights last.
-
-    Args:
-        model: A LoRA model, or another one whose base is frozen.
-        folder: Made where it does not exist.
-        tokenizer: Described in the metadata (and saved by whoever calls, where wanted).
-        training_args: The run's arguments, JSON-ready, kept in the metadata.
-
-    Raises:
-        ValueError: If the model trains everything, or a value is not finite.
-        OSError: If the folder cannot be written.
-    """
-    from safetensors.torch import save_file
-
-    if not model.config.freezes_base:
-        raise ValueError("This model has no LoRA layers, so there is no adapter; save it with save_pretrained.")
-    for_peft = peft_holds(model.config)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = adapter_tensors(model)
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} of the model holds values that are not finite; the adapter is not saved.")
-    base = _base_name(model)
-    named = to_peft_names(tensors) if for_peft else tensors
-    contiguous = {name: tensor.contiguous().cpu() for name, tensor in named.items()}
-    weights = folder / (WEIGHTS_NAME if for_peft else PART_WEIGHTS_NAME)
-    _replace(weights, lambda path: save_file(contiguous, path, metadata={"format": "pt"}))
-    trained = list(tensors)
-    metadata = adapter_metadata(
-        model, base=base, weights=weights, trained=trained, tokenizer=tokenizer, training_args=training_args
-    )
-    if for_peft:
-        _write_json(folder / CONFIG_NAME, peft_config(model, base, trained))
-        _write_json(folder / METADATA_NAME, metadata)
-    else:
-        _write_json(folder / PART_METADATA_NAME, {**metadata, "methods": methods_of(model.config)})
-    for stale in PART_FILES if for_peft else ADAPTER_FILES:  # of another run into the same folder
-        (folder / stale).unlink(missing_ok=True)
-
-
-def _base_name(model: AdaptableModel) -> str:
-    """Give the base's hub id, or its folder's full path, so that the adapter finds it from anywhere.
-
-    A model whose weights were made here, not loaded, has no base that anybody could find.
-    """
-    record = model.base_record
-    if not record.source or model.base_sha256() != record.sha256:
-        logger.warning(
-            "This model's base was not loaded, or was changed since, so nobody else has it: keep it with "
-            "save_pretrained too, and pass base_model_name_or_path=… where the adapter is loaded."
-        )
-        return ""
-    name = record.source
-    return str(Path(name).resolve()) if name and Path(name).is_dir() else name
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write a file under a temporary name, then put it in place in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-# Loading ------------------------------------------------------------------------------------------------------
+ModelType = TypeVar("ModelType", bound=AdaptableModel)
 
 
 def adapter_config_overrides(
@@ -174,61 +68,79 @@ def _base_and_fields(content: AdapterContent, base: str | os.PathLike[str] | Non
         raise ValueError(
             f"The adapter '{content.source}' does not say which base it belongs to; pass base_model_name_or_path=…."
         )
-    fields = content.config_fields(_head_width(content.tensors))
+    labels = len(content.id2label) if content.id2label is not None else classifier_width(content.tensors)
+    fields = content.config_fields(labels or 1)
+    if not labels:  # an adapter without a head, or with one that scores no classes
+        fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
     if any(".query_proj." in name for name in content.tensors):  # DeBERTa's alone has two meanings
         fields["lora_position_query"] = content.position_query
     methods = content.methods or {"apply_lora": True, "apply_bitfit": content.all_biases}
     return os.fspath(base), {**fields, **methods}
 
 
-def _head_width(tensors: Mapping[str, Tensor]) -> int:
-    """Read the number of labels off the last bias of the head."""
-    widths = [tensor.shape[0] for name, tensor in tensors.items() if "classifier" in name and tensor.dim() == 1]
-    return min(widths, default=2)
-
-
 def load_with_adapter(
-    load_base: Callable[..., AdaptableModel | tuple[AdaptableModel, Any]],
+    load_base: Callable[..., ModelType],
+    config_class: type[PretrainedConfig],
     path_or_repo_id: str | os.PathLike[str],
     *model_args: Any,
     **kwargs: Any,
-) -> AdaptableModel:
+) -> ModelType:
     """Load the base that an adapter names, and the adapter over it.
 
     Args:
-        load_base: The ``from_pretrained`` of the model's class.
+        load_base: Loads a whole model; its ``coming`` names what need not be reported as new.
+        config_class: The configuration's class.
         path_or_repo_id: The adapter.
         *model_args: Further arguments of the model's class.
-        **kwargs: As of `AdaptableModel.from_pretrained`; ``base_model_name_or_path`` names the base anew where it
-            has moved.
+        **kwargs: As of ``from_pretrained``; ``base_model_name_or_path`` names the base anew where it has moved,
+            ``is_trainable`` and ``allow_other_base`` are those of `AdapterMethods.load_adapter`, and with
+            ``ignore_mismatched_sizes`` a head of another shape starts anew.
 
     Returns:
         The model in evaluation mode, with the adapter's labels and head.
 
     Raises:
         OSError: If adapter or base is not found.
-        ValueError: If the base is another than the adapter was trained on, or a file is damaged; or if
-            ``output_loading_info`` is asked for.
+        ValueError: If the base is another than the adapter was trained on, or a file is damaged; if what the caller
+            asks for contradicts the adapter; or if ``output_loading_info`` is asked for.
     """
     own_base = kwargs.pop("base_model_name_or_path", None)
-    if kwargs.get("output_loading_info"):
+    choices = {name: kwargs.pop(name) for name in _CHOICES if name in kwargs}
+    if kwargs.pop("output_loading_info", False):
         raise ValueError("output_loading_info is not offered for an adapter's folder; load the base with it.")
     options, rest = split_hub_options(kwargs)
+    stored: dict[str, Any] = {name: rest.pop(name) for name in ("dtype", "torch_dtype") if name in rest}
     content = read_adapter(path_or_repo_id, **options)
-    base, overrides = _base_and_fields(content, own_base)
-    if rest.get("config") is not None:
-        overrides = {}  # the caller's configuration is AutoConfig's, which has the adapter's fields
+    base, fields = _base_and_fields(content, own_base)
+    config = rest.pop("config", None)
     try:
-        model = load_base(base, *model_args, **base_options(options), **{**overrides, **rest})
+        if not isinstance(config, PretrainedConfig):
+            where = base if config is None else config
+            fields = {**fields, **rest, **base_options(options), "return_unused_kwargs": True}
+            config, rest = config_class.from_pretrained(where, **fields)  # type: ignore[misc]
+        content.check_settings(config)
+        content = content.with_fields_of(config)
+        keywords: dict[str, Any] = {**base_options(options), **stored, **rest}
+        with _plain(config):
+            model = load_base(base, *model_args, config=config, coming=content.tensors, **keywords)
     except OSError as error:
         raise OSError(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "
             "moved, pass base_model_name_or_path=…."
         ) from error
-    assert not isinstance(model, tuple)  # no output_loading_info
-    content.check_base(model)
-    _put(model, content)
+    place(model, content, DEFAULT_ADAPTER, **choices)
     return model.eval()
+
+
+@contextmanager
+def _plain(config: PretrainedConfig) -> Iterator[None]:
+    """Make a configuration a plain base's, to which the adapter brings LoRA; on an error it is as before."""
+    wanted, config.apply_lora = config.apply_lora, False
+    try:
+        yield
+    except BaseException:
+        config.apply_lora = wanted
+        raise
 
 
 def base_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,25 +166,16 @@ def load_adapter_weights(model: AdaptableModel, path_or_repo_id: str | os.PathLi
 def _put(model: AdaptableModel, content: AdapterContent) -> None:
     """Check an adapter against a model, then copy its values; what it trains of the encoder is trained here too."""
     content.check_settings(model.config)
-    buffers = _head_buffers(model)
+    adapter = fit(model, content, in_place=True)
     parameters = dict(model.named_parameters())
-    lacking = sorted({*trainable_names(model), *buffers} - set(content.tensors))
-    foreign = sorted(set(content.tensors) - {*parameters, *buffers})
-    for names, what in ((lacking, "are lacking"), (foreign, "have no place here")):
-        if names:
-            raise ValueError(
-                f"The adapter '{content.source}' does not fit this model: {len(names)} tensors {what}, such as "
-                f"{names[0]}."
-            )
-    _check_shapes(content.tensors, {**parameters, **buffers}, content.source)
-    model.keep_base_values(content.tensors)
-    for name in content.tensors:
-        if model.is_base_parameter(name):
+    model.keep_base_values(adapter.tensors)
+    for name in adapter.content.tensors:
+        if name in parameters and model.is_base_parameter(name):
             if model.base_record.provides(name):
                 model.base_record.adapted.add(name)
             parameters[name].requires_grad_(True)
             parameters[name].data = parameters[name].data.to(torch.get_default_dtype())
-    _copy(model, content.tensors)
+    _copy(model, adapter.tensors)
 
 
 def adapter_settings(path: str | os.PathLike[str]) -> tuple[int, float | None]:
@@ -375,7 +278,7 @@ def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
 
 
 def _copy(model: AdaptableModel, tensors: Mapping[str, Tensor]) -> None:
-    own = {**dict(model.named_parameters()), **_head_buffers(model)}
+    own = {**dict(model.named_parameters()), **head_buffers(model)}
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

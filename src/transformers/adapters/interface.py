@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..base.model import ModelWithBase
 from .state import AdapterState
@@ -21,10 +21,10 @@ class AdaptableModel(ModelWithBase):
 
     adapter_state: AdapterState
 
-    def _waiting_parameters(self) -> Iterable[nn.Parameter]:
-        return [*super()._waiting_parameters(), *self.adapter_state.waiting_parameters()]
+    def _waiting_tensors(self) -> Iterable[Tensor]:
+        return [*super()._waiting_tensors(), *self.adapter_state.waiting_tensors()]
 
-    def score(self, features: Tensor) -> Tensor:
+    def score_rows(self, features: Tensor) -> Tensor:
         """Apply the head to what it reads; a model with a head for rows says how. Shape: (B, …, D) to (B, N).
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def adapter_metadata(
         "format_version": FORMAT_VERSION,
         "base_model_name_or_path": base,
         "base_sha256": model.base_sha256(),
+        "other_bases": [dict(base) for base in model.adapter_state.other_bases],
         "architecture": type(model).__name__,
         "model_type": config.model_type,
         "lora_r": config.lora_r,
@@ -93,6 +94,7 @@ def adapter_metadata(
         "lora_position_query": getattr(config, "lora_position_query", None),
         "num_labels": config.num_labels,
         "id2label": {str(index): name for index, name in config.id2label.items()},
+        "label2id": dict(config.label2id),
         "problem_type": config.problem_type,
         "finetuning_task": config.finetuning_task,
         "parameters": sorted(trained),
@@ -141,11 +143,21 @@ def check_metadata(content: dict[str, Any], path: str | os.PathLike[str], *, wit
         if name not in content or not isinstance(content[name], types) or isinstance(content[name], bool):
             raise ValueError(f"'{path}': {name} is {content.get(name)!r}; {expected} was expected.")
     labels = content["id2label"]
-    if list(labels) != [str(index) for index in range(len(labels))] or not all(
-        isinstance(label, str) for label in labels.values()
-    ):
+    numbers = sorted(int(key) for key in labels if key.isdecimal() and str(int(key)) == key)
+    if not labels or numbers != list(range(len(labels))) or not _are_texts(labels.values()):
         raise ValueError(f"'{path}': id2label is {labels!r}; a name for each class id from 0 on was expected.")
-    return {**content, "id2label": {int(index): label for index, label in labels.items()}}
+    id2label = {number: labels[str(number)] for number in numbers}
+    label2id = content.get("label2id", {name: number for number, name in id2label.items()})
+    if not isinstance(label2id, dict) or any(type(number) is not int for number in label2id.values()):
+        raise ValueError(f"'{path}': label2id is {label2id!r}; a mapping of names to class ids was expected.")
+    others = content.get("other_bases", [])
+    if not isinstance(others, list) or not all(isinstance(o, dict) and _are_texts(o.values()) for o in others):
+        raise ValueError(f"'{path}': other_bases is {others!r}; a list of objects of texts was expected.")
+    return {**content, "id2label": id2label, "label2id": label2id, "other_bases": others}
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import os
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from ..layers.capture import explain_capture
 from ..methods.lora.layers import DEFAULT_ADAPTER
-from . import folder, merging, switching
+from . import merging, saving, switching
 from .interface import AdaptableModel
 from .views import view_for_call
 
@@ -21,6 +22,7 @@ class AdapterMethods(AdaptableModel):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model, or the view of it that this call is to use (`transformers.adapters.views`)."""
+        explain_capture()
         view = view_for_call(self)
         return super().__call__(*args, **kwargs) if view is None else view(*args, **kwargs)
 
@@ -40,6 +42,8 @@ class AdapterMethods(AdaptableModel):
         adapter_name: str = DEFAULT_ADAPTER,
         *,
         lora_alpha: float | None = None,
+        is_trainable: bool = True,
+        allow_other_base: bool = False,
         **hub_options: Any,
     ) -> None:
         """Load one more adapter, with its head. The first one becomes the active one, the others wait.
@@ -48,18 +52,40 @@ class AdapterMethods(AdaptableModel):
             path: An adapter's folder or hub id, of this package or of PEFT, or an original ``.bin`` file.
             adapter_name: What to call it; not a name that is taken.
             lora_alpha: The alpha of an original file that was not published; needed for no other.
+            is_trainable: Whether its parameters are trained where it is the active one. (PEFT's default is False.)
+            allow_other_base: Take an adapter that was trained on other weights all the same. What is saved later says
+                so (``other_bases`` in ``lora_metadata.json``).
             **hub_options: See `transformers.utils.hub.cached_file`.
 
         Raises:
             OSError: If there is no such adapter.
             ValueError: If it does not fit this model, belongs to another base, is damaged, or holds values that are
                 not finite; or if the name is taken, or the model is merged. The model is then unchanged.
+            TypeError: If an argument is not known.
         """
-        switching.load_adapter(self, path, adapter_name, lora_alpha=lora_alpha, **hub_options)
+        switching.load_adapter(
+            self,
+            path,
+            adapter_name,
+            lora_alpha=lora_alpha,
+            is_trainable=is_trainable,
+            allow_other_base=allow_other_base,
+            **hub_options,
+        )
 
     def save_adapter(self, save_directory: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
-        """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.folder`."""
-        folder.save_adapter(self, save_directory, tokenizer=tokenizer)
+        """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.saving`.
+
+        Args:
+            save_directory: A folder without a whole model; made where it does not exist.
+            tokenizer: Described in the metadata.
+
+        Raises:
+            ValueError: As of `transformers.adapters.saving.save_adapter`; or if a whole model is in the folder.
+            OSError: If the folder cannot be written.
+        """
+        saving.refuse_model_in(save_directory)
+        saving.save_adapter(self, save_directory, tokenizer=tokenizer)
 
     def set_adapter(self, adapter_name: str) -> None:
         """Make an adapter the active one for everybody: its matrices, its head, its labels.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -76,12 +77,12 @@ def classify(
         ValueError: If there are both labels and adapter names: rows of different heads have no common loss.
     """
     if adapter_names is None:
-        return model.score(features)
+        return model.score_rows(features)
     _refuse_labels(labels)
     enter_current(model)
     parts = []
     for name, rows in _rows_of(adapter_names):
-        parts.append((rows, adapter_view(model, name).score(features[rows])))
+        parts.append((rows, adapter_view(model, name).score_rows(features[rows])))
     return _side_by_side(parts, len(adapter_names))
 
 
@@ -178,7 +179,8 @@ def _refuse_layers(model: nn.Module, **flags: bool | None) -> None:
 def _side_by_side(parts: list[tuple[list[int], Tensor]], number: int) -> Tensor:
     """Put the logits of parts of a batch together, minus infinity behind those of fewer labels. Shape: (B, N)."""
     widest = max(logits.shape[1] for _, logits in parts)
-    result = parts[0][1].new_full((number, widest), float("-inf"))
+    dtype = reduce(torch.promote_types, (logits.dtype for _, logits in parts))  # heads may have been cast apart
+    result = parts[0][1].new_full((number, widest), float("-inf"), dtype=dtype)
     for rows, logits in parts:
-        result[rows, : logits.shape[1]] = logits
+        result[rows, : logits.shape[1]] = logits.to(dtype)
     return result

@@ -6,7 +6,7 @@ The format is a fact that both sides keep to; no PEFT is needed here.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..methods.lora.layers import lora_layers, lora_parameter_names
 from .interface import AdaptableModel
 
-__all__ = ["beyond_peft", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
+__all__ = ["beyond_peft", "classifier_width", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
 
 PEFT_VERSION = "0.21.2"  # whose form is written
 _PREFIX = "base_model.model."
@@ -67,6 +67,8 @@ _HARMLESS = {
     "ensure_weight_tying",
 }
 
+_CLASSIFIERS = {"classifier", "score"}  # the heads that PEFT trains by itself for SEQ_CLS and TOKEN_CLS
+
 _TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "Model": "FEATURE_EXTRACTION"}
 
 
@@ -95,6 +97,16 @@ def from_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             name = name.removesuffix(".weight") if name.endswith(f"{matrix}.weight") else name
         renamed[name] = tensor
     return renamed
+
+
+def classifier_width(tensors: Mapping[str, Tensor]) -> int | None:
+    """Read the number of labels off a classifier, as PEFT calls it; None where an adapter has none."""
+    widths = [
+        tensor.shape[0]
+        for name, tensor in tensors.items()
+        if tensor.dim() == 1 and not _CLASSIFIERS.isdisjoint(name.split("."))
+    ]
+    return min(widths, default=None)
 
 
 def peft_config(model: AdaptableModel, base: str, trained: Collection[str]) -> dict[str, Any]:

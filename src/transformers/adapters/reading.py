@@ -15,15 +15,23 @@ from torch import Tensor
 from ..configuration_utils import PretrainedConfig
 from ..modeling.weights import read_tensors
 from ..utils.hub import cached_file, load_json
-from .interface import AdaptableModel
 from .legacy import read_legacy_adapter
 from .metadata import file_sha256, read_metadata
 from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, read_part_metadata
 from .peft_format import from_peft_names, read_peft_config
 
-__all__ = ["CONFIG_NAME", "METADATA_NAME", "WEIGHTS_NAME", "AdapterContent", "is_adapter", "read_adapter"]
+__all__ = [
+    "CONFIG_NAME",
+    "LEGACY_WEIGHTS_NAME",
+    "METADATA_NAME",
+    "WEIGHTS_NAME",
+    "AdapterContent",
+    "is_adapter",
+    "read_adapter",
+]
 
 WEIGHTS_NAME = "adapter_model.safetensors"
+LEGACY_WEIGHTS_NAME = "adapter_model.bin"  # PEFT's before safetensors: a pickle, read weights-only
 CONFIG_NAME = "adapter_config.json"
 METADATA_NAME = "lora_metadata.json"
 
@@ -47,6 +55,9 @@ class AdapterContent:
         peft_type: PEFT's word for it, which says so where PEFT cannot represent it.
         methods: The fields of `part_format.methods_of`, in this package's own form; empty in the others.
         all_biases: Whether all biases were trained beside LoRA, as PEFT calls it and BitFit does.
+        label2id: The reverse of ``id2label``, where it was another than that.
+        other_bases: Bases of other weights that it was trained on before it was loaded over this one on purpose, each
+            with ``base_model_name_or_path`` and ``base_sha256``.
     """
 
     source: str
@@ -63,6 +74,8 @@ class AdapterContent:
     peft_type: str | None = None
     methods: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     all_biases: bool = False
+    label2id: dict[str, int] | None = None
+    other_bases: tuple[Mapping[str, str], ...] = ()
 
     @property
     def alpha(self) -> float:
@@ -115,25 +128,21 @@ class AdapterContent:
         return {
             **(lora if self.r else {}),
             "id2label": id2label,
-            "label2id": {name: number for number, name in id2label.items()},
+            "label2id": self.label2id or {name: number for number, name in id2label.items()},
             "problem_type": self.problem_type,
             "finetuning_task": self.finetuning_task,
         }
 
-    def check_base(self, model: AdaptableModel) -> None:
-        """Refuse a model whose base is another than the adapter was trained on.
-
-        Raises:
-            ValueError: If the two hashes are known and differ; the message names both.
-        """
-        if self.base_sha256 is None:
-            return
-        found = model.base_sha256()
-        if found != self.base_sha256:
-            raise ValueError(
-                f"The adapter '{self.source}' was trained on '{self.base}' (content {self.base_sha256[:12]}…), but "
-                f"'{model.name_or_path}' holds other weights ({str(found)[:12]}…)."
-            )
+    def with_fields_of(self, config: PretrainedConfig) -> AdapterContent:
+        """Give the adapter with what a caller may choose otherwise: names of labels, the problem, the dropout."""
+        return dataclasses.replace(
+            self,
+            id2label=dict(config.id2label),
+            label2id=dict(config.label2id),
+            problem_type=config.problem_type,
+            finetuning_task=config.finetuning_task,
+            lora_dropout=config.lora_dropout,
+        )
 
     def check_settings(self, config: PretrainedConfig) -> None:
         """Refuse a configuration that trains something else, whose r or alpha are others, or that means other things.
@@ -172,10 +181,12 @@ class AdapterContent:
 
 
 def is_adapter(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> bool:
-    """Say whether a folder or hub repository is an adapter, or another trained part, rather than a whole model."""
+    """Say whether a folder or hub repository is an adapter, or another trained part, rather than a whole model.
+
+    Where a whole model lies beside the adapter, as in PEFT's folders over their own base, it is the adapter, as to
+    upstream.
+    """
     if Path(path_or_repo_id).is_file():
-        return False
-    if cached_file(path_or_repo_id, "config.json", **hub_options) is not None:
         return False
     names = (CONFIG_NAME, PART_METADATA_NAME)
     return any(cached_file(path_or_repo_id, name, **hub_options) is not None for name in names)
@@ -214,7 +225,8 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         raise OSError(f"'{source}' is no adapter: it holds neither {CONFIG_NAME} nor {PART_METADATA_NAME}.")
     raw = load_json(config_path)
     fields = read_peft_config(raw, str(config_path))
-    weights = cached_file(source, WEIGHTS_NAME, **hub_options)
+    files = (cached_file(source, name, **hub_options) for name in (WEIGHTS_NAME, LEGACY_WEIGHTS_NAME))
+    weights = next((path for path in files if path is not None), None)
     if weights is None:
         raise OSError(f"'{source}' holds {CONFIG_NAME} but no {WEIGHTS_NAME}.")
     metadata_path = cached_file(source, METADATA_NAME, **hub_options)
@@ -235,6 +247,8 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         base_sha256=metadata.get("base_sha256"),
         peft_type=raw["peft_type"],
         all_biases=raw.get("bias") == "all",
+        label2id=metadata.get("label2id"),
+        other_bases=tuple(metadata.get("other_bases", ())),
     )
 
 
@@ -258,6 +272,8 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
         base=metadata["base_model_name_or_path"] or None,
         base_sha256=metadata["base_sha256"],
         methods=metadata["methods"],
+        label2id=metadata["label2id"],
+        other_bases=tuple(metadata["other_bases"]),
     )
 
 

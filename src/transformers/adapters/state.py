@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["AdapterState", "LoadedAdapter"]
 
@@ -17,10 +18,16 @@ class LoadedAdapter:
     Attributes:
         parameters: The other parameters that it trains, its head first of all, by path.
         fields: What it puts into the model's configuration.
+        buffers: Its head's buffers, by path.
+        is_trainable: Whether its parameters are trained where it is the active one.
+        other_bases: See `transformers.adapters.reading.AdapterContent`.
     """
 
     parameters: dict[str, nn.Parameter]
     fields: dict[str, Any]
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    is_trainable: bool = True
+    other_bases: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass
@@ -36,6 +43,14 @@ class AdapterState:
     loaded: dict[str, LoadedAdapter] = field(default_factory=dict)
     active: str | None = None
 
-    def waiting_parameters(self) -> list[nn.Parameter]:
-        """Give all parameters of all adapters, without LoRA's matrices."""
-        return [parameter for adapter in self.loaded.values() for parameter in adapter.parameters.values()]
+    @property
+    def other_bases(self) -> tuple[Mapping[str, str], ...]:
+        """Give the active adapter's; see `transformers.adapters.reading.AdapterContent`."""
+        return () if self.active is None else self.loaded[self.active].other_bases
+
+    def waiting_tensors(self) -> list[Tensor]:
+        """Give all parameters and buffers of all adapters, without LoRA's matrices."""
+        found: list[Tensor] = []
+        for adapter in self.loaded.values():
+            found += [*adapter.parameters.values(), *adapter.buffers.values()]
+        return found

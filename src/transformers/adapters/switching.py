@@ -12,20 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
 
-from ..methods.bitfit import accept_fp32_biases
-from ..methods.lora.layers import (
-    DEFAULT_ADAPTER,
-    LoraLinear,
-    LoraUpdate,
-    lora_layers,
-    lora_parameter_names,
-)
-from ..methods.lora.places import inject_lora
-from ..methods.trainable import mark_trainable
+from ..methods.lora.layers import DEFAULT_ADAPTER, LoraLinear, lora_layers, lora_parameter_names
 from ..utils import logging
+from ..utils.hub import HUB_OPTIONS, split_hub_options
+from .entering import activate, enter
+from .fitting import check_base, fit, head_buffers
 from .interface import AdaptableModel
 from .reading import AdapterContent, read_adapter
 from .state import LoadedAdapter
@@ -38,6 +31,7 @@ __all__ = [
     "enter_current",
     "load_adapter",
     "loaded_adapters",
+    "place",
     "refuse_merged",
     "set_adapter",
 ]
@@ -53,26 +47,64 @@ def load_adapter(
     adapter_name: str,
     *,
     lora_alpha: float | None = None,
+    is_trainable: bool = True,
+    allow_other_base: bool = False,
     **hub_options: Any,
 ) -> None:
     """Load one more adapter, with its head; see `AdapterMethods.load_adapter`."""
-    content = read_adapter(path, **hub_options).with_alpha(lora_alpha)
+    options, unknown = split_hub_options(hub_options)
+    if unknown:
+        raise TypeError(
+            f"load_adapter() got an unexpected keyword argument '{min(unknown)}'; beside lora_alpha, is_trainable and "
+            f"allow_other_base it takes {', '.join(HUB_OPTIONS)}."
+        )
+    content = read_adapter(path, **options).with_alpha(lora_alpha)
+    place(model, content, adapter_name, is_trainable=is_trainable, allow_other_base=allow_other_base)
+
+
+def place(
+    model: AdaptableModel,
+    content: AdapterContent,
+    adapter_name: str,
+    *,
+    is_trainable: bool = True,
+    allow_other_base: bool = False,
+    ignore_mismatched_sizes: bool = False,
+) -> None:
+    """Check an adapter against a model and enter it: the one way in, for ``from_pretrained`` too.
+
+    Args:
+        model: The model; unchanged where the adapter is refused.
+        content: The adapter.
+        adapter_name: What to call it.
+        is_trainable: Whether its parameters are trained where it is the active one.
+        allow_other_base: See `fitting.check_base`.
+        ignore_mismatched_sizes: See `fitting.fit`.
+
+    Raises:
+        ValueError: If it does not fit, the name is taken, or the model is merged or holds something else than LoRA.
+    """
     refuse_merged(model, "load an adapter")
     if adapter_name in loaded_adapters(model):
         raise ValueError(f"There is an adapter '{adapter_name}' already; delete it, or choose another name.")
-    _check_fits(model, content)
-    first = not model.config.apply_lora
-    if first:
-        model.base_sha256()  # while the weights are still the checkpoint's
-        inject_lora(model, model.config.lora_targets, content.r, content.alpha, content.lora_dropout, adapter_name)
-        model.config.apply_lora = True
-        model.set_position_query(content.position_query)
-    else:
-        enter_current(model)
-    _enter(model, adapter_name, content)
-    if first:
-        _activate(model, adapter_name)
-        mark_trainable(model)
+    _check_beside(model, content)
+    content = check_base(model, content, allow_other_base=allow_other_base)
+    fitting = fit(model, content, ignore_mismatched_sizes=ignore_mismatched_sizes)
+    enter_current(model)
+    enter(model, adapter_name, fitting, is_trainable=is_trainable)
+    fitting.log(model)
+
+
+def _check_beside(model: AdaptableModel, content: AdapterContent) -> None:
+    """Refuse LoRA alone beside bottleneck adapters, or over biases that a model trains without it."""
+    config = model.config
+    biases_alone = config.apply_bitfit and not config.apply_lora and not content.all_biases
+    if not content.methods and (config.apply_adapter or biases_alone):
+        methods = "bottleneck adapters" if config.apply_adapter else "biases alone"
+        raise ValueError(
+            f"This model trains {methods}, so the LoRA adapter '{content.source}' cannot stand beside; load it over "
+            "the plain base."
+        )
 
 
 def loaded_adapters(model: AdaptableModel) -> list[str]:
@@ -88,7 +120,7 @@ def set_adapter(model: AdaptableModel, adapter_name: str) -> None:
     _check_name(model, adapter_name)
     enter_current(model)
     if adapter_name != model.adapter_state.active:
-        _activate(model, adapter_name)
+        activate(model, adapter_name)
 
 
 def delete_adapter(model: AdaptableModel, adapter_name: str) -> None:
@@ -101,7 +133,7 @@ def delete_adapter(model: AdaptableModel, adapter_name: str) -> None:
     if not others:
         raise ValueError(f"'{adapter_name}' is the only adapter; to have the base alone use disable_adapter().")
     if adapter_name == state.active:
-        _activate(model, others[0])
+        activate(model, others[0])
         logger.info("Adapter '%s' is deleted; '%s' is active now.", adapter_name, others[0])
     del state.loaded[adapter_name]
     for _, layer in lora_layers(model):
@@ -134,7 +166,7 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
     state, record = model.adapter_state, model.base_record
     if adapter_name == state.active:
         return model
-    parameters = state.loaded[adapter_name].parameters
+    own = state.loaded[adapter_name]
     base_values = {name: record.kept[name] for name in record.adapted}
 
     def switch(module: nn.Module) -> None:
@@ -142,7 +174,7 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
             module.waiting = dict(module.waiting)
             module.activate(adapter_name)
 
-    return view_of(model, {**base_values, **parameters}, switch)
+    return view_of(model, {**base_values, **own.parameters, **own.buffers}, switch)
 
 
 def refuse_merged(model: AdaptableModel, what: str) -> None:
@@ -174,93 +206,12 @@ def enter_current(model: AdaptableModel) -> None:
             "values are not known any more. Save the adapter, load the base anew, and load_adapter() it there."
         )
     record.adapted = set(of_base)
-    state.loaded[DEFAULT_ADAPTER] = LoadedAdapter(trained, {name: getattr(model.config, name) for name in _FIELDS})
+    fields = {name: getattr(model.config, name) for name in _FIELDS}
+    state.loaded[DEFAULT_ADAPTER] = LoadedAdapter(trained, fields, head_buffers(model))
     state.active = DEFAULT_ADAPTER
-
-
-def _activate(model: AdaptableModel, adapter_name: str) -> None:
-    """Put an adapter's parameters and fields in place; the base's where only another adapter had its own."""
-    state, record = model.adapter_state, model.base_record
-    adapter = state.loaded[adapter_name]
-    of_base = {name for name in adapter.parameters if model.is_base_parameter(name)}
-    for name in of_base:
-        if name not in record.kept:
-            record.kept[name] = model.get_parameter(name)
-    if of_base:
-        accept_fp32_biases(model.base_model)  # trained fp32 biases may stand beside weights in half precision
-    restored = {name: record.kept[name] for name in record.adapted if name in record.kept}
-    _install(model, {**restored, **adapter.parameters})
-    record.adapted = of_base
-    for _, layer in lora_layers(model):
-        layer.activate(adapter_name)
-    for field, value in adapter.fields.items():
-        setattr(model.config, field, value)
-    if hasattr(model, "num_labels"):
-        model.num_labels = model.config.num_labels  # type: ignore[assignment]
-    state.active = adapter_name
 
 
 def _check_name(model: AdaptableModel, adapter_name: str) -> None:
     if adapter_name not in loaded_adapters(model):
         names = ", ".join(f"'{name}'" for name in loaded_adapters(model)) or "none"
         raise ValueError(f"There is no adapter '{adapter_name}'; loaded: {names}.")
-
-
-def _check_fits(model: AdaptableModel, content: AdapterContent) -> None:
-    """Refuse an adapter whose base, meaning, names or shapes are others."""
-    content.check_base(model)
-    if model.config.apply_lora:
-        content.check_position_query(model.config)
-    expected = _expected_shapes(model, content)
-    lacking, surplus = set(expected) - set(content.tensors), set(content.tensors) - set(expected)
-    for what, names in (("lacks", lacking), ("has", surplus)):
-        if names:
-            end = "which this model needs" if what == "lacks" else "which has no place in this model"
-            raise ValueError(f"The adapter '{content.source}' {what} {min(names)}, {end} ({len(names)} such in all).")
-    for name, shape in expected.items():
-        if tuple(content.tensors[name].shape) != shape:
-            raise ValueError(
-                f"The adapter '{content.source}' does not fit this model: {name} is "
-                f"{tuple(content.tensors[name].shape)} there and {shape} here."
-            )
-
-
-def _expected_shapes(model: AdaptableModel, content: AdapterContent) -> dict[str, tuple[int, ...]]:
-    """Give the shapes that an adapter of that rank and that many labels has for this model."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path, module in model.named_modules():
-        if path.rpartition(".")[2] in model.config.lora_targets and isinstance(module, nn.Linear):
-            shapes[f"{path}.lora_A"] = (content.r, module.in_features)
-            shapes[f"{path}.lora_B"] = (module.out_features, content.r)
-    scores = model.label_parameters()
-    labels = content.num_labels(model.config.num_labels, scores)
-    for name, parameter in model.named_parameters():
-        extra = name in content.tensors and name not in shapes  # biases that were trained too
-        if name in shapes or not (extra or not model.is_base_parameter(name)):
-            continue
-        shape = tuple(parameter.shape)
-        shapes[name] = (labels, *shape[1:]) if name in scores else shape
-    return shapes
-
-
-def _enter(model: AdaptableModel, adapter_name: str, content: AdapterContent) -> None:
-    """Make parameters of an adapter's tensors and enter them."""
-    device = model.device
-    made = {
-        name: nn.Parameter(tensor.to(device, torch.float32, copy=True)) for name, tensor in content.tensors.items()
-    }
-    for path, layer in lora_layers(model):
-        update = LoraUpdate(made.pop(f"{path}.lora_A"), made.pop(f"{path}.lora_B"), content.alpha, content.lora_dropout)
-        layer.enter(adapter_name, update)
-    labels = content.num_labels(model.config.num_labels, model.label_parameters())
-    model.adapter_state.loaded[adapter_name] = LoadedAdapter(made, content.config_fields(labels))
-
-
-def _install(model: nn.Module, parameters: dict[str, nn.Parameter]) -> None:
-    """Put parameter objects at their paths."""
-    for path, parameter in parameters.items():
-        where, _, name = path.rpartition(".")
-        module = model.get_submodule(where)
-        module._parameters[name] = parameter
-        if name == "weight" and isinstance(module, nn.Linear):
-            module.out_features, module.in_features = parameter.shape

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["call_through", "view_for_call", "view_of"]
 
@@ -23,7 +23,7 @@ _VIEWS: ContextVar[Mapping[int, nn.Module]] = ContextVar("_VIEWS", default={})  
 
 def view_of(
     module: ModuleType,
-    parameters: Mapping[str, nn.Parameter],
+    parameters: Mapping[str, Tensor],
     change: Callable[[nn.Module], None] | None = None,
     copies: dict[int, nn.Module] | None = None,
 ) -> ModuleType:
@@ -31,7 +31,7 @@ def view_of(
 
     Args:
         module: The tree.
-        parameters: What stands elsewhere in the copy, by path.
+        parameters: Parameters and buffers that are others in the copy, by path.
         change: Called with each module of the copy, which alone it may change.
         copies: What was copied already, by identity, so that a module that stands in two places does so in the copy.
 
@@ -44,8 +44,9 @@ def view_of(
     view = copies[id(module)] = module.__new__(type(module))
     view.__dict__ = dict(module.__dict__)
     own = {path: parameter for path, parameter in parameters.items() if "." not in path}
+    buffers = {path: own.pop(path) for path in list(own) if path in module._buffers}
     view.__dict__["_parameters"] = {**module._parameters, **own}
-    view.__dict__["_buffers"] = dict(module._buffers)
+    view.__dict__["_buffers"] = {**module._buffers, **buffers}
     view.__dict__["_modules"] = {
         name: child if child is None else view_of(child, _below(name, parameters), change, copies)
         for name, child in module._modules.items()
@@ -57,7 +58,7 @@ def view_of(
     return view
 
 
-def _below(name: str, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+def _below(name: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = f"{name}."
     return {path.removeprefix(prefix): each for path, each in parameters.items() if path.startswith(prefix)}
 

@@ -109,7 +109,7 @@ class ModelWithBase(nn.Module):
         """Remember the checkpoint's values of base parameters that are about to be trained or written over."""
         record = self.base_record
         for name in names:
-            if record.provides(name) and name not in record.kept and self.is_base_parameter(name):
+            if record.provides(name) and name not in record.kept:
                 record.kept[name] = nn.Parameter(self.get_parameter(name).detach().clone(), requires_grad=False)
 
     # Moving and casting ---------------------------------------------------------------------------------------
@@ -137,14 +137,14 @@ class ModelWithBase(nn.Module):
 
     def _apply_to_all(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         super()._apply(fn, recurse)
-        in_place = {id(parameter) for parameter in self.parameters()}
-        for parameter in self._waiting_parameters():
-            if id(parameter) not in in_place:
-                in_place.add(id(parameter))
-                parameter.data = fn(parameter.data)
+        done = {id(tensor) for tensor in (*self.parameters(), *self.buffers())}
+        for tensor in self._waiting_tensors():
+            if id(tensor) not in done:
+                done.add(id(tensor))
+                tensor.data = fn(tensor.data)
 
-    def _waiting_parameters(self) -> Iterable[nn.Parameter]:
-        """Give the parameters that belong to the model but are not in place."""
+    def _waiting_tensors(self) -> Iterable[Tensor]:
+        """Give the parameters and buffers that belong to the model but are not in place."""
         return self.base_record.kept.values()
 
     def _loses(self, fn: Callable[[Tensor], Tensor]) -> bool:

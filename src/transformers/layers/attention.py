@@ -47,23 +47,28 @@ def grouped_attention(
     """
     fused = not output_attentions and head_mask is None and (dropout_prob == 0 or query.is_cuda)
     one_query = query.shape[0] != key.shape[0]
-    contexts, probabilities = [], []
+    contexts, probabilities, values = [], [], []
     for group in layout.groups:
         q = group.row_values(query)[:, None] if one_query else group.tokens(query)
         q, k, v = q.transpose(1, 2), group.tokens(key).transpose(1, 2), group.tokens(value).transpose(1, 2)
         key_mask = None if group.key_mask is None else group.key_mask[:, None, None, :]  # (G, 1, 1, n)
         if fused:
-            context = functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob)
-        else:
-            p = attention_probabilities(q @ k.transpose(-1, -2), key_mask, math.sqrt(q.shape[-1]))
-            p = dropout(p, dropout_prob, training=True)
-            if head_mask is not None:
-                p = p * head_mask.view(1, -1, 1, 1).to(p.dtype)
-            context = p @ v  # (G, H, q, d)
+            contexts.append(functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob))
+            continue
+        p = attention_probabilities(q @ k.transpose(-1, -2), key_mask, math.sqrt(q.shape[-1]))
+        p = dropout(p, dropout_prob, training=True)
+        if head_mask is not None:
+            p = p * head_mask.view(1, -1, 1, 1).to(p.dtype)
+        if output_attentions:
             probabilities.append(p)
-        contexts.append(context.transpose(1, 2).flatten(0, 1).flatten(1))  # (G·q, H·d)
-    padded = layout.unpack_attentions(probabilities) if output_attentions else None
-    return torch.cat(contexts), padded
+            values.append(v)
+        else:
+            contexts.append(p @ v)  # (G, H, q, d)
+    padded = None
+    if output_attentions:
+        padded, probabilities = layout.show_attentions(probabilities)
+        contexts = [p @ v for p, v in zip(probabilities, values, strict=True)]
+    return torch.cat([context.transpose(1, 2).flatten(0, 1).flatten(1) for context in contexts]), padded  # (Q, H·d)
 
 
 def attention_probabilities(scores: Tensor, key_mask: Tensor | None, divisor: float) -> Tensor:

@@ -33,10 +33,21 @@ def mean_cross_entropy(
 
     Returns:
         The loss. Shape: ().
+
+    Raises:
+        ValueError: If a label is no class id; an accelerator stops the process instead.
     """
-    total = functional.cross_entropy(
-        logits.float(), labels, ignore_index=ignore_index, reduction="sum", label_smoothing=label_smoothing
-    )
+    try:
+        total = functional.cross_entropy(
+            logits.float(), labels, ignore_index=ignore_index, reduction="sum", label_smoothing=label_smoothing
+        )
+    except IndexError as error:
+        classes = logits.shape[-1]
+        outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
+        raise ValueError(
+            f"A label is {int(outside[0])}, which is outside 0 … {classes - 1}, the model's; {ignore_index} marks "
+            "what does not count."
+        ) from error
     return total / (labels != ignore_index).sum().clamp(min=1)
 
 
@@ -72,10 +83,7 @@ def sequence_classification_loss(logits: Tensor, labels: Tensor, config: Pretrai
         return functional.mse_loss(logits, labels.reshape(logits.shape).to(logits.dtype))
     if problem_type == "multi_label_classification":
         return functional.binary_cross_entropy_with_logits(logits, labels.reshape(logits.shape).to(logits.dtype))
-    try:
-        return mean_cross_entropy(logits, labels.reshape(-1).long())
-    except IndexError as error:  # on a CPU; an accelerator stops the process
-        raise ValueError(f"A label is outside 0 … {logits.shape[-1] - 1}, the model's: {labels.tolist()}.") from error
+    return mean_cross_entropy(logits, labels.reshape(-1).long())
 
 
 def _guess_problem_type(labels: Tensor, num_labels: int) -> str:

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .capture import explain_capture
+from .losses import IGNORED_LABEL
+
 __all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "pack_batch"]
 
 # How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
@@ -172,6 +175,30 @@ class PackedLayout:
             padded = padded.index_copy(0, self.token_index[self.valid], packed[self.valid])
         return padded.unflatten(0, (self.batch_size, self.padded_length))
 
+    def pack_labels(self, labels: Tensor) -> Tensor:
+        """Take the packed tokens' labels; those that the mask excludes do not count. Shape: (B, L) to (T,)."""
+        packed = self.pack(labels)
+        return packed if self.valid is None else packed.masked_fill(~self.valid, IGNORED_LABEL)
+
+    def show(self, packed: Tensor, shown: list[Tensor] | None) -> Tensor:
+        """Unpack tokens for the caller and take them back, so that what he sees lies on the way to the loss.
+
+        Args:
+            packed: Shape: (T, …).
+            shown: Where the padded batch, shape (B, L, …), is put; None where the caller wants none.
+
+        Returns:
+            The same packed tokens, made of the padded batch. Shape: (T, …).
+        """
+        if shown is None:
+            return packed
+        padded = self.unpack(packed)
+        shown.append(padded)
+        again = padded.flatten(0, 1)[self.token_index]
+        if self.valid is None:
+            return again
+        return torch.where(self.valid[:, None], again, packed)  # outside of the mask zeros are shown
+
     def first_tokens(self, packed: Tensor) -> Tensor:
         """Take each row's first valid token, rows in packed order. Shape: (T, …) to (B, …)."""
         return packed[self.first_token]
@@ -196,18 +223,38 @@ class PackedLayout:
         Returns:
             Probabilities between the batch's columns, zero where either side is not valid. Shape: (B, H, L, L).
         """
-        length = self.padded_length
         heads = group_probabilities[0].shape[1]
-        result = group_probabilities[0].new_zeros((self.batch_size, heads, length, length))
+        result = group_probabilities[0].new_zeros((self.batch_size, heads, self.padded_length, self.padded_length))
         for group, probabilities in zip(self.groups, group_probabilities, strict=True):
-            index = group.tokens(self.token_index)  # (G, n)
-            columns = index % length
-            row = torch.div(index[:, :1], length, rounding_mode="floor")
             if group.key_mask is not None:
                 probabilities = probabilities * group.key_mask[:, None, :, None]
-            values = probabilities.permute(0, 2, 3, 1)  # (G, n, n, H)
-            result[row[:, :, None], :, columns[:, :, None], columns[:, None, :]] = values
+            result[self._attention_places(group)] = probabilities.permute(0, 2, 3, 1)  # (G, n, n, H)
         return result
+
+    def show_attentions(self, group_probabilities: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Unpack probabilities for the caller and take them back, as `show` does with tokens.
+
+        Args:
+            group_probabilities: One tensor a group. Shape of each: (G, H, n, n).
+
+        Returns:
+            The padded tensor as of `unpack_attentions`, and the same probabilities of each group, made of it.
+        """
+        padded = self.unpack_attentions(group_probabilities)
+        again = []
+        for group, probabilities in zip(self.groups, group_probabilities, strict=True):
+            shown = padded[self._attention_places(group)].permute(0, 3, 1, 2)  # (G, H, n, n)
+            if group.key_mask is not None:
+                shown = torch.where(group.key_mask[:, None, :, None], shown, probabilities)
+            again.append(shown)
+        return padded, again
+
+    def _attention_places(self, group: RowGroup) -> tuple[Tensor, slice, Tensor, Tensor]:
+        """Give the places of a group's pairs of tokens in a padded tensor of shape (B, H, L, L)."""
+        index = group.tokens(self.token_index)  # (G, n)
+        columns = index % self.padded_length
+        row = torch.div(index[:, :1], self.padded_length, rounding_mode="floor")
+        return row[:, :, None], slice(None), columns[:, :, None], columns[:, None, :]
 
 
 @dataclass(frozen=True)
@@ -218,7 +265,7 @@ class PackedOutput:
         last_hidden_state: The last layer's output for all tokens, shape (T, D), or for each row's first alone,
             shape (B, D).
         layout: The batch's layout.
-        hidden_states: Embeddings and every layer's output, where asked for. Shape of each: (T, D).
+        hidden_states: Embeddings and every layer's output, padded, where asked for. Shape of each: (B, L, D).
         attentions: Every layer's probabilities, padded, where asked for. Shape of each: (B, H, L, L).
         first_token_only: Whether the last layer computed each row's first token alone.
     """
@@ -238,15 +285,11 @@ class PackedOutput:
 
     def padded(self) -> Tensor:
         """Give the last layer's output as a padded batch. Shape: (B, L, D)."""
-        return self.layout.unpack(self.last_hidden_state)
+        return self.layout.unpack(self.last_hidden_state) if self.hidden_states is None else self.hidden_states[-1]
 
     def from_first_tokens(self) -> Tensor:
         """Give the padded batch with each row's first valid token in the first column. Shape: (B, L, D)."""
         return self.layout.start_rows(self.padded())
-
-    def padded_hidden_states(self) -> tuple[Tensor, ...] | None:
-        """Give all kept outputs as padded batches. Shape of each: (B, L, D)."""
-        return None if self.hidden_states is None else tuple(map(self.layout.unpack, self.hidden_states))
 
 
 def first_column(features: Tensor) -> Tensor:
@@ -289,14 +332,9 @@ def pack_batch(
 
     Raises:
         ValueError: If both or neither are given, or a shape is not as described.
-        RuntimeError: Under ``torch.jit.trace``.
+        RuntimeError: As of `transformers.layers.capture.explain_capture`.
     """
-    if torch.jit.is_tracing():  # type: ignore[attr-defined]
-        raise RuntimeError(
-            "torch.jit.trace (and ONNX export through it) would record the lengths of this one batch, and the traced "
-            "model would give wrong results for others. Ship the model itself with save_pretrained(); to make it "
-            "faster, use torch.compile or bfloat16."
-        )
+    explain_capture()
     words = input_ids if inputs_embeds is None else inputs_embeds
     if words is None or (input_ids is not None and inputs_embeds is not None):
         raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")

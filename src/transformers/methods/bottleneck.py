@@ -27,6 +27,14 @@ __all__ = [
 ]
 
 
+class _CastLinear(nn.Linear):
+    """A linear layer whose parameters stay fp32 beside a frozen base in bf16 or fp16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer in the dtype of ``x``. Shape: (Q, I) to (Q, O)."""
+        return functional.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+
 class BottleneckAdapter(nn.Module):
     """``B(act(A(x)))``, and how it goes into a sub-layer.
 
@@ -39,13 +47,13 @@ class BottleneckAdapter(nn.Module):
 
     def __init__(self, hidden_size: int, adapter_size: int) -> None:
         super().__init__()
-        self.adapter_A = nn.Linear(hidden_size, adapter_size)
-        self.adapter_B = nn.Linear(adapter_size, hidden_size)
+        self.adapter_A = _CastLinear(hidden_size, adapter_size)
+        self.adapter_B = _CastLinear(adapter_size, hidden_size)
         self.act = get_activation(self.activation)
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """Narrow, activate and widen, in the dtype of ``x``. Shape: (Q, D) to (Q, D)."""
-        return _cast_linear(self.act(_cast_linear(x, self.adapter_A)), self.adapter_B)
+        return self.adapter_B(self.act(self.adapter_A(x)))
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor, norm: nn.LayerNorm) -> Tensor:
         """Give the sub-layer's output.
@@ -120,8 +128,3 @@ def bottleneck_parameter_names(model: nn.Module) -> set[str]:
         if isinstance(module, BottleneckAdapter)
         for name, _ in module.named_parameters()
     }
-
-
-def _cast_linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """Apply a layer whose parameters stay fp32 beside a frozen base in bf16 or fp16, in the dtype of ``x``."""
-    return functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))

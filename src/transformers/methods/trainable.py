@@ -23,6 +23,7 @@ __all__ = [
     "mark_trainable",
     "new_head_parameter_names",
     "trainable_names",
+    "trained_beside_lora",
     "trains_beside_weights",
 ]
 
@@ -47,15 +48,25 @@ def trainable_names(model: ModelWithBase) -> set[str]:
     Returns:
         Names as in ``model.named_parameters()``.
     """
+    config = model.config
+    if not (config.apply_lora or config.apply_adapter or trains_beside_weights(config)):
+        return {name for name, _ in model.named_parameters()}
+    return lora_parameter_names(model) | trained_beside_lora(model)
+
+
+def trained_beside_lora(model: ModelWithBase) -> set[str]:
+    """Give the names of what a run on a frozen base trains beside LoRA's matrices, whether it has any or not.
+
+    Args:
+        model: A model of this package.
+    """
     names = {name for name, _ in model.named_parameters()}
-    chosen = added_parameter_names(model) - lora_start_names(model)
-    chosen |= _chosen_biases(model) | saved_module_names(model, model.config.lora_modules_to_save)
-    if not chosen:
-        return names
     head = {name for name in names if not model.is_base_parameter(name)}
     provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
-    return (chosen | head | not_provided) - lora_start_names(model)
+    saved = saved_module_names(model, model.config.lora_modules_to_save)
+    every = head | not_provided | _chosen_biases(model) | saved | bottleneck_parameter_names(model)
+    return every - lora_parameter_names(model) - lora_start_names(model)
 
 
 def trains_beside_weights(config: MethodFields) -> bool:

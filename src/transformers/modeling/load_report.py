@@ -90,12 +90,18 @@ class LoadReport:
                 f"{', '.join(self.unexpected[:3]) or '(there are none)'}. Is it a checkpoint of another model type?"
             )
 
-    def log(self, source: str) -> None:
-        """Say in the log what starts anew and what was left out."""
-        if self.missing_base:
-            logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(self.missing_base))
-        if self.missing_head:
-            logger.info("Not in '%s', so the head's start anew (train them): %s", source, _listing(self.missing_head))
+    def log(self, source: str, without: Collection[str] = ()) -> None:
+        """Say in the log what starts anew and what was left out.
+
+        Args:
+            source: Where the checkpoint came from.
+            without: What need not be said to start anew: an adapter brings it.
+        """
+        base, head = ([n for n in names if n not in without] for names in (self.missing_base, self.missing_head))
+        if base:
+            logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(base))
+        if head:
+            logger.info("Not in '%s', so the head's start anew (train them): %s", source, _listing(head))
         if self.missing_adapter:
             logger.info("Adapters at their starting values: %d tensors", len(self.missing_adapter))
         if self.unexpected:

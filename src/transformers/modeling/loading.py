@@ -7,7 +7,7 @@ real: its constructor may compute with tensors, and what it made stays wherever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -36,6 +36,7 @@ def fill_model(
     source: str,
     dtype: torch.dtype | str | None = None,
     ignore_mismatched_sizes: bool = False,
+    coming: Collection[str] = (),
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model.
 
@@ -46,6 +47,7 @@ def fill_model(
         dtype: What to store in: a torch dtype, ``"auto"`` for the checkpoint's, None for the model's own. Beside a
             frozen base the trained part keeps the model's own.
         ignore_mismatched_sizes: Let mis-shaped tensors start with new values.
+        coming: Names of parameters that an adapter will bring, so that nobody need train them.
 
     Returns:
         What was loaded and what was not.
@@ -89,7 +91,7 @@ def fill_model(
         model.keep_base_values(names)
     if sha256 is not None:
         record.settle(sha256, model.base_tensors())
-    report.log(source)
+    report.log(source, without={*coming, *(name.removeprefix(f"{model.base_model_prefix}.") for name in coming)})
     return report
 
 

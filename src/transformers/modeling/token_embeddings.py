@@ -21,6 +21,15 @@ class VocabularyModel(ModelWithBase):
         """Name the parameters that are another's second name: alias to source."""
         return {}
 
+    def tied_on_loading(self) -> dict[str, str]:
+        """Name the parameters that `tie_weights` makes of others, so that a file need not hold them."""
+        tied = self._tied_weights()
+        output = self.get_output_embeddings()
+        if isinstance(output, nn.Linear) and self.config.tie_word_embeddings:
+            paths = {module: path for path, module in self.named_modules()}
+            tied = {f"{paths[output]}.weight": f"{paths[self.get_input_embeddings()]}.weight", **tied}
+        return tied
+
     def tie_weights(self) -> None:
         """Let each alias of `_tied_weights` be the very parameter of its source.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def save_weights(
     *,
     safe: bool = True,
     max_shard_size: str = "5GB",
-    tied: Sequence[str] = (),
+    tied: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors into a folder, in shards where they are many.
 
@@ -132,22 +132,38 @@ def save_weights(
         folder: An existing folder. Weights of an earlier save there are replaced.
         safe: Write safetensors; the legacy ``pytorch_model.bin`` otherwise.
         max_shard_size: Size of a file, such as ``"5GB"``.
-        tied: Names of tensors that share another's memory and are left out.
+        tied: Names of tensors that loading makes of another, each with that other; they are left out where they are
+            the same. What shares memory otherwise is written once for each name.
     """
     from huggingface_hub import save_torch_state_dict
 
     stale = _weight_files(Path(folder), safe=not safe)  # else a reader might take those for what is written now
     save_torch_state_dict(
-        {name: tensor.detach() for name, tensor in state_dict.items()},
+        _each_by_itself({name: tensor.detach() for name, tensor in state_dict.items()}, tied or {}),
         os.fspath(folder),
         filename_pattern=f"{'model' if safe else 'pytorch_model'}{{suffix}}.{'safetensors' if safe else 'bin'}",
         max_shard_size=max_shard_size,
         metadata={"format": "pt"},
         safe_serialization=safe,
-        shared_tensors_to_discard=list(tied),
     )
     for path in stale:
         path.unlink()
+
+
+def _each_by_itself(state_dict: dict[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
+    """Leave out what loading ties again, and part other tensors that share memory: a file holds no sharing."""
+    seen: set[tuple[torch.device, int]] = set()
+    result = {}
+    for name, tensor in state_dict.items():
+        source = state_dict.get(tied.get(name, name), tensor)
+        if source is not tensor and source.shape == tensor.shape and source.data_ptr() == tensor.data_ptr():
+            continue
+        storage = tensor.untyped_storage()
+        memory = (tensor.device, storage.data_ptr())
+        part = memory in seen or tensor.nbytes < storage.nbytes()
+        result[name] = tensor.clone() if part and tensor.numel() else tensor
+        seen.add(memory)
+    return result
 
 
 def _weight_files(folder: Path, safe: bool) -> list[Path]:

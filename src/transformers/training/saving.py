@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..modeling_utils import PreTrainedModel
 from ..utils import logging
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, is_of_transformers, verify_checkpoint
 from .checkpoint_state import load_tree, save_tree
@@ -65,11 +66,14 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
     """Write the weights, and only then take an earlier save in another form away: loading would take that one."""
     if holds_adapter(model):
-        from ..adapters.folder import save_adapter
+        from ..adapters.saving import save_adapter
 
         save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
         if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
             _remove(folder, _WHOLE_MODEL)
+    elif isinstance(model, PreTrainedModel):
+        model.save_pretrained(folder, replaces_adapter=True)
+        _remove(folder, _ADAPTER)
     elif hasattr(model, "save_pretrained"):
         model.save_pretrained(folder)  # type: ignore[operator]
         _remove(folder, _ADAPTER)

@@ -98,12 +98,14 @@ class LoraLinear(LoraLayer, loralib.Linear):
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
         return functional.linear(x, self.base_weight(), self._cast_bias())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer with its update. Shape: (…, I) to (…, O).
+    def forward(self, x: Tensor, base_only: bool = False) -> Tensor:
+        """Apply the layer with its update, or the frozen layer alone. Shape: (…, I) to (…, O).
 
         Raises:
             ValueError: If the layer is merged and in training: the update would get no gradient.
         """
+        if base_only:
+            return self.base_forward(x)
         self.refuse_training_merged()
         if self.merged and self.enabled:
             return functional.linear(x, self.weight, self._cast_bias())

@@ -165,13 +165,18 @@ class AutoConfig:
         if is_adapter(pretrained_model_name_or_path, **options):
             base, overrides = adapter_config_overrides(pretrained_model_name_or_path, own_base, **options)
             try:
-                return cls.from_pretrained(base, **base_options(options), **{**overrides, **rest})
+                return cls._of_model(base, **base_options(options), **{**overrides, **rest})
             except OSError as error:
                 raise OSError(
                     f"The adapter '{os.fspath(pretrained_model_name_or_path)}' belongs to the base '{base}', which "
                     f"cannot be loaded: {error} If it has moved, pass base_model_name_or_path=…, or correct that "
                     "entry of the adapter's adapter_config.json."
                 ) from error
+        return cls._of_model(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def _of_model(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+        """Read the configuration of a whole model, whatever lies beside it."""
         config_dict, rest = PretrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
         model_type = config_dict.get("model_type")
         if not isinstance(model_type, str):

@@ -25,13 +25,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from ...layers.dropout import dropout
+from ...layers.attention import grouped_attention
+from ...layers.dropout import Dropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
+from ...methods.lora.layers import LoraLinear
+from ...methods.lora.places import lora_linear
+from .configuration_deberta_v2 import DebertaV2Config
 
-__all__ = ["RelativePositions", "disentangled_attention", "log_buckets", "relative_positions", "table_rows"]
+__all__ = ["DisentangledSelfAttention", "RelativePositions", "disentangled_attention", "log_buckets", "relative_positions", "table_rows"]
 
 
 # Positions ----------------------------------------------------------------------------------------------------
@@ -103,15 +107,16 @@ class RelativePositions:
     rows: Tensor
 
     @classmethod
-    def from_table(cls, table: Tensor, rows: Tensor) -> RelativePositions:
+    def from_table(cls, table: nn.Embedding, rows: Tensor, device: torch.device) -> RelativePositions:
         """Take the rows that occur out of the whole table.
 
         Args:
-            table: All relative embeddings. Shape: (2 · span, D).
+            table: All relative embeddings, ``2 · span`` rows of width ``D``.
             rows: As of `table_rows`. Shape: (2N - 1,).
+            device: Where the batch is.
         """
         used, places = torch.unique(rows, return_inverse=True)
-        return cls(table[used.to(table.device)], places.to(table.device))
+        return cls(table(used.to(device)), places.to(device))
 
     def by_distance(self, projected: Tensor) -> Tensor:
         """Give each distance, falling, its projected embedding. Shape: (R, …) to (2N - 1, …)."""
@@ -155,7 +160,7 @@ def disentangled_attention(
     one_query = query.shape[0] != key.shape[0]
     sizes = [group.rows * group.length for group in layout.groups]
     queries = query.split([group.rows for group in layout.groups] if one_query else sizes)
-    contexts, probabilities = [], []
+    contexts, probabilities, values = [], [], []
     for group, q, k, v in zip(layout.groups, queries, key.split(sizes), value.split(sizes), strict=True):
         k, v = _heads_first(k, group.rows), _heads_first(v, group.rows)  # (H, G, n, d)
         k_pos, q_pos = _middle(position_key, group.length), _middle(position_query, group.length)
@@ -165,10 +170,16 @@ def disentangled_attention(
             scores = _Scores.apply(_heads_first(q, group.rows), k, k_pos, q_pos)
         p = _probabilities(scores, group.key_mask)  # (H, G, q, n)
         p = dropout(p, dropout_prob, training=True)
-        contexts.append((p @ v).permute(1, 2, 0, 3).flatten(2).flatten(0, 1))  # (G·q, H·d)
         if output_attentions:
             probabilities.append(p.transpose(0, 1))
-    return torch.cat(contexts), layout.unpack_attentions(probabilities) if output_attentions else None
+            values.append(v)
+        else:
+            contexts.append(p @ v)  # (H, G, q, d)
+    padded = None
+    if output_attentions:
+        padded, shown = layout.show_attentions(probabilities)
+        contexts = [p.transpose(0, 1) @ v for p, v in zip(shown, values, strict=True)]
+    return torch.cat([each.permute(1, 2, 0, 3).flatten(2).flatten(0, 1) for each in contexts]), padded  # (Q, H·d)
 
 
 def _heads_first(x: Tensor, rows: int) -> Tensor:
@@ -307,3 +318,104 @@ def _finite(scores: Tensor) -> Tensor:
         return scores
     limit = torch.finfo(scores.dtype).max / 4  # a third could be rounded up
     return scores.clamp(-limit, limit)
+
+
+# The layer ----------------------------------------------------------------------------------------------------
+
+
+class DisentangledSelfAttention(nn.Module):
+    """Multi-head attention that sees content and distance. LoRA layers for query and value are built here.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.num_attention_heads = config.num_attention_heads
+        self.attention_head_size = size // config.num_attention_heads
+        self.all_head_size = size
+        self.query_proj = lora_linear(config, "query_proj", size, size)
+        self.key_proj = lora_linear(config, "key_proj", size, size)
+        self.value_proj = lora_linear(config, "value_proj", size, size)
+        terms = (config.pos_att_type or []) if config.relative_attention else []
+        self.has_c2p, self.has_p2c = "c2p" in terms, "p2c" in terms
+        self.share_att_key = config.share_att_key
+        self.lora_position_query = config.lora_position_query
+        if self.has_c2p and not self.share_att_key:
+            self.pos_key_proj = nn.Linear(size, size)
+        if self.has_p2c and not self.share_att_key:
+            self.pos_query_proj = nn.Linear(size, size)
+        self.pos_dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        queries: Tensor,
+        layout: PackedLayout,
+        positions: RelativePositions | None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let the queries attend to all valid tokens of their rows.
+
+        Args:
+            hidden_states: What keys and values are made of. Shape: (T, D).
+            queries: What queries are made of: all tokens, or each row's first. Shape: (Q, D).
+            layout: The batch's layout.
+            positions: The relative embeddings; None without relative attention.
+            output_attentions: Return the probabilities too.
+
+        Returns:
+            The context, shape (Q, D), and the probabilities, shape (B, H, L, L), or None.
+        """
+        heads = (self.num_attention_heads, -1)
+        query = self.query_proj(queries).unflatten(-1, heads)  # (Q, H, d)
+        key = self.key_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
+        value = self.value_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
+        dropout_prob = self.dropout.p if self.dropout.training else 0.0
+        if positions is None or not (self.has_c2p or self.has_p2c):
+            return grouped_attention(
+                query, key, value, layout, dropout_prob=dropout_prob, output_attentions=output_attentions
+            )
+        embeddings = self.pos_dropout(positions.embeddings)  # (R, D)
+        position_key = self._position_key(embeddings).unflatten(-1, heads) if self.has_c2p else None  # (R, H, d)
+        position_query = self._position_query(embeddings).unflatten(-1, heads) if self.has_p2c else None
+        return disentangled_attention(
+            query,
+            key,
+            value,
+            None if position_key is None else positions.by_distance(position_key),  # (2N - 1, H, d)
+            None if position_query is None else positions.by_distance(position_query),
+            layout,
+            dropout_prob=dropout_prob,
+            output_attentions=output_attentions,
+        )
+
+    def untie_position_projections(self) -> None:
+        """Give the relative positions projections of their own, which hold the base's weights as they are now."""
+        if self.has_c2p:
+            self.pos_key_proj = _plain_copy(self.key_proj)
+        if self.has_p2c:
+            self.pos_query_proj = _plain_copy(self.query_proj)
+        self.share_att_key = False
+
+    def _position_key(self, embeddings: Tensor) -> Tensor:
+        """Project relative embeddings as keys. Shape: (R, D) to (R, D)."""
+        return self.key_proj(embeddings) if self.share_att_key else self.pos_key_proj(embeddings)
+
+    def _position_query(self, embeddings: Tensor) -> Tensor:
+        """Project relative embeddings as queries; see ``lora_position_query``. Shape: (R, D) to (R, D)."""
+        if not self.share_att_key:
+            return self.pos_query_proj(embeddings)
+        if isinstance(self.query_proj, LoraLinear) and not self.lora_position_query:
+            return self.query_proj(embeddings, base_only=True)
+        return self.query_proj(embeddings)
+
+
+def _plain_copy(layer: nn.Linear) -> nn.Linear:
+    """Copy a linear layer's base weights into a plain one."""
+    plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
+    plain.load_state_dict({"weight": layer.state_dict()["weight"].clone(), "bias": layer.bias.clone()}, assign=True)
+    return plain

@@ -2,7 +2,7 @@
 
 The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
 only for a caller who wants the padded output. Positions are in the attention itself (`disentangled_attention`). LoRA
-goes in where `DisentangledSelfAttention` builds its linear layers.
+goes in where `DisentangledSelfAttention` builds its linear layers. What the heads share is in `transformers.heads`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
 (``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``E`` width of the embedding tables,
@@ -20,29 +20,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ...layers.activations import get_activation
-from ...layers.attention import grouped_attention
-from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...adapters.mixing import mixed_adapters
 from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
-from ...methods.consistency import classification_loss
+from ...heads.encoding import Encoding
+from ...heads.masked_lm import MaskedLM
+from ...heads.sequence_classification import SequenceClassification
+from ...layers.activations import get_activation
 from ...layers.dropout import Dropout
-from ...modeling.load_report import drop_position_ids
-from ...methods.lora.layers import LoraLinear
-from ...methods.lora.places import lora_linear
-from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
-from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
-from ...modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
-from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...modeling.load_report import drop_position_ids
+from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from .configuration_deberta_v2 import DebertaV2Config
-from .disentangled_attention import RelativePositions, disentangled_attention, table_rows
+from .disentangled_attention import DisentangledSelfAttention, RelativePositions, table_rows
+from .lm_heads import DebertaV2LMPredictionHead, LegacyDebertaV2LMPredictionHead
 
 __all__ = [
     "DebertaV2ForMaskedLM",
     "DebertaV2ForSequenceClassification",
     "DebertaV2Model",
     "DebertaV2PreTrainedModel",
+    "DisentangledSelfAttention",
     "StableDropout",
 ]
 
@@ -88,12 +88,13 @@ class DebertaV2Embeddings(nn.Module):
             ValueError: If a text is longer than the position table.
         """
         packed = layout.pack(words)
-        embeddings = self.word_embeddings(packed) if words.dim() == 2 else packed  # (T, E)
+        embeddings = look_up(self.word_embeddings, packed, "input_ids") if words.dim() == 2 else packed  # (T, E)
         if hasattr(self, "position_embeddings"):
-            embeddings = embeddings + self.position_embeddings(self._positions(position_ids, layout))
+            positions = self._positions(position_ids, layout)
+            embeddings = embeddings + look_up(self.position_embeddings, positions, "position_ids")
         if hasattr(self, "token_type_embeddings"):
             types = torch.zeros_like(layout.token_index) if token_type_ids is None else layout.pack(token_type_ids)
-            embeddings = embeddings + self.token_type_embeddings(types)
+            embeddings = embeddings + look_up(self.token_type_embeddings, types, "token_type_ids")
         if hasattr(self, "embed_proj"):
             embeddings = self.embed_proj(embeddings)  # (T, D)
         embeddings = self.LayerNorm(embeddings)
@@ -113,104 +114,6 @@ class DebertaV2Embeddings(nn.Module):
                 "--max_seq_length)."
             )
         return layout.token_index % layout.padded_length
-
-
-class DisentangledSelfAttention(nn.Module):
-    """Multi-head attention that sees content and distance. LoRA layers for query and value are built here.
-
-    Args:
-        config: The model's configuration.
-    """
-
-    def __init__(self, config: DebertaV2Config) -> None:
-        super().__init__()
-        size = config.hidden_size
-        self.num_attention_heads = config.num_attention_heads
-        self.attention_head_size = size // config.num_attention_heads
-        self.all_head_size = size
-        self.query_proj = lora_linear(config, "query_proj", size, size)
-        self.key_proj = lora_linear(config, "key_proj", size, size)
-        self.value_proj = lora_linear(config, "value_proj", size, size)
-        terms = (config.pos_att_type or []) if config.relative_attention else []
-        self.has_c2p, self.has_p2c = "c2p" in terms, "p2c" in terms
-        self.share_att_key = config.share_att_key
-        self.lora_position_query = config.lora_position_query
-        if self.has_c2p and not self.share_att_key:
-            self.pos_key_proj = nn.Linear(size, size)
-        if self.has_p2c and not self.share_att_key:
-            self.pos_query_proj = nn.Linear(size, size)
-        self.pos_dropout = Dropout(config.hidden_dropout_prob)
-        self.dropout = Dropout(config.attention_probs_dropout_prob)
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        queries: Tensor,
-        layout: PackedLayout,
-        positions: RelativePositions | None,
-        output_attentions: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Let the queries attend to all valid tokens of their rows.
-
-        Args:
-            hidden_states: What keys and values are made of. Shape: (T, D).
-            queries: What queries are made of: all tokens, or each row's first. Shape: (Q, D).
-            layout: The batch's layout.
-            positions: The relative embeddings; None without relative attention.
-            output_attentions: Return the probabilities too.
-
-        Returns:
-            The context, shape (Q, D), and the probabilities, shape (B, H, L, L), or None.
-        """
-        heads = (self.num_attention_heads, -1)
-        query = self.query_proj(queries).unflatten(-1, heads)  # (Q, H, d)
-        key = self.key_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
-        value = self.value_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
-        dropout_prob = self.dropout.p if self.dropout.training else 0.0
-        if positions is None or not (self.has_c2p or self.has_p2c):
-            return grouped_attention(
-                query, key, value, layout, dropout_prob=dropout_prob, output_attentions=output_attentions
-            )
-        embeddings = self.pos_dropout(positions.embeddings)  # (R, D)
-        position_key = self._position_key(embeddings).unflatten(-1, heads) if self.has_c2p else None  # (R, H, d)
-        position_query = self._position_query(embeddings).unflatten(-1, heads) if self.has_p2c else None
-        return disentangled_attention(
-            query,
-            key,
-            value,
-            None if position_key is None else positions.by_distance(position_key),  # (2N - 1, H, d)
-            None if position_query is None else positions.by_distance(position_query),
-            layout,
-            dropout_prob=dropout_prob,
-            output_attentions=output_attentions,
-        )
-
-    def untie_position_projections(self) -> None:
-        """Give the relative positions projections of their own, which hold the base's weights as they are now."""
-        if self.has_c2p:
-            self.pos_key_proj = _plain_copy(self.key_proj)
-        if self.has_p2c:
-            self.pos_query_proj = _plain_copy(self.query_proj)
-        self.share_att_key = False
-
-    def _position_key(self, embeddings: Tensor) -> Tensor:
-        """Project relative embeddings as keys. Shape: (R, D) to (R, D)."""
-        return self.key_proj(embeddings) if self.share_att_key else self.pos_key_proj(embeddings)
-
-    def _position_query(self, embeddings: Tensor) -> Tensor:
-        """Project relative embeddings as queries; see ``lora_position_query``. Shape: (R, D) to (R, D)."""
-        if not self.share_att_key:
-            return self.pos_query_proj(embeddings)
-        if isinstance(self.query_proj, LoraLinear) and not self.lora_position_query:
-            return self.query_proj.base_forward(embeddings)
-        return self.query_proj(embeddings)
-
-
-def _plain_copy(layer: nn.Linear) -> nn.Linear:
-    """Copy a linear layer's base weights into a plain one."""
-    plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
-    plain.load_state_dict({"weight": layer.state_dict()["weight"].clone(), "bias": layer.bias.clone()}, assign=True)
-    return plain
 
 
 class DebertaV2SelfOutput(nn.Module):
@@ -404,19 +307,20 @@ class DebertaV2Encoder(nn.Module):
         Args:
             hidden_states: The embeddings. Shape: (T, D).
             layout: The batch's layout.
-            output_hidden_states: Keep every layer's output.
+            output_hidden_states: Keep every layer's output, padded.
             output_attentions: Keep every layer's probabilities.
             first_token_only: Let the last layer compute each row's first token alone.
 
         Returns:
             The packed output.
         """
-        embeddings = hidden_states
         positions = self._relative_positions(layout)
         if self.conv is not None and len(self.layer) == 1:
             first_token_only = False  # the convolution is added to all of the only layer's output
         recompute = self.training and (self.gradient_checkpointing or self.config.gradient_checkpointing)
-        states, attentions = [hidden_states], []
+        states: list[Tensor] | None = [] if output_hidden_states else None
+        attentions = []
+        embeddings = hidden_states = layout.show(hidden_states, states)
         for number, layer in enumerate(self.layer, start=1):
             last = number == len(self.layer)
             arguments = (hidden_states, layout, positions, output_attentions, first_token_only and last)
@@ -426,12 +330,12 @@ class DebertaV2Encoder(nn.Module):
                 hidden_states, probabilities = layer(*arguments)
             if number == 1 and self.conv is not None:
                 hidden_states = self.conv(embeddings, hidden_states, layout)
-            states.append(hidden_states)
+            hidden_states = layout.show(hidden_states, states)
             attentions.append(probabilities)
         return PackedOutput(
             hidden_states,
             layout,
-            hidden_states=tuple(states) if output_hidden_states else None,
+            hidden_states=None if states is None else tuple(states),
             attentions=tuple(attentions) if output_attentions else None,
             first_token_only=first_token_only,
         )
@@ -441,7 +345,8 @@ class DebertaV2Encoder(nn.Module):
         if not self.relative_attention:
             return None
         longest = max(group.length for group in layout.groups)
-        positions = RelativePositions.from_table(self.rel_embeddings.weight, table_rows(longest, *self.row_settings))
+        rows = table_rows(longest, *self.row_settings)
+        positions = RelativePositions.from_table(self.rel_embeddings, rows, layout.token_index.device)
         if self.norm_rel_ebd == "none":
             return positions
         return RelativePositions(self.LayerNorm(positions.embeddings), positions.rows)
@@ -471,12 +376,18 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
         return [module for module in self.modules() if isinstance(module, DisentangledSelfAttention)]
 
 
-class DebertaV2Model(DebertaV2PreTrainedModel):
+# What its models take, in 4.4.2's order; see `transformers.layers.inputs`.
+ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+
+
+class DebertaV2Model(Encoding, DebertaV2PreTrainedModel):
     """The bare encoder.
 
     Args:
         config: The model's configuration.
     """
+
+    forward = Encoding.forward_with(ARGUMENTS)
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
@@ -488,152 +399,44 @@ class DebertaV2Model(DebertaV2PreTrainedModel):
         """Replace the table of word embeddings; the argument's name is 4.4.2's."""
         super().set_input_embeddings(new_embeddings)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaseModelOutput | tuple[Any, ...]:
-        """Encode a padded batch.
-
-        Args:
-            input_ids: Token ids. Shape: (B, L).
-            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
-            position_ids: Absolute position of each token; its column where None. Shape: (B, L) or (1, L).
-            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, E).
-            output_attentions: Return every layer's probabilities; the configuration's choice where None.
-            output_hidden_states: Return every layer's output; the configuration's choice where None.
-            return_dict: Return a `ModelOutput`; the configuration's choice where None.
-
-        Returns:
-            The output; a tuple without ``return_dict``.
-
-        Raises:
-            ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
-                described, or a text is longer than the position table.
-        """
-        encoded = self.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
-        output = BaseModelOutput(
-            last_hidden_state=encoded.padded(),
-            hidden_states=encoded.padded_hidden_states(),
-            attentions=encoded.attentions,
-        )
-        return self._returned(output, return_dict)
-
     def encode(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        inputs: EncoderInputs,
+        *,
         first_token_only: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
         """Encode a padded batch and leave the result packed, as the heads want it.
 
-        Arguments and errors are those of `forward`; under ``first_token_only`` the last layer computes each row's
-        first token alone, unless hidden states or attentions are asked for. ``adapter_names`` gives each row an
-        adapter of its own.
+        Args:
+            inputs: What the caller gave.
+            first_token_only: Let the last layer compute each row's first token alone, unless hidden states or
+                attentions are asked for.
+            adapter_names: The adapter of each row; the active one everywhere where None.
+
+        Returns:
+            The packed output.
+
+        Raises:
+            ValueError: As of `forward`.
         """
-        words, layout = pack_batch(input_ids, inputs_embeds, attention_mask)
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
-        hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
+        inputs = inputs.with_choices_of(self.config)
+        words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
+        hidden_states = self.embeddings(words, inputs.position_ids, inputs.token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
             return self.encoder(
                 hidden_states,
                 layout,
-                output_hidden_states,
-                output_attentions,
-                first_token_only=first_token_only and not (output_hidden_states or output_attentions),
+                inputs.output_hidden_states,
+                inputs.output_attentions,
+                first_token_only=first_token_only and not inputs.wants_layers,
             )
 
 
-class DebertaV2PredictionTransform(nn.Module):
-    """Dense layer, activation and normalisation in front of the scores.
-
-    Args:
-        config: The model's configuration.
-        width: Width of the result: that of the table of word embeddings.
-    """
-
-    def __init__(self, config: DebertaV2Config, width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, width)
-        self.transform_act_fn = get_activation(config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Shape: (T, D) to (T, width)."""
-        features = self.dense(in_dtype_of(self.dense, features))
-        return self.LayerNorm(self.transform_act_fn(features))
+# Heads ----------------------------------------------------------------------------------------------------------
 
 
-class DebertaV2LMPredictionHead(DebertaV2PredictionTransform):
-    """The masked-LM head as the authors' own checkpoints name it (``lm_predictions.lm_head``).
-
-    It has no scoring matrix of its own: words are scored with their embeddings.
-
-    Args:
-        config: The model's configuration.
-
-    Raises:
-        ValueError: If the embeddings are not as wide as the hidden states.
-    """
-
-    def __init__(self, config: DebertaV2Config) -> None:
-        if config.word_embedding_size != config.hidden_size:
-            raise ValueError(
-                "legacy is False, which scores words with embeddings as wide as the hidden states, but embedding_size "
-                f"is {config.embedding_size} and hidden_size {config.hidden_size}. Set legacy to True."
-            )
-        super().__init__(config, config.hidden_size)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-
-    def score(self, features: Tensor, word_embeddings: Tensor) -> Tensor:
-        """Score all words. Shape: (T, D) and (V, D) to (T, V)."""
-        return functional.linear(self(features).to(word_embeddings.dtype), word_embeddings) + self.bias
-
-
-class LegacyDebertaV2LMPredictionHead(nn.Module):
-    """The masked-LM head as Transformers 4 names it (``cls.predictions``).
-
-    Args:
-        config: The model's configuration.
-    """
-
-    def __init__(self, config: DebertaV2Config) -> None:
-        super().__init__()
-        self.transform = DebertaV2PredictionTransform(config, config.word_embedding_size)
-        self.decoder = nn.Linear(config.word_embedding_size, config.vocab_size)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Score all words. Shape: (T, D) to (T, V)."""
-        weight = self.decoder.weight  # tied to embeddings that may be frozen in half precision
-        return functional.linear(self.transform(features).to(weight.dtype), weight) + self.decoder.bias
-
-
-class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
+class DebertaV2ForMaskedLM(MaskedLM, DebertaV2PreTrainedModel):
     """DeBERTa with a masked language-model head, in either of the two layouts that checkpoints carry.
 
     ``config.legacy`` chooses the layout; in loading, the checkpoint does.
@@ -644,6 +447,8 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
     Raises:
         ValueError: If ``legacy`` is False and the embeddings are not as wide as the hidden states.
     """
+
+    forward = MaskedLM.forward_with(ARGUMENTS)
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
@@ -706,65 +511,12 @@ class DebertaV2ForMaskedLM(DebertaV2PreTrainedModel):
                 setattr(head.decoder, name, resized_parameter(getattr(head.decoder, name), new_num_tokens))
             head.decoder.out_features = new_num_tokens
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> MaskedLMOutput | tuple[Any, ...]:
-        """Score all words at every valid position.
-
-        Args:
-            input_ids: Token ids. Shape: (B, L).
-            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
-            position_ids: Absolute position of each token; its column where None. Shape: (B, L) or (1, L).
-            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, E).
-            labels: The true ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
-            output_attentions: Return every layer's probabilities; the configuration's choice where None.
-            output_hidden_states: Return every layer's output; the configuration's choice where None.
-            return_dict: Return a `ModelOutput`; the configuration's choice where None.
-
-        Returns:
-            The output; a tuple without ``return_dict``. Its loss is 0 where no label counts.
-
-        Raises:
-            ValueError: As of `DebertaV2Model.forward`.
-        """
-        encoded = self.deberta.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
-        scores = self._score_words(encoded.last_hidden_state)  # (T, V)
-        loss = None
-        if labels is not None:
-            packed_labels = encoded.layout.pack(labels)
-            if encoded.layout.valid is not None:
-                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, IGNORED_LABEL)
-            loss = mean_cross_entropy(scores, packed_labels)
-        output = MaskedLMOutput(
-            loss=loss,
-            logits=encoded.layout.unpack(scores),
-            hidden_states=encoded.padded_hidden_states(),
-            attentions=encoded.attentions,
-        )
-        return self._returned(output, return_dict)
-
     def _score_words(self, features: Tensor) -> Tensor:
         """Apply whichever head there is. Shape: (T, D) to (T, V)."""
         head = self._head()
-        return head(features) if self.config.legacy else head.score(features, self.get_input_embeddings().weight)
+        if self.config.legacy:
+            return head(features)
+        return head(features, whole_table(self.get_input_embeddings(), features.device))
 
 
 class ContextPooler(nn.Module):
@@ -791,7 +543,7 @@ class ContextPooler(nn.Module):
         return self.activation(self.dense(self.dropout(first_token)))
 
 
-class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
+class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTrainedModel):
     """DeBERTa with a pooler and a classifier or regressor on each row's first token.
 
     Pooler and classifier are the head: with LoRA both are trained, and saved with the adapter.
@@ -804,6 +556,8 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         ValueError: If ``config.consistency`` is set and does not apply.
     """
 
+    forward = SequenceClassification.forward_with(ARGUMENTS)
+
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
         check_classifies(config)
@@ -814,93 +568,15 @@ class DebertaV2ForSequenceClassification(DebertaV2PreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
+    @property
+    def _first_token_only(self) -> bool:
+        """Whether the pooler is this module's own, which reads each row's first token alone."""
+        return type(self.pooler).forward is ContextPooler.forward
+
+    def score_rows(self, features: Tensor) -> Tensor:
+        """Score the labels. Shape: (B, D), or (B, L, D) for a pooler from elsewhere, to (B, C)."""
+        return self.classifier(self.dropout(self.pooler(features)))
+
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.weight", "classifier.bias"]
-
-    def score(self, features: Tensor) -> Tensor:
-        """Score the labels. Shape: see `_features`, to (B, C)."""
-        return self.classifier(self.dropout(self.pooler(features)))
-
-    @property
-    def _first_token_only(self) -> bool:
-        """Whether the pooler reads each row's first token alone; one from elsewhere may read them all."""
-        return type(self.pooler).forward is ContextPooler.forward
-
-    def _features(self, encoded: PackedOutput) -> Tensor:
-        """Give what the pooler reads: first tokens, shape (B, D), or all from the first valid on, shape (B, L, D)."""
-        return encoded.first_tokens() if self._first_token_only else encoded.from_first_tokens()
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        adapter_names: Sequence[str] | None = None,
-    ) -> SequenceClassifierOutput | tuple[Any, ...]:
-        """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
-
-        Args:
-            input_ids: Token ids. Shape: (B, L).
-            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
-            position_ids: Absolute position of each token; its column where None. Shape: (B, L) or (1, L).
-            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, E).
-            labels: See `transformers.layers.losses`. Shape: (B,) or (B, C).
-            output_attentions: Return every layer's probabilities; the configuration's choice where None.
-            output_hidden_states: Return every layer's output; the configuration's choice where None.
-            return_dict: Return a `ModelOutput`; the configuration's choice where None.
-            adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
-
-        Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `transformers.adapters.mixing.classify`.
-
-        Raises:
-            ValueError: As of `DebertaV2Model.forward`, if ``config.problem_type`` is unknown, if labels do not fit,
-                or if ``adapter_names`` do not fit or come with labels; or, where these adapters change more than LoRA
-                layers and heads, with ``output_attentions`` or ``output_hidden_states``.
-        """
-        if adapter_names is not None and not shares_base(self, adapter_names):
-            apart = SequenceClassifierOutput(
-                logits=logits_apart(
-                    self,
-                    adapter_names,
-                    labels,
-                    input_ids=input_ids,
-                    attention_mask=attention_mask,
-                    token_type_ids=token_type_ids,
-                    position_ids=position_ids,
-                    inputs_embeds=inputs_embeds,
-                    output_attentions=output_attentions,
-                    output_hidden_states=output_hidden_states,
-                )
-            )
-            return self._returned(apart, return_dict)
-        inputs = (attention_mask, token_type_ids, position_ids, inputs_embeds)
-
-        def second_pass(words: Tensor | None) -> Tensor:
-            encoded = self.deberta.encode(words, *inputs, first_token_only=self._first_token_only)
-            return self.score(self._features(encoded))
-
-        encoded = self.deberta.encode(
-            input_ids,
-            *inputs,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            first_token_only=self._first_token_only,
-            adapter_names=adapter_names,
-        )
-        logits = classify(self, self._features(encoded), labels, adapter_names)
-        output = SequenceClassifierOutput(
-            loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
-            logits=logits,
-            hidden_states=encoded.padded_hidden_states(),
-            attentions=encoded.attentions,
-        )
-        return self._returned(output, return_dict)

@@ -2,6 +2,7 @@
 
 The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
 only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
+What the heads at the end share with other families is in `transformers.heads`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
 (``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``H`` attention heads, ``d`` size of
@@ -18,24 +19,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ...layers.activations import get_activation
-from ...layers.attention import grouped_attention
-from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...adapters.mixing import mixed_adapters
 from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
-from ...methods.consistency import classification_loss
+from ...heads.encoding import PooledEncoding
+from ...heads.masked_lm import MaskedLM
+from ...heads.sequence_classification import SequenceClassification
+from ...layers.activations import get_activation
+from ...layers.attention import grouped_attention
 from ...layers.dropout import Dropout
-from ...modeling.load_report import drop_position_ids
-from ...methods.lora.places import lora_linear
-from ...adapters.mixing import classify, logits_apart, mixed_adapters, shares_base
-from ...layers.losses import IGNORED_LABEL, mean_cross_entropy
-from ...modeling_outputs import (
-    BaseModelOutputWithPooling,
-    MaskedLMOutput,
-    SequenceClassifierOutput,
-)
-from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...layers.inputs import EncoderInputs, look_up
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...methods.lora.places import lora_linear
+from ...modeling.load_report import drop_position_ids
+from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...utils.generic import ModelOutput
 from .configuration_roberta import RobertaConfig
 
 __all__ = [
@@ -96,12 +95,10 @@ class RobertaEmbeddings(nn.Module):
             Shape: (T, D).
         """
         packed = layout.pack(words)
-        embeddings = self.word_embeddings(packed) if words.dim() == 2 else packed  # (T, D)
-        embeddings = embeddings + self.position_embeddings(layout.pack(position_ids))
-        if token_type_ids is None:
-            embeddings = embeddings + self.token_type_embeddings.weight[0]
-        else:
-            embeddings = embeddings + self.token_type_embeddings(layout.pack(token_type_ids))
+        embeddings = look_up(self.word_embeddings, packed, "input_ids") if words.dim() == 2 else packed  # (T, D)
+        embeddings = embeddings + look_up(self.position_embeddings, layout.pack(position_ids), "position_ids")
+        types = layout.token_index.new_zeros(1) if token_type_ids is None else layout.pack(token_type_ids)
+        embeddings = embeddings + look_up(self.token_type_embeddings, types, "token_type_ids")
         return self.dropout(self.LayerNorm(embeddings))
 
 
@@ -307,7 +304,7 @@ class RobertaEncoder(nn.Module):
             hidden_states: The embeddings. Shape: (T, D).
             layout: The batch's layout.
             head_mask: One mask a layer, each None or of shape (H,).
-            output_hidden_states: Keep every layer's output.
+            output_hidden_states: Keep every layer's output, padded.
             output_attentions: Keep every layer's probabilities.
             first_token_only: Let the last layer compute each row's first token alone.
 
@@ -315,7 +312,9 @@ class RobertaEncoder(nn.Module):
             The packed output.
         """
         recompute = self.training and (self.gradient_checkpointing or self.config.gradient_checkpointing)
-        states, attentions = [hidden_states], []
+        states: list[Tensor] | None = [] if output_hidden_states else None
+        attentions = []
+        hidden_states = layout.show(hidden_states, states)
         for number, (layer, mask) in enumerate(zip(self.layer, head_mask, strict=True), start=1):
             arguments = (
                 hidden_states,
@@ -328,12 +327,12 @@ class RobertaEncoder(nn.Module):
                 hidden_states, probabilities = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 hidden_states, probabilities = layer(*arguments)
-            states.append(hidden_states)
+            hidden_states = layout.show(hidden_states, states)
             attentions.append(probabilities)
         return PackedOutput(
             hidden_states,
             layout,
-            hidden_states=tuple(states) if output_hidden_states else None,
+            hidden_states=None if states is None else tuple(states),
             attentions=tuple(attentions) if output_attentions else None,
             first_token_only=first_token_only,
         )
@@ -363,13 +362,20 @@ class RobertaPreTrainedModel(PreTrainedModel):
     base_model_prefix: ClassVar[str] = "roberta"
 
 
-class RobertaModel(RobertaPreTrainedModel):
+# What its models take, in 4.4.2's order; see `transformers.layers.inputs`.
+ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
+DECODER_ARGUMENTS = ("encoder_hidden_states", "encoder_attention_mask")
+
+
+class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
     """The bare encoder.
 
     Args:
         config: The model's configuration.
         add_pooling_layer: Build the pooler, which the heads of this module do not use.
     """
+
+    forward = PooledEncoding.forward_with((*ARGUMENTS, *DECODER_ARGUMENTS, "past_key_values", "use_cache"))
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
@@ -378,111 +384,40 @@ class RobertaModel(RobertaPreTrainedModel):
         self.pooler = RobertaPooler(config) if add_pooling_layer else None
         self.post_init()
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: None = None,
-        encoder_attention_mask: None = None,
-        past_key_values: None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
-        """Encode a padded batch.
-
-        Args:
-            input_ids: Token ids. Shape: (B, L).
-            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
-            position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
-            head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
-            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
-            encoder_hidden_states: Must be None, as must the next two; 4.4.2's decoders use them.
-            encoder_attention_mask: See there.
-            past_key_values: See there.
-            use_cache: Without effect.
-            output_attentions: Return every layer's probabilities; the configuration's choice where None.
-            output_hidden_states: Return every layer's output; the configuration's choice where None.
-            return_dict: Return a `ModelOutput`; the configuration's choice where None.
-
-        Returns:
-            The output. Without ``return_dict`` a tuple, whose second element is None where there is no pooler. The
-            pooled token is each row's first valid one.
-
-        Raises:
-            ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
-                described, a text is longer than the position table, or a decoder's input is given.
-        """
-        _refuse_decoding(encoder_hidden_states, encoder_attention_mask, past_key_values)
-        encoded = self.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
-        output = BaseModelOutputWithPooling(
-            last_hidden_state=encoded.padded(),
-            pooler_output=self._pool(encoded),
-            hidden_states=encoded.padded_hidden_states(),
-            attentions=encoded.attentions,
-        )
-        result = self._returned(output, return_dict)
-        if isinstance(result, tuple) and self.pooler is None:
-            return result[0], None, *result[1:]
-        return result
-
-    def _pool(self, encoded: PackedOutput) -> Tensor | None:
-        """Pool the first tokens; a pooler from elsewhere gets all tokens, from each row's first valid one on."""
-        if self.pooler is None:
-            return None
-        ours = type(self.pooler).forward is RobertaPooler.forward
-        return self.pooler(encoded.first_tokens() if ours else encoded.from_first_tokens())
-
     def encode(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        inputs: EncoderInputs,
+        *,
         first_token_only: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
         """Encode a padded batch and leave the result packed, as the heads want it.
 
-        Arguments and errors are those of `forward`; under ``first_token_only`` the last layer computes each row's
-        first token alone, unless hidden states or attentions are asked for. ``adapter_names`` gives each row an
-        adapter of its own.
+        Args:
+            inputs: What the caller gave.
+            first_token_only: Let the last layer compute each row's first token alone, unless hidden states or
+                attentions are asked for.
+            adapter_names: The adapter of each row; the active one everywhere where None.
+
+        Returns:
+            The packed output.
+
+        Raises:
+            ValueError: As of `forward`.
         """
-        words, layout = pack_batch(input_ids, inputs_embeds, attention_mask)
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
-        if position_ids is None:
-            position_ids = self._position_ids(words)
-        hidden_states = self.embeddings(words, position_ids, token_type_ids, layout)
+        inputs.refuse_decoding()
+        inputs = inputs.with_choices_of(self.config)
+        words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
+        positions = self._position_ids(words) if inputs.position_ids is None else inputs.position_ids
+        hidden_states = self.embeddings(words, positions, inputs.token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
             return self.encoder(
                 hidden_states,
                 layout,
-                _head_masks(head_mask, len(self.encoder.layer), self.config.num_attention_heads),
-                output_hidden_states,
-                output_attentions,
-                first_token_only=first_token_only and not (output_hidden_states or output_attentions),
+                _head_masks(inputs.head_mask, len(self.encoder.layer), self.config.num_attention_heads),
+                inputs.output_hidden_states,
+                inputs.output_attentions,
+                first_token_only=first_token_only and not inputs.wants_layers,
             )
 
     def _position_ids(self, words: Tensor) -> Tensor:
@@ -501,14 +436,19 @@ class RobertaModel(RobertaPreTrainedModel):
             )
         return position_ids
 
+    def _pool(self, encoded: PackedOutput) -> Tensor | None:
+        """Pool the first tokens; a pooler from elsewhere gets all tokens, from each row's first valid one on."""
+        if self.pooler is None:
+            return None
+        ours = type(self.pooler).forward is RobertaPooler.forward
+        return self.pooler(encoded.first_tokens() if ours else encoded.from_first_tokens())
 
-def _refuse_decoding(*inputs: object) -> None:
-    """Refuse what only a decoder has a use for; the places of these arguments are 4.4.2's."""
-    if any(value is not None for value in inputs):
-        raise ValueError(
-            "encoder_hidden_states, encoder_attention_mask and past_key_values are a decoder's inputs; this package's "
-            "RoBERTa is an encoder, and takes None."
-        )
+    def _returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        """Give the output as asked; in a tuple the pooler has its place even where there is none."""
+        result = super()._returned(output, return_dict)
+        if isinstance(result, tuple) and self.pooler is None:
+            return result[0], None, *result[1:]
+        return result
 
 
 def _head_masks(head_mask: Tensor | None, layers: int, heads: int) -> list[Tensor | None]:
@@ -520,6 +460,9 @@ def _head_masks(head_mask: Tensor | None, layers: int, heads: int) -> list[Tenso
             f"head_mask has the shape {tuple(head_mask.shape)}; ({heads},) or ({layers}, {heads}) was expected."
         )
     return list(head_mask.expand(layers, heads))
+
+
+# Heads ----------------------------------------------------------------------------------------------------------
 
 
 class RobertaLMHead(nn.Module):
@@ -543,18 +486,24 @@ class RobertaLMHead(nn.Module):
         return self.decoder(features)
 
 
-class RobertaForMaskedLM(RobertaPreTrainedModel):
+class RobertaForMaskedLM(MaskedLM, RobertaPreTrainedModel):
     """RoBERTa with the masked language-model head of its pre-training.
 
     Args:
         config: The model's configuration.
     """
 
+    forward = MaskedLM.forward_with((*ARGUMENTS, *DECODER_ARGUMENTS))
+
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
         self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.lm_head = RobertaLMHead(config)
         self.post_init()
+
+    def _score_words(self, features: Tensor) -> Tensor:
+        """Score all words. Shape: (T, D) to (T, V)."""
+        return self.lm_head(features)
 
     def _tied_weights(self) -> dict[str, str]:
         """Name the decoder's parameters, which are the word embeddings and the head's own bias."""
@@ -580,69 +529,6 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
             setattr(module, name, resized_parameter(getattr(module, name), new_num_tokens))  # tie_weights comes last
         head.decoder.out_features = new_num_tokens
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: None = None,
-        encoder_attention_mask: None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> MaskedLMOutput | tuple[Any, ...]:
-        """Score all words at every valid position.
-
-        Args:
-            input_ids: Token ids. Shape: (B, L).
-            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
-            position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
-            head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
-            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
-            encoder_hidden_states: Must be None, as must the next; 4.4.2's decoders use them.
-            encoder_attention_mask: See there.
-            labels: The true ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
-            output_attentions: Return every layer's probabilities; the configuration's choice where None.
-            output_hidden_states: Return every layer's output; the configuration's choice where None.
-            return_dict: Return a `ModelOutput`; the configuration's choice where None.
-
-        Returns:
-            The output; a tuple without ``return_dict``. Its loss is 0 where no label counts.
-
-        Raises:
-            ValueError: As of `RobertaModel.forward`.
-        """
-        _refuse_decoding(encoder_hidden_states, encoder_attention_mask)
-        encoded = self.roberta.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
-        scores = self.lm_head(encoded.last_hidden_state)  # (T, V)
-        loss = None
-        if labels is not None:
-            packed_labels = encoded.layout.pack(labels)
-            if encoded.layout.valid is not None:
-                packed_labels = packed_labels.masked_fill(~encoded.layout.valid, IGNORED_LABEL)
-            loss = mean_cross_entropy(scores, packed_labels)
-        output = MaskedLMOutput(
-            loss=loss,
-            logits=encoded.layout.unpack(scores),
-            hidden_states=encoded.padded_hidden_states(),
-            attentions=encoded.attentions,
-        )
-        return self._returned(output, return_dict)
-
 
 class RobertaClassificationHead(nn.Module):
     """Dense layer, tanh and projection on each row's first token.
@@ -666,7 +552,7 @@ class RobertaClassificationHead(nn.Module):
         return self.out_proj(self.dropout(features))
 
 
-class RobertaForSequenceClassification(RobertaPreTrainedModel):
+class RobertaForSequenceClassification(SequenceClassification, RobertaPreTrainedModel):
     """RoBERTa with a classification or regression head on each row's first token.
 
     Args:
@@ -676,6 +562,8 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         ValueError: If ``config.consistency`` is set and does not apply.
     """
 
+    forward = SequenceClassification.forward_with(ARGUMENTS)
+
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
         check_classifies(config)
@@ -684,96 +572,15 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
+    @property
+    def _first_token_only(self) -> bool:
+        """Whether the classifier is this module's own, which reads each row's first token alone."""
+        return type(self.classifier).forward is RobertaClassificationHead.forward
+
+    def score_rows(self, features: Tensor) -> Tensor:
+        """Score the labels. Shape: (B, D), or (B, L, D) for a classifier from elsewhere, to (B, N)."""
+        return self.classifier(features)
+
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.out_proj.weight", "classifier.out_proj.bias"]
-
-    def score(self, features: Tensor) -> Tensor:
-        """Score the labels. Shape: see `_features`, to (B, N)."""
-        return self.classifier(features)
-
-    @property
-    def _first_token_only(self) -> bool:
-        """Whether the head reads each row's first token alone; one from elsewhere may read them all."""
-        return type(self.classifier).forward is RobertaClassificationHead.forward
-
-    def _features(self, encoded: PackedOutput) -> Tensor:
-        """Give what the head reads: first tokens, shape (B, D), or all from the first valid on, shape (B, L, D)."""
-        return encoded.first_tokens() if self._first_token_only else encoded.from_first_tokens()
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        adapter_names: Sequence[str] | None = None,
-    ) -> SequenceClassifierOutput | tuple[Any, ...]:
-        """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
-
-        Args:
-            input_ids: Token ids. Shape: (B, L).
-            attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-            token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
-            position_ids: Position of each token; counted from the ids where None. Shape: (B, L).
-            head_mask: Factor of each head's probabilities. Shape: (H,) or (layers, H).
-            inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
-            labels: See `transformers.layers.losses`. Shape: (B,) or (B, N).
-            output_attentions: Return every layer's probabilities; the configuration's choice where None.
-            output_hidden_states: Return every layer's output; the configuration's choice where None.
-            return_dict: Return a `ModelOutput`; the configuration's choice where None.
-            adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
-
-        Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `transformers.adapters.mixing.classify`.
-
-        Raises:
-            ValueError: As of `RobertaModel.forward`, if ``config.problem_type`` is unknown, if labels do not fit, or
-                if ``adapter_names`` do not fit or come with labels; or, where these adapters change more than LoRA
-                layers and heads, with ``output_attentions`` or ``output_hidden_states``.
-        """
-        inputs = (attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-
-        def second_pass(words: Tensor | None) -> Tensor:
-            encoded = self.roberta.encode(words, *inputs, first_token_only=self._first_token_only)
-            return self.score(self._features(encoded))
-
-        if adapter_names is not None and not shares_base(self, adapter_names):
-            apart = SequenceClassifierOutput(
-                logits=logits_apart(
-                    self,
-                    adapter_names,
-                    labels,
-                    input_ids=input_ids,
-                    attention_mask=attention_mask,
-                    token_type_ids=token_type_ids,
-                    position_ids=position_ids,
-                    inputs_embeds=inputs_embeds,
-                    head_mask=head_mask,
-                    output_attentions=output_attentions,
-                    output_hidden_states=output_hidden_states,
-                )
-            )
-            return self._returned(apart, return_dict)
-        encoded = self.roberta.encode(
-            input_ids,
-            *inputs,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            first_token_only=self._first_token_only,
-            adapter_names=adapter_names,
-        )
-        logits = classify(self, self._features(encoded), labels, adapter_names)
-        output = SequenceClassifierOutput(
-            loss=classification_loss(logits, labels, input_ids, second_pass, self.config, self.training),
-            logits=logits,
-            hidden_states=encoded.padded_hidden_states(),
-            attentions=encoded.attentions,
-        )
-        return self._returned(output, return_dict)

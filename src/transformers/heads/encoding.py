@@ -1,0 +1,78 @@
+"""No head: the encoder's own output, padded as the caller's batch is.
+
+Letters in shapes: ``B`` batch, ``D`` hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..layers.inputs import EncoderInputs
+from ..layers.packing import PackedOutput
+from ..modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+from .head import Head
+
+__all__ = ["Encoding", "PooledEncoding"]
+
+
+class Encoding(Head):
+    """A bare encoder."""
+
+    task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
+
+    def _compute(self, inputs: EncoderInputs) -> BaseModelOutput:
+        """Encode a padded batch.
+
+        Args:
+            inputs: What the encoder is given.
+
+        Returns:
+            The output; a tuple without ``return_dict``.
+
+        Raises:
+            ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
+                described, an index is outside of its table, or a text is longer than the table of positions.
+        """
+        encoded = self.encode(inputs)
+        return BaseModelOutput(
+            last_hidden_state=encoded.padded(), hidden_states=encoded.hidden_states, attentions=encoded.attentions
+        )
+
+
+class PooledEncoding(Head):
+    """A bare encoder with a pooler of each row's first token."""
+
+    task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
+
+    def _pool(self, encoded: PackedOutput) -> Tensor | None:
+        """Pool each row's first valid token; None where there is no pooler. Shape: (B, D).
+
+        Raises:
+            NotImplementedError: Here; a model says how.
+        """
+        raise NotImplementedError
+
+    def _compute(self, inputs: EncoderInputs) -> BaseModelOutputWithPooling:
+        """Encode a padded batch.
+
+        Args:
+            inputs: What the encoder is given.
+
+        Returns:
+            The output. Without ``return_dict`` a tuple, whose second element is None where there is no pooler. The
+            pooled token is each row's first valid one.
+
+        Raises:
+            ValueError: If both or neither of ``input_ids`` and ``inputs_embeds`` are given, a shape is not as
+                described, an index is outside of its table, a text is longer than the table of positions, or a
+                decoder's input is given.
+        """
+        encoded = self.encode(inputs)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=encoded.padded(),
+            pooler_output=self._pool(encoded),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )

@@ -1,0 +1,52 @@
+"""The word that stands at each place: the task of pre-training.
+
+In the checkpoint: RoBERTa's ``lm_head``; DeBERTa's ``cls.predictions`` or ``lm_predictions.lm_head``. The words are
+scored with their embeddings, unless ``config.tie_word_embeddings`` is off. PEFT has no name for the task.
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``D`` hidden size, ``V`` vocabulary size.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..layers.inputs import EncoderInputs
+from ..layers.losses import mean_cross_entropy
+from ..modeling_outputs import MaskedLMOutput
+from .head import Head
+
+__all__ = ["MaskedLM"]
+
+
+class MaskedLM(Head):
+    """A head that scores all words at every place; a model builds it and says how it scores."""
+
+    def _score_words(self, features: Tensor) -> Tensor:
+        """Score all words. Shape: (T, D) to (T, V).
+
+        Raises:
+            NotImplementedError: Here; a model says how.
+        """
+        raise NotImplementedError
+
+    def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MaskedLMOutput:
+        """Score all words at every valid position.
+
+        Args:
+            inputs: What the encoder is given.
+            labels: The true ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
+
+        Returns:
+            The output; a tuple without ``return_dict``. Its loss is 0 where no label counts.
+
+        Raises:
+            ValueError: As of the encoder's ``forward``, or if a label is no word.
+        """
+        encoded = self.encode(inputs)
+        scores = self._score_words(encoded.last_hidden_state)  # (T, V)
+        return MaskedLMOutput(
+            loss=None if labels is None else mean_cross_entropy(scores, encoded.layout.pack_labels(labels)),
+            logits=encoded.layout.unpack(scores),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
