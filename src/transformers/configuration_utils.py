@@ -54,7 +54,7 @@ class PretrainedConfig(MethodFields):
         architectures: Class names that the checkpoint was made for.
         finetuning_task: The task's name, such as ``"mnli"``.
         num_labels: Number of classes; 1 is regression. Taken from ``id2label`` where that is given.
-        id2label: Names of the classes; keys may be strings (JSON has no other).
+        id2label: Names of the classes by id, or a list of them; keys may be strings (JSON has no other).
         label2id: The reverse; made from ``id2label`` where it is not given.
         problem_type: See `transformers.layers.losses`; None means that labels decide.
         tokenizer_class: Name of the tokenizer's class.
@@ -108,7 +108,7 @@ class PretrainedConfig(MethodFields):
         architectures: list[str] | None = None,
         finetuning_task: str | None = None,
         num_labels: int | None = None,
-        id2label: dict[int, str] | dict[str, str] | None = None,
+        id2label: dict[int, str] | dict[str, str] | list[str] | None = None,
         label2id: dict[str, int] | None = None,
         problem_type: str | None = None,
         tokenizer_class: str | None = None,
@@ -170,6 +170,11 @@ class PretrainedConfig(MethodFields):
         self._set_others(kwargs)
         self._check_dropouts()
         self._check_methods()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; one of NumPy's numbers becomes Python's, which the checks and JSON know."""
+        is_numpys = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+        super().__setattr__(name, value.item() if is_numpys else value)
 
     def _set_others(self, fields: dict[str, Any]) -> None:
         """Keep what no class knows, and give the neutral fields that are not set their defaults."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from ..utils import logging
 from .interface import AdaptableModel
 from .reading import AdapterContent
 
-__all__ = ["Fit", "check_base", "fit", "head_buffers"]
+__all__ = ["Fit", "check_base", "fit", "head_buffers", "lora_shapes", "shapes_beside_lora"]
 
 logger = logging.get_logger(__name__)
 
@@ -74,7 +75,7 @@ def fit(
         content.check_position_query(model.config)
     content, dropped = _under_names_of(model, content)
     labels = content.num_labels(model.config.num_labels, model.label_parameters())
-    lora, beside = _lora_shapes(model, content), _shapes_beside_lora(model, content, None if in_place else labels)
+    lora, beside = lora_shapes(model, content), shapes_beside_lora(model, content, None if in_place else labels)
     if content.r:
         _check_lora_names(model, content, lora)
     _check_surplus(model, content, {*lora, *beside})
@@ -139,9 +140,13 @@ def _base_difference(model: AdaptableModel, content: AdapterContent, found: str 
         return f"{trained_on}, whose weights were changed in this model since: other weights in {_few(changed)}."
     here = f"holds other weights ({found[:12]}…)"
     where = record.source or model.name_or_path
-    if where == content.base:
+    if _same_place(where, content.base):
         return f"{trained_on}, but that now {here}: it was replaced since, or is changed in this model."
     return f"{trained_on}, but '{where}' {here}."
+
+
+def _same_place(first: str, second: str | None) -> bool:
+    return first == second or (bool(second) and Path(first).resolve() == Path(str(second)).resolve())
 
 
 def _short(content: AdapterContent) -> str:
@@ -194,7 +199,7 @@ def _check_surplus(model: AdaptableModel, content: AdapterContent, expected: Col
 # Shapes -------------------------------------------------------------------------------------------------------
 
 
-def _lora_shapes(model: AdaptableModel, content: AdapterContent) -> dict[str, Shape]:
+def lora_shapes(model: AdaptableModel, content: AdapterContent) -> dict[str, Shape]:
     """Give the shapes that LoRA matrices of the adapter's rank have for this model."""
     shapes: dict[str, Shape] = {}
     for path, module in model.named_modules():
@@ -204,7 +209,7 @@ def _lora_shapes(model: AdaptableModel, content: AdapterContent) -> dict[str, Sh
     return shapes
 
 
-def _shapes_beside_lora(model: AdaptableModel, content: AdapterContent, labels: int | None) -> dict[str, Shape]:
+def shapes_beside_lora(model: AdaptableModel, content: AdapterContent, labels: int | None) -> dict[str, Shape]:
     """Give the shapes of what an adapter with that many labels, or the model's, has beside LoRA, buffers included."""
     needed, scores, lora = trained_beside_lora(model), model.label_parameters(), lora_parameter_names(model)
     shapes: dict[str, Shape] = {}

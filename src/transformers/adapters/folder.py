@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ..configuration.labels import drop_other_labels
 from ..configuration_utils import PretrainedConfig
 from ..methods.bitfit import bias_parameter_names
 from ..methods.bottleneck import bottleneck_parameter_names
@@ -116,6 +117,7 @@ def load_with_adapter(
     try:
         if not isinstance(config, PretrainedConfig):
             where = base if config is None else config
+            drop_other_labels(fields, rest)
             fields = {**fields, **rest, **base_options(options), "return_unused_kwargs": True}
             config, rest = config_class.from_pretrained(where, **fields)  # type: ignore[misc]
         content.check_settings(config)

@@ -12,8 +12,9 @@ from ..base.record import BaseRecord
 from ..methods.lora.layers import LoraLinear, lora_layers
 from .interface import AdaptableModel
 from .state import AdapterState
+from .switching import enter_current
 
-__all__ = ["largest_difference", "merge", "merge_and_unload", "unmerge"]
+__all__ = ["largest_difference", "merge", "merge_and_unload", "unload", "unmerge"]
 
 
 def merge(model: AdaptableModel) -> None:
@@ -71,15 +72,7 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
         for _, layer in _layers(model):
             layer.check_unwritten()
     model.untie_position_projections()
-    for path, layer in _layers(model):
-        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        plain.weight = nn.Parameter(layer.weight.data)
-        plain.register_parameter("bias", layer.bias)
-        where, _, name = path.rpartition(".")
-        setattr(model.get_submodule(where), name, plain)
-    config = model.config
-    config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
-    model.adapter_state = AdapterState()
+    _take_layers_out(model)
     dtype = model.dtype
     for name, parameter in model.named_parameters():
         if model.is_base_parameter(name):  # biases that were trained in fp32 beside weights in half precision
@@ -88,6 +81,46 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
     if model.base_record.dtypes is not None:  # another base from now on, and nobody else has it
         model.base_record = BaseRecord({name: parameter.dtype for name, parameter in model.named_parameters()})
     return model
+
+
+def unload(model: AdaptableModel) -> AdaptableModel:
+    """Turn a LoRA model into a plain one on its base's own weights, without the adapters, in place.
+
+    Args:
+        model: A LoRA model, merged or not.
+
+    Returns:
+        The same object; the head stays the active adapter's. It stands on the same base as before, so adapters of that
+        base fit it, and everything is trained again.
+
+    Raises:
+        ValueError: If it has no LoRA layers, or values of the base were trained in place and are not known any more.
+    """
+    if any(layer.merged for _, layer in _layers(model)):
+        unmerge(model)
+    enter_current(model)
+    record = model.base_record
+    for path in record.adapted:
+        where, _, name = path.rpartition(".")
+        setattr(model.get_submodule(where), name, record.kept[path])
+    record.adapted = set()
+    _take_layers_out(model)
+    model.config.apply_bitfit = False
+    model.requires_grad_(True)
+    return model
+
+
+def _take_layers_out(model: AdaptableModel) -> None:
+    """Put plain layers with the very weights in place of LoRA layers, and forget the adapters."""
+    for path, layer in _layers(model):
+        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+        plain.weight = nn.Parameter(layer.weight.data)
+        plain.register_parameter("bias", layer.bias)
+        where, _, name = path.rpartition(".")
+        setattr(model.get_submodule(where), name, plain.train(layer.training))
+    config = model.config
+    config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
+    model.adapter_state = AdapterState()
 
 
 def largest_difference(model: AdaptableModel, merged: AdaptableModel, rows: int = 8, length: int = 32) -> float:

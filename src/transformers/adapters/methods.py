@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from ..layers.capture import explain_capture
 from ..methods.lora.layers import DEFAULT_ADAPTER
-from . import merging, saving, switching
+from . import making, merging, saving, switching
 from .interface import AdaptableModel
 from .views import view_for_call
 
@@ -73,6 +74,81 @@ class AdapterMethods(AdaptableModel):
             **hub_options,
         )
 
+    def add_adapter(
+        self,
+        adapter_name: str,
+        *,
+        lora_r: int | None = None,
+        lora_alpha: float | None = None,
+        lora_dropout: float | None = None,
+        num_labels: int | None = None,
+        id2label: Mapping[int, str] | Sequence[str] | None = None,
+    ) -> None:
+        """Make a fresh adapter, with a head of its own. The first one becomes the active one, the others wait.
+
+        A head that the base checkpoint provides is what it starts from.
+
+        Args:
+            adapter_name: What to call it; not a name that is taken.
+            lora_r: Rank; the active adapter's where None.
+            lora_alpha: Numerator of the scaling; the active adapter's where None.
+            lora_dropout: Dropout in front of ``lora_A``; the active adapter's where None.
+            num_labels: Number of labels; the active adapter's where neither this nor ``id2label`` is given.
+            id2label: Names of the labels.
+
+        Raises:
+            ValueError: If a value is missing or out of range, the name is taken, or the model is merged.
+        """
+        making.add_adapter(
+            self,
+            adapter_name,
+            lora_r=lora_r,
+            lora_alpha=lora_alpha,
+            lora_dropout=lora_dropout,
+            num_labels=num_labels,
+            id2label=id2label,
+        )
+
+    def add_weighted_adapter(
+        self,
+        adapters: Sequence[str],
+        weights: Sequence[float],
+        adapter_name: str,
+        combination_type: str = "svd",
+        svd_rank: int | None = None,
+        *,
+        head_of: str | None = None,
+    ) -> None:
+        """Combine adapters into a new one, as PEFT does.
+
+        Args:
+            adapters: Names of loaded adapters.
+            weights: One for each.
+            adapter_name: What to call the new one; not a name that is taken.
+            combination_type: ``"cat"`` (the exact weighted sum, at the sum of the ranks), ``"svd"`` (the nearest of
+                one rank) or ``"linear"`` (the matrices themselves are added up, for adapters of one rank).
+            svd_rank: Rank with ``"svd"``; the largest of the adapters' where None.
+            head_of: Whose head and labels it gets; needed where they differ. (PEFT refuses adapters with heads.)
+
+        Raises:
+            ValueError: If a name, a weight or a rank does not fit, heads differ and ``head_of`` is not said, or the
+                model is merged.
+        """
+        making.add_weighted_adapter(
+            self, adapters, weights, adapter_name, combination_type, svd_rank=svd_rank, head_of=head_of
+        )
+
+    def get_nb_trainable_parameters(self) -> tuple[int, int]:
+        """Count the values that are trained, and all of them."""
+        counts = [(p.numel() if p.requires_grad else 0, p.numel()) for p in self.parameters()]
+        return sum(trained for trained, _ in counts), sum(number for _, number in counts)
+
+    def print_trainable_parameters(self) -> None:
+        """Print how much is trained, in PEFT's words."""
+        trained, number = self.get_nb_trainable_parameters()
+        share = 100 * trained / number
+        print(f"trainable params: {trained:,d} || all params: {number:,d} || trainable%: {share:.4f}")
+
     def save_adapter(self, save_directory: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
         """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.saving`.
 
@@ -123,4 +199,9 @@ class AdapterMethods(AdaptableModel):
     def merge_and_unload(self: ModelType) -> ModelType:
         """Become a plain model with the adapter folded in; see `transformers.adapters.merging.merge_and_unload`."""
         merging.merge_and_unload(self)
+        return self
+
+    def unload(self: ModelType) -> ModelType:
+        """Become a plain model on the base's own weights; see `transformers.adapters.merging.unload`."""
+        merging.unload(self)
         return self

@@ -84,7 +84,15 @@ class AdapterContent:
         Raises:
             ValueError: If the adapter does not say it; see `with_alpha`.
         """
-        return self.with_alpha(None).lora_alpha or 0.0
+        return self._settled(self.lora_alpha)
+
+    def _settled(self, alpha: float | None) -> float:
+        if alpha is None:
+            raise ValueError(
+                f"'{self.source}' does not say its alpha and is none of the published files: give the lora_alpha that "
+                "it was trained with. Another one gives wrong results without an error."
+            )
+        return alpha
 
     def with_alpha(self, lora_alpha: float | None) -> AdapterContent:
         """Give the adapter with its alpha settled.
@@ -103,12 +111,7 @@ class AdapterContent:
         if None not in (lora_alpha, self.lora_alpha) and lora_alpha != self.lora_alpha:
             raise ValueError(f"lora_alpha is {lora_alpha}, but the adapter '{self.source}' has {self.lora_alpha}.")
         alpha = lora_alpha if self.lora_alpha is None else self.lora_alpha
-        if alpha is None:
-            raise ValueError(
-                f"'{self.source}' does not say its alpha and is none of the published files: give the lora_alpha that "
-                "it was trained with. Another one gives wrong results without an error."
-            )
-        return dataclasses.replace(self, lora_alpha=alpha)
+        return dataclasses.replace(self, lora_alpha=self._settled(alpha))
 
     def num_labels(self, otherwise: int, scores: list[str]) -> int:
         """Give the number of labels: as named, else read off the head, else the caller's.

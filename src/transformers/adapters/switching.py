@@ -26,6 +26,7 @@ from .views import call_through, view_of
 
 __all__ = [
     "adapter_view",
+    "check_name",
     "delete_adapter",
     "disable_adapter",
     "enter_current",
@@ -117,7 +118,7 @@ def loaded_adapters(model: AdaptableModel) -> list[str]:
 def set_adapter(model: AdaptableModel, adapter_name: str) -> None:
     """Make an adapter the active one; see `AdapterMethods.set_adapter`."""
     refuse_merged(model, "switch adapters")
-    _check_name(model, adapter_name)
+    check_name(model, adapter_name)
     enter_current(model)
     if adapter_name != model.adapter_state.active:
         activate(model, adapter_name)
@@ -126,7 +127,7 @@ def set_adapter(model: AdaptableModel, adapter_name: str) -> None:
 def delete_adapter(model: AdaptableModel, adapter_name: str) -> None:
     """Forget an adapter; see `AdapterMethods.delete_adapter`."""
     refuse_merged(model, "delete an adapter")
-    _check_name(model, adapter_name)
+    check_name(model, adapter_name)
     enter_current(model)
     state = model.adapter_state
     others = [name for name in state.loaded if name != adapter_name]
@@ -211,7 +212,12 @@ def enter_current(model: AdaptableModel) -> None:
     state.active = DEFAULT_ADAPTER
 
 
-def _check_name(model: AdaptableModel, adapter_name: str) -> None:
+def check_name(model: AdaptableModel, adapter_name: str) -> None:
+    """Refuse a name that no adapter has.
+
+    Raises:
+        ValueError: If it is so; the message names those that are loaded.
+    """
     if adapter_name not in loaded_adapters(model):
         names = ", ".join(f"'{name}'" for name in loaded_adapters(model)) or "none"
         raise ValueError(f"There is no adapter '{adapter_name}'; loaded: {names}.")

@@ -40,10 +40,12 @@ class LabelFields:
     def _set_labels(
         self,
         num_labels: int | None,
-        id2label: dict[int, str] | dict[str, str] | None,
+        id2label: dict[int, str] | dict[str, str] | list[str] | None,
         label2id: dict[str, int] | None,
     ) -> None:
         """Make the two label maps agree with each other and with the number of labels."""
+        if isinstance(id2label, (list, tuple)):
+            id2label = dict(enumerate(id2label))
         if id2label is None:
             self.num_labels = 2 if num_labels is None else num_labels
         else:

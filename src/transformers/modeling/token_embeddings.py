@@ -6,7 +6,8 @@ Letters in shapes: ``V`` vocabulary size, ``D`` width of the embeddings.
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ..base.model import ModelWithBase
 from .initialization import init_module
@@ -63,20 +64,42 @@ class VocabularyModel(ModelWithBase):
         """Give the layer that scores words; None for a model that scores none."""
         return None
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None) -> nn.Embedding:
+    def enable_input_require_grads(self) -> None:
+        """Let the word embeddings' output require a gradient, so that checkpointed layers on a frozen base get one."""
+        if getattr(self, "_input_grads_hook", None) is None:
+            hook = self.get_input_embeddings().register_forward_hook(_require_grad)
+            self._input_grads_hook: RemovableHandle | None = hook
+
+    def disable_input_require_grads(self) -> None:
+        """Undo `enable_input_require_grads`."""
+        hook = getattr(self, "_input_grads_hook", None)
+        if hook is not None:
+            hook.remove()
+        self._input_grads_hook = None
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> nn.Embedding:
         """Make the vocabulary longer or shorter; new words get new embeddings.
 
         Args:
-            new_num_tokens: Number of words; None changes nothing.
+            new_num_tokens: Number of words; None for as many as there are.
+            pad_to_multiple_of: Round the number up to a multiple of this, which tensor cores like.
 
         Returns:
             The table of word embeddings.
 
         Raises:
-            ValueError: If the vocabulary would lose its padding token, or the table is part of a frozen base: an
-                adapter holds no table, so its base would be another one.
+            ValueError: If ``pad_to_multiple_of`` is no whole number above 0; if the vocabulary would lose its padding
+                token; or if the table is part of a frozen base: an adapter holds no table, so its base would be
+                another one.
         """
         old = self.get_input_embeddings()
+        if pad_to_multiple_of is not None:
+            if type(pad_to_multiple_of) is not int or pad_to_multiple_of < 1:
+                raise ValueError(f"pad_to_multiple_of is {pad_to_multiple_of!r}; a whole number above 0 was expected.")
+            number = old.num_embeddings if new_num_tokens is None else new_num_tokens
+            new_num_tokens = -(-number // pad_to_multiple_of) * pad_to_multiple_of
         if new_num_tokens is None or new_num_tokens == old.num_embeddings:
             return old
         if self.config.freezes_base:
@@ -110,6 +133,10 @@ class VocabularyModel(ModelWithBase):
             for name, parameter in list(output.named_parameters(recurse=False)):
                 setattr(output, name, resized_parameter(parameter, new_num_tokens))
             output.out_features = new_num_tokens
+
+
+def _require_grad(module: nn.Module, inputs: object, output: Tensor) -> None:
+    output.requires_grad_(True)
 
 
 def resized_parameter(parameter: nn.Parameter, rows: int) -> nn.Parameter:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from ...configuration.labels import drop_other_labels
 from ...configuration_utils import PretrainedConfig
 from ...utils.hub import split_hub_options
 
@@ -164,6 +165,7 @@ class AutoConfig:
         options, rest = split_hub_options(kwargs)
         if is_adapter(pretrained_model_name_or_path, **options):
             base, overrides = adapter_config_overrides(pretrained_model_name_or_path, own_base, **options)
+            drop_other_labels(overrides, rest)
             try:
                 return cls._of_model(base, **base_options(options), **{**overrides, **rest})
             except OSError as error:
