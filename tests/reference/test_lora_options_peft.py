@@ -79,7 +79,11 @@ CASES = {
     "dora": _same(target_modules="all-linear", use_dora=True),
     "dora-rslora-ranks": _same(target_modules=["query"], use_dora=True, use_rslora=True, rank_pattern={"query": 2}),
     "embeddings": _same(target_modules=["word_embeddings", "token_type_embeddings", "position_embeddings", "key"]),
-    "pissa": Case({"lora_init": "pissa"}, {"target_modules": ["query", "value"], "init_lora_weights": "pissa"}, starts_alike=False),
+    "pissa": Case(
+        {"lora_init": "pissa"},
+        {"target_modules": ["query", "value"], "init_lora_weights": "pissa"},
+        starts_alike=False,
+    ),
     "olora": Case(
         {"lora_init": "olora", "lora_target_modules": NAMES},
         {"target_modules": NAMES, "init_lora_weights": "olora"},
@@ -87,7 +91,9 @@ CASES = {
     ),
     "deberta-all-linear": _same(True, target_modules="all-linear"),
     "deberta-dora": _same(True, target_modules=["query_proj", "key_proj", "output.dense"], use_dora=True),
-    "deberta-positions": _same(True, {"share_att_key": False}, target_modules=["pos_key_proj", "pos_query_proj", "query_proj"]),
+    "deberta-positions": _same(
+        True, {"share_att_key": False}, target_modules=["pos_key_proj", "pos_query_proj", "query_proj"]
+    ),
     "deberta-norms-rslora": _same(
         True, target_modules=["query_proj"], modules_to_save=["LayerNorm"], use_rslora=True, bias="lora_only"
     ),

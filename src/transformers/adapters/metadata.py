@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..configuration.lora_options import LORA_OPTIONS
+from ..configuration_utils import PretrainedConfig
 from ..utils import logging
 from ..utils.hub import load_json
 from ..version import __version__
@@ -60,6 +62,7 @@ def hash_tokenizer(tokenizer: Any) -> str:
 
 def adapter_metadata(
     model: AdaptableModel,
+    config: PretrainedConfig,
     *,
     base: str,
     weights: Path,
@@ -71,13 +74,13 @@ def adapter_metadata(
 
     Args:
         model: The LoRA model, or another one whose base is frozen.
+        config: The configuration that it is saved under.
         base: Path or hub id of its base.
         weights: The written tensors.
         trained: Names of the parameters in it.
         tokenizer: The tokenizer of the run, where there is one.
         training_args: The run's arguments, JSON-ready.
     """
-    config = model.config
     return {
         "format_version": FORMAT_VERSION,
         "base_model_name_or_path": base,
@@ -91,6 +94,7 @@ def adapter_metadata(
         "lora_dropout": config.lora_dropout,
         "lora_targets": list(config.lora_targets),
         "lora_initialization": config.lora_initialization,
+        "lora_options": {name: getattr(config, name) for name in LORA_OPTIONS},
         "lora_position_query": getattr(config, "lora_position_query", None),
         "num_labels": config.num_labels,
         "id2label": {str(index): name for index, name in config.id2label.items()},
@@ -153,7 +157,10 @@ def check_metadata(content: dict[str, Any], path: str | os.PathLike[str], *, wit
     others = content.get("other_bases", [])
     if not isinstance(others, list) or not all(isinstance(o, dict) and _are_texts(o.values()) for o in others):
         raise ValueError(f"'{path}': other_bases is {others!r}; a list of objects of texts was expected.")
-    return {**content, "id2label": id2label, "label2id": label2id, "other_bases": others}
+    options = content.get("lora_options", {})
+    if not isinstance(options, dict) or not set(options) <= set(LORA_OPTIONS):
+        raise ValueError(f"'{path}': lora_options is {options!r}; the fields {', '.join(LORA_OPTIONS)} were expected.")
+    return {**content, "id2label": id2label, "label2id": label2id, "other_bases": others, "lora_options": options}
 
 
 def _are_texts(values: Iterable[object]) -> bool:

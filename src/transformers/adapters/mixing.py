@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers.packing import PackedLayout
-from ..methods.lora.layers import MIX, AdapterMix, LoraLinear, lora_layers
+from ..methods.lora.layers import MIX, AdapterMix, LoraLayer, lora_layers
 from .interface import AdaptableModel
 from .switching import adapter_view, enter_current
 
@@ -90,7 +90,10 @@ def shares_base(model: AdaptableModel, adapter_names: Sequence[str]) -> bool:
     """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
     enter_current(model)
     state = model.adapter_state
-    if getattr(model.config, "adapts_position_query", False):
+    names = {*adapter_names, state.active}
+    if any(
+        model.serves_all_rows(path) and not names.isdisjoint(layer.adapter_names) for path, layer in lora_layers(model)
+    ):
         return False
     chosen = (state.loaded[name].parameters for name in {*adapter_names, state.active} if name in state.loaded)
     return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
@@ -145,7 +148,7 @@ def _rows_of(adapter_names: Sequence[str]) -> list[tuple[str, list[int]]]:
 
 
 def _check_mix(
-    encoder: nn.Module, layers: list[tuple[str, LoraLinear]], rows: int, adapter_names: Sequence[str]
+    encoder: nn.Module, layers: list[tuple[str, LoraLayer]], rows: int, adapter_names: Sequence[str]
 ) -> None:
     if encoder.training:
         raise ValueError("adapter_names is for evaluation; call model.eval(), or train one adapter at a time.")
@@ -155,7 +158,7 @@ def _check_mix(
         raise ValueError("This model has no adapters, so adapter_names cannot choose among them.")
     if any(layer.merged for _, layer in layers):
         raise ValueError("An adapter is merged into the weights; call unmerge_adapter() before a mixed batch.")
-    loaded = layers[0][1].adapter_names
+    loaded = list(dict.fromkeys(name for _, layer in layers for name in layer.adapter_names))
     unknown = [name for name in adapter_names if name not in loaded]
     if unknown:
         raise ValueError(f"There is no adapter '{unknown[0]}'; loaded: {', '.join(loaded) or 'none'}.")

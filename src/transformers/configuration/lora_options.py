@@ -15,7 +15,16 @@ from typing import Any
 
 from .fields import MethodFields
 
-__all__ = ["ADAPTER_FIELDS", "ALL_LINEAR", "LORA_OPTIONS", "check_lora_options", "nearest", "start_takes_from_base"]
+__all__ = [
+    "ADAPTER_FIELDS",
+    "ALL_LINEAR",
+    "LORA_OPTIONS",
+    "MEANING_OPTIONS",
+    "PLACE_OPTIONS",
+    "check_lora_options",
+    "nearest",
+    "start_takes_from_base",
+]
 
 ALL_LINEAR = "all-linear"
 
@@ -34,6 +43,17 @@ LORA_OPTIONS: dict[str, Any] = {
     "lora_init": "default",
     "lora_plus_lr_ratio": None,
 }
+
+# Those that say where LoRA goes in.
+PLACE_OPTIONS = (
+    "lora_target_modules",
+    "lora_exclude_modules",
+    "lora_layers_to_transform",
+    "lora_layers_pattern",
+)
+
+# Those without which an adapter's matrices mean something else, as its alpha.
+MEANING_OPTIONS = ("lora_rank_pattern", "lora_alpha_pattern", "lora_use_rslora", "lora_use_dora")
 
 # What each adapter puts into a model's configuration when it is the active one, beside its labels.
 ADAPTER_FIELDS = ("lora_r", "lora_alpha", "lora_dropout", *LORA_OPTIONS)
@@ -126,7 +146,9 @@ def _check_layers(config: MethodFields) -> None:
         isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in numbers
     )
     if not whole or not numbers:
-        raise ValueError(f"lora_layers_to_transform is {layers!r}; a layer's number from 0 on, or a list, was expected.")
+        raise ValueError(
+            f"lora_layers_to_transform is {layers!r}; a layer's number from 0 on, or a list, was expected."
+        )
     targets = config.lora_target_modules
     if isinstance(targets, str) and targets != ALL_LINEAR:
         raise ValueError(
@@ -150,7 +172,9 @@ def _check_pattern(name: str, value: object, *, whole: bool) -> None:
 
 def _check_start(config: MethodFields) -> None:
     start = config.lora_init
-    if not isinstance(start, str) or (start not in _STARTS[:-2] and start != "olora" and not _PISSA_NITER.fullmatch(start)):
+    if not isinstance(start, str) or (
+        start not in _STARTS[:-2] and start != "olora" and not _PISSA_NITER.fullmatch(start)
+    ):
         raise ValueError(
             f"lora_init is {start!r}; one of {', '.join(_STARTS)} was expected (N a number of iterations). PEFT's eva, "
             "corda, loftq, lora_ga and mica starts are not part of this package."
@@ -167,4 +191,4 @@ def _check_start(config: MethodFields) -> None:
 
 def _is_positive(value: object) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type]
+    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type, operator]

@@ -8,6 +8,8 @@ the rest is frozen. Without any of them everything is trained.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from ..base.model import ModelWithBase
@@ -54,18 +56,26 @@ def trainable_names(model: ModelWithBase) -> set[str]:
     return lora_parameter_names(model) | trained_beside_lora(model)
 
 
-def trained_beside_lora(model: ModelWithBase) -> set[str]:
+def trained_beside_lora(
+    model: ModelWithBase, config: MethodFields | None = None, paths: Collection[str] | None = None
+) -> set[str]:
     """Give the names of what a run on a frozen base trains beside LoRA's matrices, whether it has any or not.
 
     Args:
         model: A model of this package.
+        config: Whose options are meant; the model's own where None.
+        paths: Of the layers with LoRA; the model's own where None.
     """
+    config = model.config if config is None else config
+    if paths is None:
+        paths = [path for path, layer in lora_layers(model) if layer.current_update() is not None]
     names = {name for name, _ in model.named_parameters()}
     head = {name for name in names if not model.is_base_parameter(name)}
     provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
-    saved = saved_module_names(model, model.config.lora_modules_to_save)
-    every = head | not_provided | _chosen_biases(model) | saved | bottleneck_parameter_names(model)
+    saved = saved_module_names(model, config.lora_modules_to_save)
+    chosen = _chosen_biases(model, config, paths)
+    every = head | not_provided | chosen | saved | bottleneck_parameter_names(model)
     return every - lora_parameter_names(model) - lora_start_names(model)
 
 
@@ -78,14 +88,13 @@ def trains_beside_weights(config: MethodFields) -> bool:
     return config.apply_bitfit or config.lora_bias != "none" or config.lora_modules_to_save is not None
 
 
-def _chosen_biases(model: ModelWithBase) -> set[str]:
+def _chosen_biases(model: ModelWithBase, config: MethodFields, paths: Collection[str]) -> set[str]:
     """Give the biases that are trained: all of the model's, or those of LoRA layers."""
-    config = model.config
     if config.apply_bitfit or config.lora_bias == "all":
         return bias_parameter_names(model)
     if config.lora_bias == "lora_only":
         own = {name for name, _ in model.named_parameters()}
-        return {f"{path}.bias" for path, layer in lora_layers(model) if layer.current_update() is not None} & own
+        return {f"{path}.bias" for path in paths} & own
     return set()
 
 

@@ -62,7 +62,7 @@ class LoraLayer(nn.Module):
     weight: nn.Parameter
     r: int
     lora_alpha: float
-    lora_dropout: nn.Module
+    lora_dropout: Dropout
     use_rslora: bool
     active: str
     waiting: dict[str, LoraUpdate]
@@ -100,7 +100,10 @@ class LoraLayer(nn.Module):
         if parts["lora_A"] is None:
             return None
         return LoraUpdate(
-            **parts, lora_alpha=self.lora_alpha, dropout=self.lora_dropout.p, use_rslora=self.use_rslora  # type: ignore[arg-type]
+            **parts,
+            lora_alpha=self.lora_alpha,
+            dropout=self.lora_dropout.p,
+            use_rslora=self.use_rslora,
         )
 
     @property
@@ -136,7 +139,7 @@ class LoraLayer(nn.Module):
             self.r = 0
         else:
             self.r, self.lora_alpha, self.use_rslora = update.r, update.lora_alpha, update.use_rslora
-            self.lora_dropout.p = update.dropout  # type: ignore[assignment]
+            self.lora_dropout.p = update.dropout
 
     def base_weight(self) -> Tensor:
         """Give the base's weight, merged or not."""

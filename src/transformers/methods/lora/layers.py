@@ -119,7 +119,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
         if update is None:
             return result
         drop = self.lora_dropout if self.training and update.dropout else None
-        flat = result.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
+        flat = result.reshape(-1, result.shape[-1]), x.reshape(-1, x.shape[-1])
         return add_to_output(update, *flat, self.base_weight(), self._cast_bias(), drop).view_as(result)
 
     def _add_mixed_updates(self, result: Tensor, x: Tensor, mix: AdapterMix) -> Tensor:
@@ -143,7 +143,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
         return self.weight.detach() if update is None else update.adapt(self.weight).to(self.weight.dtype)
 
 
-class LoraEmbedding(LoraLayer, nn.Embedding):
+class LoraEmbedding(LoraLayer, nn.Embedding):  # type: ignore[misc]  # its weight is a parameter here too
     """A table of embeddings with LoRA: a row is ``W[i] + (alpha / r)·B·A[:, i]``.
 
     Args:

@@ -28,7 +28,17 @@ from ...configuration.lora_options import ALL_LINEAR, nearest, start_takes_from_
 from ...configuration_utils import PretrainedConfig
 from .layers import DEFAULT_ADAPTER, LoraEmbedding, LoraLayer, LoraLinear
 
-__all__ = ["LoraPlace", "find_places", "fit_layers", "inject_lora", "lora_linear", "matches_name", "place_lora", "saved_module_names"]
+__all__ = [
+    "LoraPlace",
+    "find_places",
+    "fit_layers",
+    "fresh_part",
+    "lora_linear",
+    "may_be_head",
+    "part_shapes",
+    "place_lora",
+    "saved_module_names",
+]
 
 _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")  # those that are looked up, row by row
 _LAYER_NUMBER = r".*\.[^.]*\.(\d+)\."  # where PEFT finds a layer's number if no pattern is given
@@ -93,11 +103,12 @@ def place_lora(model: ModelWithBase, adapter_name: str = DEFAULT_ADAPTER) -> lis
     new = {path: place for path, place in places.items() if not isinstance(model.get_submodule(path), LoraLayer)}
     for path, place in new.items():
         module = model.get_submodule(path)
-        fit_layers(model, [path])
+        fit_layers(model, [path], adapter_name)
         layer = model.get_submodule(path)
         assert isinstance(layer, LoraLayer)
-        layer.active = adapter_name
-        _give_parameters(layer, module, place, config)
+        update = fresh_part(module, place, config).current_update()
+        assert update is not None
+        layer.enter(adapter_name, update)
     return list(new)
 
 
@@ -129,39 +140,44 @@ def fit_layers(model: nn.Module, paths: Collection[str], adapter_name: str = DEF
         setattr(model.get_submodule(where), name, layer)
 
 
-def inject_lora(
-    model: nn.Module,
-    targets: Collection[str],
-    r: int,
-    lora_alpha: float,
-    lora_dropout: float,
-    adapter_name: str = DEFAULT_ADAPTER,
-) -> None:
-    """TEMPORARY for adapters/switching."""
-    fit_layers(model, [p for p, m in model.named_modules() if p.rpartition(".")[2] in targets and isinstance(m, nn.Linear)], adapter_name)
+def part_shapes(module: nn.Module, place: LoraPlace, config: MethodFields) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of what an adapter holds of one layer, by the parameters' names.
+
+    Args:
+        module: The layer, with LoRA or yet without.
+        place: What it gets.
+        config: Whose options are meant.
+    """
+    if isinstance(module, nn.Embedding):
+        inputs, outputs, names = module.num_embeddings, module.embedding_dim, LoraEmbedding.NAMES
+    else:
+        assert isinstance(module, nn.Linear)
+        inputs, outputs, names = module.in_features, module.out_features, LoraLinear.NAMES
+    shapes: dict[str, tuple[int, ...]] = {names["lora_A"]: (place.r, inputs), names["lora_B"]: (outputs, place.r)}
+    return shapes | ({names["magnitude"]: (outputs,)} if config.lora_use_dora else {})
 
 
-def _give_parameters(layer: LoraLayer, plain: nn.Module, place: LoraPlace, config: PretrainedConfig) -> None:
-    """Give a layer the parameters of its part, on the device of its weight and without values."""
+def fresh_part(module: nn.Module, place: LoraPlace, config: PretrainedConfig) -> LoraLayer:
+    """Give a layer of its own around a layer's very weight, whose parameters have no values yet.
+
+    Args:
+        module: The layer, with LoRA or yet without.
+        place: What it gets.
+        config: Whose options are meant.
+    """
+    weight = module.base_weight() if isinstance(module, LoraLayer) else module.weight
+    assert isinstance(weight, torch.Tensor)
     made: LoraLayer
-    with layer.weight.device:
-        if isinstance(layer, LoraEmbedding):
-            made = LoraEmbedding(
-                layer.num_embeddings,
-                layer.embedding_dim,
-                place.r,
-                place.lora_alpha,
-                config.lora_dropout,
-                layer.padding_idx,
-                config.lora_use_rslora,
-            )
+    with weight.device:
+        if isinstance(module, nn.Embedding):
+            size = module.num_embeddings, module.embedding_dim, place.r, place.lora_alpha
+            made = LoraEmbedding(*size, config.lora_dropout, module.padding_idx, config.lora_use_rslora)
         else:
-            assert isinstance(plain, nn.Linear)
-            sizes = plain.in_features, plain.out_features, place.r, place.lora_alpha
+            assert isinstance(module, nn.Linear)
+            sizes = module.in_features, module.out_features, place.r, place.lora_alpha
             made = LoraLinear(*sizes, config.lora_dropout, False, **_form(config))
-    update = made.current_update()
-    assert update is not None
-    layer.enter(layer.active, update)
+    made.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    return made
 
 
 def _form(config: MethodFields) -> dict[str, bool]:
@@ -188,12 +204,13 @@ def _chooses_by_path(config: MethodFields) -> bool:
 # Which layers ---------------------------------------------------------------------------------------------------
 
 
-def find_places(model: ModelWithBase, config: MethodFields) -> dict[str, LoraPlace]:
+def find_places(model: ModelWithBase, config: MethodFields, *, strict: bool = True) -> dict[str, LoraPlace]:
     """Find the layers of a model that get LoRA.
 
     Args:
         model: Any; LoRA layers that it has already count as the layers that they were.
         config: Whose fields are meant; not always the model's own.
+        strict: Refuse names without an effect; not those of an adapter that somebody trained already.
 
     Returns:
         Their paths in the model, in its order, each with what it gets.
@@ -205,8 +222,9 @@ def find_places(model: ModelWithBase, config: MethodFields) -> dict[str, LoraPla
     layers = _layers_for_lora(model)
     targets = list(config.lora_targets) if config.lora_target_modules is None else config.lora_target_modules
     chosen = [name for name in layers if _is_chosen(name, layers[name], targets, config)]
-    _refuse_unmatched(model, targets, layers)
-    left = [name for name in chosen if not matches_name(name, config.lora_exclude_modules)]
+    if strict:
+        _refuse_unmatched(model, targets, layers)
+    left = [name for name in chosen if not _matches_name(name, config.lora_exclude_modules)]
     if not left:
         raise ValueError(
             f"No layer is left for LoRA: lora_target_modules is {targets!r}, lora_exclude_modules "
@@ -215,7 +233,7 @@ def find_places(model: ModelWithBase, config: MethodFields) -> dict[str, LoraPla
         )
     for which in ("lora_rank_pattern", "lora_alpha_pattern"):
         for pattern in getattr(config, which):
-            if not any(_matches_pattern(name, pattern) for name in left):
+            if strict and not any(_matches_pattern(name, pattern) for name in left):
                 raise ValueError(f"{which}: {pattern!r} matches no layer with LoRA. {nearest(pattern, left)}")
     places = {}
     for name in left:
@@ -240,14 +258,16 @@ def saved_module_names(model: ModelWithBase, endings: Collection[str] | None) ->
         ValueError: If one matches nothing, or a module that holds LoRA layers.
     """
     names: set[str] = set()
-    modules = {model._full_name(path): module for path, module in model.named_modules() if path}
+    modules = {model.name_with_head(path): module for path, module in model.named_modules() if path}
     for ending in endings or ():
         found = [name for name in modules if name.endswith(ending)]
-        if not found and _may_be_head(ending):
+        if not found and may_be_head(ending):
             continue  # a head, which is trained always; the bare encoder has none
         if not found:
             last = {name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()}
-            raise ValueError(f"lora_modules_to_save: '{ending}' is the end of no module's path. {nearest(ending, last)}")
+            raise ValueError(
+                f"lora_modules_to_save: '{ending}' is the end of no module's path. {nearest(ending, last)}"
+            )
         for name in found:
             if any(isinstance(inner, LoraLayer) for inner in modules[name].modules()):
                 raise ValueError(
@@ -259,7 +279,7 @@ def saved_module_names(model: ModelWithBase, endings: Collection[str] | None) ->
     return names
 
 
-def matches_name(name: str, wanted: str | Collection[str] | None) -> bool:
+def _matches_name(name: str, wanted: str | Collection[str] | None) -> bool:
     """Say whether a path is meant: by an expression for all of it, or as one of several names or their ends."""
     if wanted is None:
         return False
@@ -272,7 +292,7 @@ def _is_chosen(name: str, module: nn.Module, targets: str | Collection[str], con
     if targets == ALL_LINEAR:
         found = isinstance(module, nn.Linear)
     else:
-        found = matches_name(name, targets)
+        found = _matches_name(name, targets)
     named_in_full = not isinstance(targets, str) and name in targets
     wanted = config.lora_layers_to_transform
     if not found or wanted is None or named_in_full:
@@ -290,7 +310,7 @@ def _layers_for_lora(model: ModelWithBase) -> dict[str, nn.Module]:
     """Give the layers of the encoder that can take LoRA, by their names in a model with a head."""
     layers = {}
     for path, module in model.named_modules():
-        name = model._full_name(path)
+        name = model.name_with_head(path)
         is_table = isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _TABLES
         if (isinstance(module, nn.Linear) or is_table) and not _is_head(model, path):
             layers[name] = module
@@ -306,12 +326,12 @@ def _refuse_unmatched(model: ModelWithBase, targets: str | Collection[str], laye
     """Refuse a name that means no layer, or what cannot take LoRA."""
     if targets == ALL_LINEAR:
         return
-    others = [model._full_name(path) for path, _ in model.named_modules() if path]
+    others = [model.name_with_head(path) for path, _ in model.named_modules() if path]
     others = [name for name in others if name not in layers]
     for target in [targets] if isinstance(targets, str) else targets:
         wanted: str | list[str] = target if isinstance(targets, str) else [target]
-        matched = any(matches_name(name, wanted) for name in layers)
-        foreign = [name for name in others if matches_name(name, wanted)]
+        matched = any(_matches_name(name, wanted) for name in layers)
+        foreign = [name for name in others if _matches_name(name, wanted)]
         heads = [name for name in foreign if _is_head(model, _path_in(model, name))]
         if heads and (not matched or isinstance(targets, str)):
             raise ValueError(
@@ -326,10 +346,13 @@ def _refuse_unmatched(model: ModelWithBase, targets: str | Collection[str], laye
             )
         if not matched:
             ends = {name.rpartition(".")[2] for name in layers} if not isinstance(targets, str) else layers
-            raise ValueError(f"lora_target_modules: {target!r} matches no layer of the encoder. {nearest(target, ends)}")
+            raise ValueError(
+                f"lora_target_modules: {target!r} matches no layer of the encoder. {nearest(target, ends)}"
+            )
 
 
-def _may_be_head(name: str) -> bool:
+def may_be_head(name: str) -> bool:
+    """Say whether a module's name is that of a head in one of the models, which a bare encoder does not have."""
     return name.partition(".")[0] in ("classifier", "score", "pooler", "lm_head", "cls", "qa_outputs")
 
 
@@ -352,7 +375,7 @@ def _check_rank(name: str, module: nn.Module, r: int, config: MethodFields) -> N
     if isinstance(module, nn.Embedding) and (config.lora_use_dora or config.lora_init not in ("default", "gaussian")):
         what = "lora_use_dora" if config.lora_use_dora else f"lora_init '{config.lora_init}'"
         raise ValueError(f"{what} is for linear layers, but {name} is an embedding; leave it out of the targets.")
-    smallest = min(module.weight.shape)  # type: ignore[union-attr, arg-type]
+    smallest = min(module.weight.shape)  # type: ignore[arg-type]
     if start_takes_from_base(config.lora_init) and r > smallest:
         raise ValueError(
             f"lora_init '{config.lora_init}' takes {r} directions out of {name}, which has {smallest}; use a smaller "

@@ -70,7 +70,9 @@ def init_lora_parameter(layer: nn.Module, name: str, parameter: Tensor, config: 
             parameter.copy_(_lengths(layer))
         elif isinstance(layer, LoraEmbedding):
             parameter.zero_() if name == "lora_embedding_A" else parameter.normal_()
-        elif isinstance(layer, LoraLayer) and (config.lora_init == "orthogonal" or start_takes_from_base(config.lora_init)):
+        elif isinstance(layer, LoraLayer) and (
+            config.lora_init == "orthogonal" or start_takes_from_base(config.lora_init)
+        ):
             parameter.copy_(_together(layer, name, config.lora_init))
         elif name == "lora_B":
             parameter.zero_()

@@ -61,6 +61,23 @@ class LoraUpdate:
         every = (self.lora_A, self.lora_B, self.magnitude, self.start_A, self.start_B)
         return [each for each in every if each is not None]
 
+    def without_start(self) -> LoraUpdate:
+        """Give the same update as plain LoRA: of twice the rank where a start is taken out of the base.
+
+        Raises:
+            ValueError: If it has a magnitude, which makes it more than a sum of matrices.
+        """
+        if self.magnitude is not None:
+            raise ValueError(
+                "An adapter with lora_use_dora is no sum of matrices, so it cannot be combined with others."
+            )
+        if self.start_A is None or self.start_B is None:
+            return self
+        lora_A = torch.cat([self.lora_A, self.start_A]).detach()
+        lora_B = torch.cat([self.lora_B, -self.start_B], dim=1).detach()
+        alpha = self.scaling * 2 * self.r
+        return LoraUpdate(nn.Parameter(lora_A), nn.Parameter(lora_B), alpha, self.dropout)
+
     def delta(self) -> Tensor:
         """Give what is added to the weight, before DoRA's magnitude, in fp32. Shape: (O, I)."""
         product = self.lora_B.detach().float() @ self.lora_A.detach().float()
