@@ -271,3 +271,58 @@ def test_flags_after_a_file_of_flags(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         parser.parse_args_into_dataclasses([str(tmp_path / "flags.json"), "--off"])
     assert "none may follow; write --off into it" in capsys.readouterr().err
+
+
+@dataclass
+class WithoutDefaults:
+    on: bool
+    maybe: bool | None
+
+
+def test_a_truth_value_without_default_may_be_left_out() -> None:
+    parser = HfArgumentParser(WithoutDefaults)
+    assert parser.parse_args_into_dataclasses([]) == (WithoutDefaults(on=False, maybe=None),)
+    assert parser.parse_args_into_dataclasses(["--on"]) == (WithoutDefaults(on=True, maybe=None),)
+    assert parser.parse_args_into_dataclasses(["--maybe", "no"]) == (WithoutDefaults(on=False, maybe=False),)
+    assert parser.parse_dict({}) == (WithoutDefaults(on=False, maybe=None),)
+
+
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
+
+
+@dataclass
+class WithToken:
+    use_auth_token: bool | str = False
+    switch: bool = False
+    count: int = 1
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ([], False),
+        (["--use_auth_token"], True),
+        (["--use_auth_token", "no"], False),
+        (["--use_auth_token", TOKEN], TOKEN),
+    ],
+)
+def test_a_token_is_a_text_or_the_stored_one(words: list[str], value: bool | str) -> None:
+    assert HfArgumentParser(WithToken).parse_args_into_dataclasses(words)[0].use_auth_token == value
+    assert HfArgumentParser(WithToken).parse_dict({"use_auth_token": value})[0].use_auth_token == value
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--switch", TOKEN], ["--count", TOKEN], [TOKEN], ["--use_auth_tokens", TOKEN], [f"--use_auth_tokens={TOKEN}"]],
+)
+def test_no_message_holds_a_token(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        HfArgumentParser(WithToken).parse_args_into_dataclasses(words)
+    (tmp_path / "flags.json").write_text(json.dumps({"switch": TOKEN}))
+    with pytest.raises(SystemExit):
+        HfArgumentParser(WithToken).parse_args_into_dataclasses([str(tmp_path / "flags.json")])
+    with pytest.raises(ValueError, match=r"'count' is 'hf_…'; a whole number was expected"):
+        HfArgumentParser(WithToken).parse_dict({"count": TOKEN})
+    printed = capsys.readouterr()
+    assert TOKEN not in printed.err + printed.out
+    assert "error:" in printed.err

@@ -19,7 +19,7 @@ from hub_server import Hub, serve
 from tiny import LORA, run_python, shake, write_base
 
 from transformers import AutoModelForSequenceClassification
-from transformers.utils.hub import cached_file, is_offline_mode, load_json
+from transformers.utils.hub import cached_file, hide_tokens, is_offline_mode, load_json
 
 CALLS = """
 import json, sys
@@ -211,3 +211,15 @@ def test_json_files(tmp_path: Path) -> None:
     assert load_json(tmp_path / "a.json") == {"ä": [1]}
     with pytest.raises(OSError, match=r"absent\.json"):
         load_json(tmp_path / "absent.json")
+
+
+def test_a_token_that_no_header_can_hold_is_in_no_message(hub: Hub, tmp_path: Path) -> None:
+    secret = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
+    (result,) = _call(
+        [("file", ["owner/text", "config.json"], {"token": f"{secret}\u20ac"})], tmp_path / "home", hub.url
+    )
+    assert result.startswith("OSError: 'config.json' of 'owner/text' could not be fetched")
+    assert secret not in result
+    quoted = f"Illegal header value b'Bearer {secret}\\n'"  # the HTTP library's words for one with a line's end
+    assert hide_tokens(quoted) == "Illegal header value b'Bearer hf_…\\n'"
+    assert hide_tokens("hf_argparser and hf auth login") == "hf_argparser and hf auth login"

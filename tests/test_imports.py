@@ -219,3 +219,10 @@ def test_the_version_is_442s() -> None:
     transformers_utils.check_min_version("4.4.2")
     with pytest.raises(ImportError, match=r"asks for transformers >= 4\.5\.0"):
         transformers_utils.check_min_version("4.5.0")
+
+
+def test_an_unknown_activation_is_either_error() -> None:
+    for kind in (ValueError, KeyError):
+        with pytest.raises(kind) as raised:
+            activations.get_activation("bogus")
+        assert str(raised.value).startswith("Unknown activation 'bogus'; known are gelu")

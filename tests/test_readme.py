@@ -86,3 +86,18 @@ def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:
         words = [sys.executable, "-m", "transformers.commands.transformers_cli", *shlex.split(line)[1:]]
         done = run([word.replace("output/mrpc", out) for word in words])
         assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
+
+
+def test_the_lora_model_in_python(tmp_path: Path) -> None:
+    tiny = write_tiny_checkpoint(tmp_path / "tiny", initializer_range=0.2, hidden_dropout_prob=0.0)
+    code = block_with("model.save_adapter", "python") + block_with("trainer.save_model", "python")
+    code = code.replace("roberta-base", str(tiny)).replace("output/", f"{tmp_path}/")
+    code = code.replace("lr=1e-3", "lr=3e-2")  # the tiny base knows nothing yet
+    done = run([sys.executable, "-c", code], HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert float(lines[0].removeprefix("loss ")) < 0.4, "guessing gives 0.69"
+    assert lines[1] == "True"
+    for folder in ("film", "film-trainer"):
+        assert (tmp_path / folder / "adapter_model.safetensors").is_file()
+        assert not (tmp_path / folder / "model.safetensors").exists()

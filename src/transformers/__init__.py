@@ -5,15 +5,19 @@ Names are loaded on first use, so ``import transformers`` costs nothing; the tab
 
 from __future__ import annotations
 
+from .compatibility.absent import explain_absent_names
 from .utils.lazy_names import LazyNames
 from .version import __version__
 
 _NAMES: dict[str, tuple[str, ...]] = {
+    "compatibility.files": ("TRANSFORMERS_CACHE", "cached_path"),
+    "compatibility.model_parts": ("apply_chunking_to_forward", "prune_layer"),
     "configuration_utils": ("PretrainedConfig",),
     "data.data_collator": (
         "DataCollator",
         "DataCollatorForLanguageModeling",
         "DataCollatorForTokenClassification",
+        "DataCollatorForWholeWordMask",
         "DataCollatorWithPadding",
         "default_data_collator",
     ),
@@ -24,9 +28,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "add_start_docstrings",
         "is_apex_available",
         "is_datasets_available",
+        "is_faiss_available",
         "is_flax_available",
         "is_pandas_available",
         "is_psutil_available",
+        "is_py3nvml_available",
         "is_sentencepiece_available",
         "is_sklearn_available",
         "is_tf_available",
@@ -35,11 +41,21 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "is_torch_tpu_available",
     ),
     "hf_argparser": ("HfArgumentParser",),
-    "integrations": ("is_tensorboard_available", "is_wandb_available"),
+    "integrations": (
+        "is_comet_available",
+        "is_optuna_available",
+        "is_ray_available",
+        "is_ray_tune_available",
+        "is_tensorboard_available",
+        "is_wandb_available",
+    ),
     "modeling_outputs": (
         "BaseModelOutput",
         "BaseModelOutputWithPooling",
+        "CausalLMOutputWithCrossAttentions",
+        "CausalLMOutputWithPast",
         "MaskedLMOutput",
+        "MultipleChoiceModelOutput",
         "QuestionAnsweringModelOutput",
         "SequenceClassifierOutput",
         "TokenClassifierOutput",
@@ -47,21 +63,32 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "modeling_utils": ("PreTrainedModel",),
     "models.auto": (
         "CONFIG_MAPPING",
+        "MODEL_FOR_CAUSAL_LM_MAPPING",
         "MODEL_FOR_MASKED_LM_MAPPING",
+        "MODEL_FOR_MULTIPLE_CHOICE_MAPPING",
+        "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
         "MODEL_MAPPING",
         "TOKENIZER_MAPPING",
         "AutoConfig",
         "AutoModel",
+        "AutoModelForCausalLM",
         "AutoModelForMaskedLM",
+        "AutoModelForMultipleChoice",
+        "AutoModelForQuestionAnswering",
         "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
         "AutoTokenizer",
     ),
     "models.bert": ("BertTokenizer", "BertTokenizerFast"),
     "models.deberta_v2": (
         "DebertaV2Config",
         "DebertaV2ForMaskedLM",
+        "DebertaV2ForMultipleChoice",
+        "DebertaV2ForQuestionAnswering",
         "DebertaV2ForSequenceClassification",
+        "DebertaV2ForTokenClassification",
         "DebertaV2Model",
         "DebertaV2PreTrainedModel",
         "DebertaV2Tokenizer",
@@ -69,8 +96,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "models.roberta": (
         "RobertaConfig",
+        "RobertaForCausalLM",
         "RobertaForMaskedLM",
+        "RobertaForMultipleChoice",
+        "RobertaForQuestionAnswering",
         "RobertaForSequenceClassification",
+        "RobertaForTokenClassification",
         "RobertaModel",
         "RobertaPreTrainedModel",
         "RobertaTokenizer",
@@ -88,10 +119,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "get_scheduler",
     ),
     "compatibility.peft": (
-        "AutoModelForCausalLM",
-        "AutoModelForQuestionAnswering",
         "AutoModelForSeq2SeqLM",
-        "AutoModelForTokenClassification",
         "BloomPreTrainedModel",
         "Cache",
         "DynamicCache",
@@ -129,6 +157,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _LAZY = LazyNames(globals(), _NAMES)
 
 __all__ = ["__version__", *_LAZY.public]
+
+explain_absent_names()
 
 __getattr__ = _LAZY.load
 __dir__ = _LAZY.listed

@@ -165,7 +165,8 @@ class PretrainedConfig(MethodFields):
         older_dtype = kwargs.pop("torch_dtype", None)
         dtype = older_dtype if dtype is None else dtype
         self.dtype = None if dtype is None else str(dtype).removeprefix("torch.")
-        self.name_or_path = name_or_path
+        older_name = kwargs.pop("_name_or_path", None)  # 4.4.2 writes it; where the file lies now counts more
+        self.name_or_path = name_or_path or older_name or ""
         self._set_labels(num_labels, id2label, label2id)
         self._set_others(kwargs)
         self._check_dropouts()
@@ -224,6 +225,15 @@ class PretrainedConfig(MethodFields):
         """
         check_lora_options(self)
         return check_lora(self)
+
+    @property
+    def _name_or_path(self) -> str:
+        """``name_or_path`` under the name that 4.4.2's configurations keep it by."""
+        return self.name_or_path
+
+    @_name_or_path.setter
+    def _name_or_path(self, value: str) -> None:
+        self.name_or_path = value
 
     @property
     def use_return_dict(self) -> bool:
@@ -332,8 +342,7 @@ class PretrainedConfig(MethodFields):
         overrides = {name: value for name, value in kwargs.items() if name in known}
         unused = {name: value for name, value in kwargs.items() if name not in known}
         content = copy.deepcopy(config_dict)
-        if "num_labels" in overrides or "id2label" in overrides:
-            drop_other_labels(content, overrides)
+        drop_other_labels(content, overrides)
         config = cls(**{**content, **overrides})
         if return_unused:
             return config, unused

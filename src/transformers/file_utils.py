@@ -13,6 +13,17 @@ from .configuration_utils import CONFIG_NAME
 from .modeling.weights import WEIGHTS_NAME
 from .utils.generic import ExplicitEnum, ModelOutput, PaddingStrategy, TensorType
 from .utils.hub import is_offline_mode
+from .utils.lazy_names import LazyNames
+
+_LAZY = LazyNames(
+    globals(),
+    {
+        ".compatibility.files": ("TRANSFORMERS_CACHE", "cached_path", "is_remote_url"),
+        ".compatibility.peft": ("http_user_agent",),
+        ".compatibility.tensors": ("is_tensor", "to_py_obj"),
+    },
+)
+__getattr__ = _LAZY.load
 
 __all__ = [
     "CONFIG_NAME",
@@ -28,17 +39,24 @@ __all__ = [
     "cached_property",
     "is_apex_available",
     "is_datasets_available",
+    "is_faiss_available",
     "is_flax_available",
     "is_offline_mode",
+    "is_onnx_available",
     "is_pandas_available",
+    "is_protobuf_available",
     "is_psutil_available",
+    "is_py3nvml_available",
+    "is_scatter_available",
     "is_sentencepiece_available",
     "is_sklearn_available",
+    "is_soundfile_availble",
     "is_tf_available",
     "is_tokenizers_available",
     "is_torch_available",
     "is_torch_cuda_available",
     "is_torch_tpu_available",
+    "is_torchaudio_available",
     "replace_return_docstrings",
 ]
 
@@ -78,6 +96,11 @@ def is_torch_tpu_available() -> bool:
 def is_apex_available() -> bool:
     """Say that apex is not used here: half precision is PyTorch's own."""
     return False
+
+
+# What 4.4.2 used for model types and tools that are not here; its own spelling of one of them.
+is_faiss_available = is_onnx_available = is_protobuf_available = is_py3nvml_available = is_apex_available
+is_scatter_available = is_soundfile_availble = is_torchaudio_available = is_apex_available
 
 
 def is_datasets_available() -> bool:

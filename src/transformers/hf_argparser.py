@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from .utils import logging
+from .utils.hub import hide_tokens
 
 __all__ = ["HfArgumentParser", "string_to_bool"]
 
@@ -177,7 +178,7 @@ class HfArgumentParser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Stop with one line on standard error and exit code 2."""
-        line = " ".join(message.split())
+        line = hide_tokens(" ".join(message.split()))
         self.exit(2, f"{self.prog}: error: {line}\n")
 
     def _add_dataclass_arguments(self, dtype: type) -> None:
@@ -269,7 +270,7 @@ def _add_field(group: _ArgumentGroup, field: dataclasses.Field[Any], hint: Any, 
     if field.metadata.get("choices") is not None:
         options["choices"] = list(field.metadata["choices"])
     options |= _value_options(hint, options.get("choices"))
-    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    default = _default(field, hint)
     if default is dataclasses.MISSING:
         options["required"] = True
     else:
@@ -280,6 +281,15 @@ def _add_field(group: _ArgumentGroup, field: dataclasses.Field[Any], hint: Any, 
         group.add_argument(
             f"--no_{field.name}", action=_StoreFalse, dest=field.name, default=SUPPRESS, nargs=0, help=negative
         )
+
+
+def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
+    """Give a field's default; as in 4.4.2 a truth value that has none is off, or unknown where it may be None."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    if field.default is dataclasses.MISSING and _bare(hint) is bool:
+        return None if type(None) in get_args(hint) else False
+    return field.default
 
 
 class _StoreFalse(Action):
@@ -293,7 +303,13 @@ def _value_options(hint: Any, choices: list[Any] | None) -> dict[str, Any]:
     """Give argparse's ``type``, ``nargs`` and ``choices`` for a field's type."""
     kind = _bare(hint)
     if kind is bool:
-        return {"type": string_to_bool, "nargs": "?", "const": True, "metavar": "BOOL"}
+        takes_text = str in get_args(hint)
+        return {
+            "type": _truth_or_text if takes_text else string_to_bool,
+            "nargs": "?",
+            "const": True,
+            "metavar": "BOOL_OR_TEXT" if takes_text else "BOOL",
+        }
     if get_origin(kind) in (list, tuple) or kind is list:
         inner = get_args(kind)
         return {**_value_options(inner[0] if inner else str, choices), "nargs": "+"}
@@ -312,6 +328,11 @@ def _bare(hint: Any) -> Any:
         others = [member for member in members if member is not str]
         members = [str] if len(others) > 1 else others
     return members[0]
+
+
+def _truth_or_text(word: str) -> bool | str:
+    """Read a truth value where the word is one, as for a token that may also be the stored one."""
+    return string_to_bool(word) if word.strip().lower() in _TRUE | _FALSE else word
 
 
 def _choices_of(kind: Any) -> list[Any] | None:
@@ -352,15 +373,13 @@ def _build_from_dict(dtype: type, args: Mapping[str, Any]) -> Any:
             raise ValueError(f"'{spelled[name]}' and '{given}' are two names of one argument; give one of them.")
         if given in args:
             values[name], spelled[name] = _checked(given, args[given], hints[name]), given
-    required = [
-        field.name
-        for field in _init_fields(dtype)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in values]
+    absent = {
+        field.name: _default(field, hints[field.name]) for field in _init_fields(dtype) if field.name not in values
+    }
+    missing = [name for name, default in absent.items() if default is dataclasses.MISSING]
     if missing:
         raise ValueError(f"missing: {', '.join(missing)} (needed by {dtype.__name__}).")
-    return dtype(**values)
+    return dtype(**absent, **values)
 
 
 _EXPECTED: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -382,9 +401,9 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         try:
             return string_to_bool(value) if kind is bool else kind(value)
         except (ValueError, ArgumentTypeError) as error:
-            raise ValueError(f"'{name}' is {value!r}; {described} was expected.") from error
+            raise ValueError(f"'{name}' is {hide_tokens(repr(value))}; {described} was expected.") from error
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, types_) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"'{name}' is {value!r}; {described} was expected.")
+        raise ValueError(f"'{name}' is {hide_tokens(repr(value))}; {described} was expected.")
     return value

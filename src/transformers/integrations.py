@@ -16,9 +16,12 @@ from .deepspeed import (
 )
 from .trainer_callback import TrainerCallback, TrainerControl, TrainerState
 from .utils import logging
+from .utils.lazy_names import LazyNames
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "HfDeepSpeedConfig",
@@ -27,7 +30,15 @@ __all__ = [
     "deepspeed_config",
     "get_available_reporting_integrations",
     "get_reporting_integration_callbacks",
+    "is_azureml_available",
+    "is_comet_available",
+    "is_deepspeed_available",
     "is_deepspeed_zero3_enabled",
+    "is_fairscale_available",
+    "is_mlflow_available",
+    "is_optuna_available",
+    "is_ray_available",
+    "is_ray_tune_available",
     "is_tensorboard_available",
     "is_wandb_available",
     "resolve_report_to",
@@ -46,6 +57,20 @@ def is_tensorboard_available() -> bool:
 def is_wandb_available() -> bool:
     """Say whether wandb is installed."""
     return importlib.util.find_spec("wandb") is not None
+
+
+def is_comet_available() -> bool:
+    """Say that Comet is not reported to here; so do the others below of what else 4.4.2 could use."""
+    return False
+
+
+is_azureml_available = is_fairscale_available = is_mlflow_available = is_comet_available
+is_optuna_available = is_ray_available = is_ray_tune_available = is_comet_available
+
+
+def is_deepspeed_available() -> bool:
+    """Say whether DeepSpeed is installed."""
+    return importlib.util.find_spec("deepspeed") is not None
 
 
 def get_available_reporting_integrations() -> list[str]:

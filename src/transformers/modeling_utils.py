@@ -23,13 +23,30 @@ from .methods.lora.places import place_lora
 from .methods.trainable import cast_frozen_parameters, mark_trainable, trains_beside_weights
 from .modeling.initialization import init_module
 from .modeling.loading import fill_model, storage_for
+from .modeling.module_utils import ModuleUtilsMixin
 from .modeling.token_embeddings import VocabularyModel, resized_parameter
 from .modeling.weights import load_weights, save_weights
 from .utils import logging
 from .utils.generic import ModelOutput
 from .utils.hub import split_hub_options
+from .utils.lazy_names import LazyNames
 
-__all__ = ["PreTrainedModel", "in_dtype_of", "resized_parameter", "unwrap_model"]
+_LAZY = LazyNames(
+    globals(),
+    {
+        ".compatibility.model_parts": (
+            "apply_chunking_to_forward",
+            "find_pruneable_heads_and_indices",
+            "get_parameter_device",
+            "get_parameter_dtype",
+            "prune_layer",
+            "prune_linear_layer",
+        ),
+    },
+)
+__getattr__ = _LAZY.load  # names that models copied from 4.4.2 import from here
+
+__all__ = ["ModuleUtilsMixin", "PreTrainedModel", "in_dtype_of", "resized_parameter", "unwrap_model"]
 
 logger = logging.get_logger(__name__)
 
@@ -49,7 +66,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(AdapterMethods, VocabularyModel):
+class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it

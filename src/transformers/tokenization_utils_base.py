@@ -95,6 +95,8 @@ class PreTrainedTokenizerBase(IdEncoder):
         self.split_special_tokens = bool(split_special_tokens)
         self.name_or_path = str(name_or_path)
         self.init_kwargs: dict[str, Any] = settings
+        self.init_inputs: tuple[Any, ...] = ()  # 4.4.2's positional settings; none are taken here
+        self.deprecation_warnings: dict[str, bool] = {}  # scripts set what they do not want to be warned of to True
 
     # -- what a subclass provides
 

@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 
 from .tokenization.calling import EncodeStyle
 from .tokenization.limits import Limits, TruncationStrategy
-from .tokenization.special import ROLES, as_added_token
+from .tokenization.special import ROLES, as_added_token, token_list
 from .tokenization.texts import explain_bad_text
 from .tokenization_utils_base import PreTrainedTokenizerBase
 from .utils.generic import PaddingStrategy
@@ -32,7 +32,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         **kwargs: Special tokens by role (``pad_token="<pad>"``), and the arguments of `PreTrainedTokenizerBase`.
 
     Raises:
-        ValueError: If neither is given, or the file is no tokenizer.
+        ValueError: If neither is given, the file is no tokenizer, or special tokens without a role are no list.
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
@@ -52,12 +52,14 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         named = {role: kwargs.pop(role, self.default_roles.get(role)) for role in ROLES}
-        extra = list(
-            extra_special_tokens.values() if isinstance(extra_special_tokens, dict) else extra_special_tokens or []
-        )
+        extra = extra_special_tokens.values() if isinstance(extra_special_tokens, dict) else extra_special_tokens
+        listed = [
+            *token_list(additional_special_tokens or ()),
+            *token_list(extra or (), "extra_special_tokens"),
+        ]
         adopted = {role: None if value is None else self._adopt(value) for role, value in named.items()}
         with_role = {token.content for token in adopted.values() if token is not None}
-        without = [self._adopt(value) for value in [*(additional_special_tokens or []), *extra]]
+        without = [self._adopt(value) for value in listed]
         # 5.x also lists tokens that have a role.
         additional = [token for token in without if token.content not in with_role]
         super().__init__(roles=adopted, additional=additional, **kwargs)
@@ -164,8 +166,13 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             return None
         if isinstance(tokens, str):
             found = self._token_to_id(tokens)
-            return self.unk_token_id if found is None else found
+            return self._unknown_id() if found is None else found
         return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def _unknown_id(self) -> int | None:
+        """Give the id that encoding gives to what is in no table: the model's own, whichever token has the role."""
+        unknown = getattr(self._tokenizer.model, "unk_token", None)
+        return self.unk_token_id if unknown is None else self._token_to_id(unknown)
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Give the token of an id, or of each id of a list, array or tensor; None for one that does not exist.

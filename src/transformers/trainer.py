@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .data.samplers import GlobalBatchSampler
-from .trainer_callback import is_better, metric_key
+from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
 from .trainer_utils import TrainOutput, set_seed, speed_metrics
 from .training import batches as data
 from .training.checkpoint import clear_leftovers, verify_checkpoint
@@ -37,7 +37,11 @@ from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, read_model
 from .training.state import TrainerState
 from .utils import logging
 
-__all__ = ["TRAINER_STATE_NAME", "TRAINING_ARGS_NAME", "Trainer"]
+__all__ = ["DEFAULT_CALLBACKS", "DEFAULT_PROGRESS_CALLBACK", "TRAINER_STATE_NAME", "TRAINING_ARGS_NAME", "Trainer"]
+
+# What every Trainer starts with. Scripts for 4.4.2 add to the list, or put another bar in place.
+DEFAULT_CALLBACKS: list[type[TrainerCallback]] = [DefaultFlowCallback]
+DEFAULT_PROGRESS_CALLBACK: type[TrainerCallback] = ProgressCallback
 
 logger = logging.get_logger(__name__)
 
@@ -86,6 +90,9 @@ class Trainer(CheckpointingTrainer):
     Raises:
         ValueError: If there is no model.
     """
+
+    def _default_callbacks(self) -> tuple[list[type[TrainerCallback]], type[TrainerCallback]]:
+        return DEFAULT_CALLBACKS, DEFAULT_PROGRESS_CALLBACK
 
     # -- training ------------------------------------------------------------------------------------------------
 

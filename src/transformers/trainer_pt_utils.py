@@ -18,9 +18,29 @@ from torch.utils.data import Sampler
 
 from .layers.losses import IGNORED_LABEL, mean_cross_entropy
 from .training.nested import map_nested
+from .utils.lazy_names import LazyNames
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+_LAZY = LazyNames(
+    globals(),
+    {
+        ".compatibility.samplers": (
+            "DistributedLengthGroupedSampler",
+            "DistributedSamplerWithLoop",
+            "SequentialDistributedSampler",
+        ),
+        ".compatibility.tensors": (
+            "distributed_broadcast_scalars",
+            "nested_expand_like",
+            "nested_new_like",
+            "numpy_pad_and_concatenate",
+            "torch_pad_and_concatenate",
+        ),
+    },
+)
+__getattr__ = _LAZY.load
 
 __all__ = [
     "DistributedTensorGatherer",

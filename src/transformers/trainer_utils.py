@@ -12,6 +12,9 @@ import torch
 
 from .training.nested import map_nested
 from .utils.generic import ExplicitEnum
+from .utils.lazy_names import LazyNames
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "EvalLoopOutput",

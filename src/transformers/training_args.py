@@ -377,9 +377,10 @@ class TrainingArguments(ProcessArguments, metaclass=OlderAndNewerNames):
         return math.ceil(num_training_steps * (self.warmup_steps or self.warmup_ratio))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all fields as values that JSON takes."""
+        """Give all fields as values that JSON takes; of a field that holds a token (``…_token``) its name alone."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+        secret = {name: f"<{name.upper()}>" for name in values if name.endswith("_token") and values[name]}
+        return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()} | secret
 
     def to_json_string(self) -> str:
         """Give all fields as a JSON object."""

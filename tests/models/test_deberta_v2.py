@@ -27,6 +27,7 @@ from transformers import (
 from transformers.layers.dropout import Dropout
 from transformers.methods.lora.layers import lora_parameter_names
 from transformers.models.deberta_v2.disentangled_attention import table_rows
+from transformers.models.deberta_v2.modeling_deberta_v2 import StableDropout
 
 TINY: dict[str, Any] = {
     "vocab_size": 61,
@@ -508,3 +509,28 @@ def test_masked_lm_without_a_label_that_counts(legacy: bool) -> None:
     loss.backward()
     gradients = [parameter.grad for parameter in model.deberta.embeddings.parameters()]
     assert not any(gradient is None or gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("written", ["None", "none", ["none"], ["None"], "", [], None, "none|"])
+def test_no_position_terms_in_all_ways_to_write_it(written: Any, tmp_path: Path) -> None:
+    config = _config(pos_att_type=written)
+    assert config.pos_att_type is None
+    (tmp_path / "config.json").write_text(json.dumps({**config.to_dict(), "pos_att_type": written}))
+    assert DebertaV2Config.from_pretrained(tmp_path).pos_att_type is None
+    assert _config(pos_att_type="none|c2p").pos_att_type == ["c2p"]
+
+
+def test_the_pooler_is_as_wide_as_the_model(tmp_path: Path) -> None:
+    assert DebertaV2Config().pooler_hidden_size == 1536
+    config = _config(hidden_size=24)
+    assert config.pooler_hidden_size == 24
+    config.save_pretrained(tmp_path)
+    assert DebertaV2Config.from_pretrained(tmp_path).pooler_hidden_size == 24
+
+
+def test_stable_dropout_under_the_argument_of_4_4_2() -> None:
+    layers = [StableDropout(drop_prob=0.5), StableDropout(0.5)]
+    assert [layer.drop_prob for layer in layers] == [0.5, 0.5]
+    assert any(isinstance(module, StableDropout) for module in _classifier().modules())
+    kept = layers[0].train()(torch.ones(40, 50)) != 0
+    assert 0.4 < kept.float().mean() < 0.6

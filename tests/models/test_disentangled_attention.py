@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from transformers.layers.packing import PackedLayout
 from transformers.models.deberta_v2.disentangled_attention import (
     RelativePositions,
     _Scores,
@@ -19,7 +20,6 @@ from transformers.models.deberta_v2.disentangled_attention import (
     relative_positions,
     table_rows,
 )
-from transformers.layers.packing import PackedLayout
 
 HEADS, SIZE = 2, 4
 

@@ -1,4 +1,4 @@
-"""Ids, segments, positions and labels outside of their tables: one line that names the tensor, the value, the limit."""
+"""Ids, segments, positions and labels outside of their tables: one line that names tensor, value and limit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ POSITIONS = {"position_biased_input": True, "type_vocab_size": 2}  # DeBERTa has
 def test_an_index_outside_of_its_table(task: str, family: str, name: str, largest: int, value: int) -> None:
     changes = POSITIONS if family == "deberta" else {"type_vocab_size": 2}
     model = make_head(family, task, **changes)
-    inputs: dict[str, Any] = {"input_ids": random_ids(2, 5), **({} if name == "input_ids" else {})}
-    inputs[name] = inputs["input_ids"].clone() if name == "input_ids" else torch.zeros(2, 5, dtype=torch.long)
+    inputs: dict[str, Any] = {"input_ids": random_ids(2, 5)}
+    if name != "input_ids":
+        inputs[name] = torch.zeros(2, 5, dtype=torch.long)
     inputs[name][1, 2] = value
-    with pytest.raises(ValueError, match=rf"^{name} holds {value}, but this model knows 0 … {largest} there") as caught:
+    expected = rf"^{name} holds {value}, but this model knows 0 … {largest} there"
+    with pytest.raises(ValueError, match=expected) as caught:
         model(**inputs)
     assert "\n" not in str(caught.value)
 

@@ -37,7 +37,7 @@ def run_case(folder: Path) -> None:
     model.eval()
     with torch.no_grad():
         result = model(**inputs, output_hidden_states=True, output_attentions=True)
-    for name in ("logits", "last_hidden_state", "pooler_output", "loss"):
+    for name in ("logits", "start_logits", "end_logits", "last_hidden_state", "pooler_output", "loss"):
         if result.get(name) is not None:
             outputs[name] = result[name]
     outputs |= {f"hidden_states.{n}": value for n, value in enumerate(result.hidden_states)}

@@ -272,3 +272,16 @@ def test_a_tokenizer_json_of_another_make_is_used_as_it_is(deberta: DebertaV2Tok
         loaded.sep_token_id,
     ]
     assert loaded.encode("ﬁ") != deberta.encode("ﬁ")
+
+
+@pytest.mark.parametrize("unk_piece", ["<unk>", "[UNK]", "??"])
+def test_unknown_text_has_one_id_whatever_the_piece_is_called(unk_piece: str, tmp_path: Path) -> None:
+    folder = make_sentencepiece_model(tmp_path / "model", size=300, unk_piece=unk_piece)
+    tokenizer = DebertaV2Tokenizer.from_pretrained(folder)
+    text = "hello \u9f98 there \U0001f9a9"
+    expected = processor(folder).encode(text)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    for one in (tokenizer, DebertaV2Tokenizer.from_pretrained(tmp_path / "saved")):
+        assert one.encode(text, add_special_tokens=False) == expected
+        assert one.convert_tokens_to_ids(one.tokenize(text)) == expected
+        assert one.convert_tokens_to_ids("no such piece") == processor(folder).unk_id()

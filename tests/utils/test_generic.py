@@ -62,3 +62,45 @@ def test_fields_are_fixed() -> None:
         output.pop("logits")
     with pytest.raises(ValueError, match="Output has no field 'colour'"):
         Output({"colour": 1})
+
+
+def _with_extra() -> Output:
+    output = Output(logits=torch.ones(2))
+    output["extra"] = torch.full((2,), 3.0)
+    return output
+
+
+def test_a_key_that_is_added_is_kept_behind_the_fields() -> None:
+    output = _with_extra()
+    assert output.extra is output["extra"] is output[-1]  # type: ignore[attr-defined]
+    output.loss = torch.tensor(1.0)
+    assert list(output) == [name for name, _ in output.items()] == ["loss", "logits", "extra"]
+    assert len(output.to_tuple()) == 3
+    output.extra = 4  # type: ignore[attr-defined]
+    assert output["extra"] == 4
+    output["extra"] = None
+    assert list(output) == ["loss", "logits"]
+    with pytest.raises(ValueError, match="'items' means something else on a Output"):
+        output["items"] = 3
+
+
+def test_an_added_key_survives_every_way_of_making_the_output_again() -> None:
+    output = _with_extra()
+    copies = [Output(dict(output)), pickle.loads(pickle.dumps(output)), copy.deepcopy(output), copy.copy(output)]
+    copies += [output.copy(), output | {}, pytree.tree_map(lambda tensor: tensor.clone(), output)]
+    for other in copies:
+        assert isinstance(other, Output)
+        assert list(other) == ["logits", "extra"]
+        assert torch.equal(other.extra, output["extra"])  # type: ignore[attr-defined]
+    assert dict(output | {"more": 1})["more"] == 1
+
+
+@pytest.mark.parametrize("method", ["update", "setdefault", "popitem", "clear", "pop"])
+def test_what_would_change_one_of_the_three_views_alone_is_refused(method: str) -> None:
+    output = _with_extra()
+    arguments = {"update": [{"logits": 1}], "setdefault": ["loss", 1], "pop": ["extra"]}.get(method, [])
+    with pytest.raises(TypeError, match=f"'{method}' is not possible"):
+        getattr(output, method)(*arguments)
+    with pytest.raises(TypeError, match="is not possible"):
+        output |= {"loss": 1}
+    assert list(output) == ["logits", "extra"]

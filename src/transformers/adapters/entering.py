@@ -5,6 +5,8 @@ An adapter's LoRA matrices go into the layers (`LoraLinear.waiting`), the rest i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ from .interface import AdaptableModel
 from .reading import AdapterContent
 from .state import LoadedAdapter
 
-__all__ = ["activate", "enter"]
+__all__ = ["activate", "enter", "with_aliases"]
 
 
 def enter(model: AdaptableModel, adapter_name: str, adapter: Fit, *, is_trainable: bool = True) -> None:
@@ -113,8 +115,17 @@ def _parameter(model: AdaptableModel, tensor: Tensor, is_trainable: bool) -> nn.
     return nn.Parameter(tensor.detach().to(model.device, torch.float32, copy=True), requires_grad=is_trainable)
 
 
+def with_aliases(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Give parameters under every name that the one in their place has, such as a decoder's tied bias."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {name: parameter for path, parameter in parameters.items() for name in names[id(model.get_parameter(path))]}
+
+
 def _install(model: nn.Module, parameters: dict[str, nn.Parameter], buffers: dict[str, Tensor]) -> None:
     """Put parameter and buffer objects at their paths."""
+    parameters = with_aliases(model, parameters)
     for path, parameter in parameters.items():
         where, _, name = path.rpartition(".")
         module = model.get_submodule(where)

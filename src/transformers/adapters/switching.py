@@ -18,7 +18,7 @@ from ..configuration.lora_options import ADAPTER_FIELDS
 from ..methods.lora.layers import DEFAULT_ADAPTER, LoraLayer, lora_layers, lora_parameter_names
 from ..utils import logging
 from ..utils.hub import HUB_OPTIONS, split_hub_options
-from .entering import activate, enter
+from .entering import activate, enter, with_aliases
 from .fitting import check_base, fit, head_buffers
 from .interface import AdaptableModel
 from .reading import AdapterContent, read_adapter
@@ -176,7 +176,8 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
             module.waiting = dict(module.waiting)
             module.activate(adapter_name)
 
-    return view_of(model, {**base_values, **own.parameters, **own.buffers}, switch)
+    parameters = with_aliases(model, {**base_values, **own.parameters})
+    return view_of(model, {**parameters, **own.buffers}, switch)
 
 
 def refuse_merged(model: AdaptableModel, what: str) -> None:

@@ -65,12 +65,19 @@ def run_show(options: argparse.Namespace) -> int:
         "head": f"{len(head)} tensors, {_count(head):,} values",
         "labels": labels or "(not said)",
         "task": content.finetuning_task or "(not said)",
-        "position query": "adapted, as PEFT's" if content.position_query else "the base's, as the original's",
+        **_position_query(content),
         "problem type": content.problem_type or "(by the labels)",
     }
     for name, value in rows.items():
         print(f"{name:18} {value}")
     return 0
+
+
+def _position_query(content: AdapterContent) -> dict[str, str]:
+    """Say what relative positions go through, of an adapter for DeBERTa: RoBERTa has none."""
+    if not any(".query_proj." in name for name in content.tensors):
+        return {}
+    return {"position query": "adapted, as PEFT's" if content.position_query else "the base's, as the original's"}
 
 
 def _count(tensors: dict[str, Tensor]) -> int:

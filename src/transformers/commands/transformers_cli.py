@@ -7,9 +7,21 @@ import sys
 from collections.abc import Sequence
 
 from ..version import __version__
-from . import adapter
+from . import adapter, env
 
 __all__ = ["main"]
+
+
+_HUB = "accounts and repositories are huggingface_hub's; write `hf auth login`, `hf auth whoami` or `hf upload`."
+_UPSTREAM = "it belongs to model types and tools that this package does not have; upstream Transformers has it."
+# The other commands of 4.4.2.
+_ELSEWHERE = {
+    **dict.fromkeys(("login", "logout", "whoami", "repo", "s3_datasets", "upload", "lfs-enable-largefiles"), _HUB),
+    **dict.fromkeys(("add-new-model", "convert", "serve", "lfs-multipart-upload"), _UPSTREAM),
+    "download": "a model is fetched when it is first loaded; write `hf download NAME` to have it before.",
+    "run": "pipelines are not here; run_glue.py --do_predict labels the texts of a file.",
+    "train": "run_glue.py trains.",
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -25,7 +37,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     adapter.add_command(commands)
-    options = parser.parse_args(words)
+    env.add_command(commands)
+    given = list(sys.argv[1:] if words is None else words)
+    if given and given[0] in _ELSEWHERE:
+        print(f"transformers-cli: error: {given[0]} is not here: {_ELSEWHERE[given[0]]}", file=sys.stderr)
+        return 2
+    options = parser.parse_args(given)
     try:
         code: int = options.run(options)
     except (ValueError, OSError) as error:

@@ -10,11 +10,10 @@ from typing import Any, NoReturn
 
 from torch import nn
 
+from .absent import explain
+
 __all__ = [
-    "AutoModelForCausalLM",
-    "AutoModelForQuestionAnswering",
     "AutoModelForSeq2SeqLM",
-    "AutoModelForTokenClassification",
     "BloomPreTrainedModel",
     "Cache",
     "Conv1D",
@@ -31,7 +30,8 @@ __all__ = [
 
 def _refuse(name: str) -> NoReturn:
     raise NotImplementedError(
-        f"transformers.{name} is not part of this package, which holds RoBERTa and DeBERTa encoders; upstream "
+        explain(f"transformers.{name}")
+        or f"transformers.{name} is not part of this package, which holds RoBERTa and DeBERTa encoders; upstream "
         "Transformers has it."
     )
 
@@ -52,20 +52,8 @@ class _NotHere:
         _refuse(cls.__name__)
 
 
-class AutoModelForCausalLM(_NotHere):
-    """Language models that write: not here."""
-
-
 class AutoModelForSeq2SeqLM(_NotHere):
     """Encoder-decoders: not here."""
-
-
-class AutoModelForTokenClassification(_NotHere):
-    """Token classifiers: not here."""
-
-
-class AutoModelForQuestionAnswering(_NotHere):
-    """Question answering: not here."""
 
 
 class BloomPreTrainedModel(_NotHere):

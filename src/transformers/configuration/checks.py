@@ -47,18 +47,19 @@ _ENCODER_ONLY = {
 }
 
 
-def check_encoder_only(config: MethodFields) -> None:
+def check_encoder_only(config: MethodFields, *, may_decode: bool = False) -> None:
     """Refuse a configuration that asks this package's encoders to be something else.
 
     Args:
         config: That of an encoder.
+        may_decode: Allow ``is_decoder``: each token may see itself and those before it alone.
 
     Raises:
         ValueError: If a field has a value that would be without effect, silently.
     """
     for name, reason in _ENCODER_ONLY.items():
         value = getattr(config, name, NEUTRAL_FIELDS[name])
-        if value != NEUTRAL_FIELDS[name]:
+        if value != NEUTRAL_FIELDS[name] and not (may_decode and name == "is_decoder"):
             raise ValueError(
                 f"{name} is {value!r}, but this package's '{config.model_type}' is an encoder: {reason}. Only "
                 f"{NEUTRAL_FIELDS[name]!r} is possible."

@@ -67,6 +67,8 @@ def drop_other_labels(content: dict[str, Any], overrides: dict[str, Any]) -> Non
         content: As read from ``config.json``; changed in place.
         overrides: The caller's values of fields.
     """
+    if "num_labels" not in overrides and "id2label" not in overrides:
+        return
     wanted = overrides.get("num_labels")
     same_number = "id2label" not in overrides and len(content.get("id2label") or ()) == wanted
     content.pop("num_labels", None)

@@ -15,6 +15,11 @@ from ..tokenization.batch import to_tensor
 from ..tokenization.padding import collate_rows, pad_rows
 from ..tokenization_utils_base import PreTrainedTokenizerBase
 from ..utils.generic import PaddingStrategy
+from ..utils.lazy_names import LazyNames
+
+_LAZY = LazyNames(globals(), {".whole_word_mask": ("DataCollatorForWholeWordMask",)})
+
+__getattr__ = _LAZY.load
 
 __all__ = [
     "DataCollator",
@@ -273,12 +278,18 @@ class DataCollatorForLanguageModeling:
         Returns:
             The masked ids and the labels, both of the inputs' shape.
         """
-        if special_tokens_mask is None:
-            special = torch.isin(inputs, torch.tensor(self.tokenizer.all_special_ids, device=inputs.device))
-        else:
-            special = special_tokens_mask.bool()
+        special = self._special(inputs, special_tokens_mask)
         chance = torch.rand(inputs.shape, device=inputs.device)
-        chosen = (chance < self.mlm_probability) & ~special
+        return self._hide(inputs, (chance < self.mlm_probability) & ~special)
+
+    def _special(self, inputs: torch.Tensor, special_tokens_mask: torch.Tensor | None) -> torch.Tensor:
+        """Say where tokens must stay."""
+        if special_tokens_mask is not None:
+            return special_tokens_mask.bool()
+        return torch.isin(inputs, torch.tensor(self.tokenizer.all_special_ids, device=inputs.device))
+
+    def _hide(self, inputs: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hide most of the chosen tokens; give the ids and the labels."""
         labels = torch.where(chosen, inputs, -100)
         fate = torch.rand(inputs.shape, device=inputs.device)
         masked = torch.where(chosen & (fate < 0.8), self.tokenizer.special_token("mask_token")[1], inputs)

@@ -18,9 +18,10 @@ __all__ = ["Encoding", "PooledEncoding"]
 
 
 class Encoding(Head):
-    """A bare encoder."""
+    """A bare encoder; which way it reads is its own matter."""
 
     task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
+    may_decode: ClassVar[bool] = True
 
     def _compute(self, inputs: EncoderInputs) -> BaseModelOutput:
         """Encode a padded batch.
@@ -45,6 +46,7 @@ class PooledEncoding(Head):
     """A bare encoder with a pooler of each row's first token."""
 
     task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
+    may_decode: ClassVar[bool] = True
 
     def _pool(self, encoded: PackedOutput) -> Tensor | None:
         """Pool each row's first valid token; None where there is no pooler. Shape: (B, D).

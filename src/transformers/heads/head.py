@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Protocol, cast
 
+from ..configuration_utils import PretrainedConfig
 from ..layers.inputs import EncoderInputs
 from ..layers.packing import PackedOutput
 from ..modeling_utils import PreTrainedModel
@@ -45,12 +46,28 @@ class Head(PreTrainedModel):
 
     Attributes:
         task_type: PEFT's name for the task, which an adapter's folder records; None where PEFT has none.
+        may_decode: Whether the task can be done by tokens that see those before them alone.
         _compute: Takes the encoder's inputs and the head's own arguments, and gives the output. Each head says how;
             its docstring is that of ``forward``.
+
+    Args:
+        config: The model's configuration.
+
+    Raises:
+        ValueError: If ``config.is_decoder`` is set and the task is not for it.
     """
 
     task_type: ClassVar[str | None] = None
+    may_decode: ClassVar[bool] = False
     _compute: Callable[..., ModelOutput]
+
+    def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:
+        if getattr(config, "is_decoder", False) and not self.may_decode:
+            raise ValueError(
+                f"is_decoder is set, but {type(self).__name__} needs tokens that see each other in both directions. "
+                "Pass is_decoder=False; what reads forwards only is RobertaForCausalLM."
+            )
+        super().__init__(config, *inputs, **kwargs)
 
     def encode(
         self,

@@ -40,6 +40,12 @@ ACT2FN: dict[str, Activation] = {
 }
 
 
+class _UnknownActivationError(ValueError, KeyError):
+    """An unknown name: `ValueError` as for all values here, `KeyError` as in 4.4.2."""
+
+    __str__ = ValueError.__str__  # a KeyError shows its message in quotes
+
+
 def get_activation(activation_string: str) -> Activation:
     """Give the function that a configuration names.
 
@@ -50,8 +56,8 @@ def get_activation(activation_string: str) -> Activation:
         An element-wise function on tensors.
 
     Raises:
-        ValueError: If the name is unknown; the known ones are listed.
+        ValueError: If the name is unknown; the known ones are listed. As in 4.4.2 it is a `KeyError` too.
     """
     if activation_string not in ACT2FN:
-        raise ValueError(f"Unknown activation '{activation_string}'; known are {', '.join(ACT2FN)}.")
+        raise _UnknownActivationError(f"Unknown activation '{activation_string}'; known are {', '.join(ACT2FN)}.")
     return ACT2FN[activation_string]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .dropout import dropout
-from .packing import PackedLayout
+from .packing import PackedLayout, RowGroup
 
 __all__ = ["attention_probabilities", "grouped_attention"]
 
@@ -26,6 +26,7 @@ def grouped_attention(
     *,
     dropout_prob: float = 0.0,
     head_mask: Tensor | None = None,
+    causal: bool = False,
     output_attentions: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Attend within each row, one group of rows of like length after the other.
@@ -40,6 +41,7 @@ def grouped_attention(
         layout: The batch's layout.
         dropout_prob: Dropout on the probabilities; 0 in evaluation.
         head_mask: Factor of each head's probabilities. Shape: (H,).
+        causal: Let each token attend to itself and those before it alone; then there is a query for every token.
         output_attentions: Return the probabilities (as applied, dropout included).
 
     Returns:
@@ -51,7 +53,7 @@ def grouped_attention(
     for group in layout.groups:
         q = group.row_values(query)[:, None] if one_query else group.tokens(query)
         q, k, v = q.transpose(1, 2), group.tokens(key).transpose(1, 2), group.tokens(value).transpose(1, 2)
-        key_mask = None if group.key_mask is None else group.key_mask[:, None, None, :]  # (G, 1, 1, n)
+        key_mask = _causal_mask(group, q.device) if causal else _key_mask(group)  # (G or 1, 1, q or 1, n)
         if fused:
             contexts.append(functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob))
             continue
@@ -71,12 +73,25 @@ def grouped_attention(
     return torch.cat([context.transpose(1, 2).flatten(0, 1).flatten(1) for context in contexts]), padded  # (Q, H·d)
 
 
+def _key_mask(group: RowGroup) -> Tensor | None:
+    """Say which keys a query may attend to; None where it may attend to all. Shape: (G, 1, 1, n)."""
+    return None if group.key_mask is None else group.key_mask[:, None, None, :]
+
+
+def _causal_mask(group: RowGroup, device: torch.device) -> Tensor:
+    """Say which keys each query may attend to: valid ones before it, and itself. Shape: (G or 1, 1, n, n)."""
+    itself = torch.ones(group.length, group.length, dtype=torch.bool, device=device)
+    before = itself.tril()[None, None]
+    # a token outside of the mask may have no valid one before it, and a row without any key gives NaN
+    return before if group.key_mask is None else before & group.key_mask[:, None, None, :] | itself.diag().diag()
+
+
 def attention_probabilities(scores: Tensor, key_mask: Tensor | None, divisor: float) -> Tensor:
     """Turn scores into probabilities.
 
     Args:
         scores: Products of queries and keys. Shape: (G, H, q, n).
-        key_mask: True where a key may be attended to; None where all may. Shape: (G, 1, 1, n).
+        key_mask: True where a key may be attended to; None where all may. Shape: (G or 1, 1, q or 1, n).
         divisor: What the scores are divided by.
 
     Returns:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Dropout", "dropout"]
+__all__ = ["Dropout", "StableDropout", "dropout"]
 
 
 class _MaskedScale(torch.autograd.Function):
@@ -77,3 +77,19 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         """Apply dropout in training; give ``x`` back in evaluation. Shape: (…) to (…)."""
         return dropout(x, self.p, self.training)
+
+
+class StableDropout(Dropout):
+    """DeBERTa's dropout: plain dropout under 4.4.2's name of it, and with its argument's.
+
+    Args:
+        drop_prob: Probability to zero an element, in [0, 1).
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__(drop_prob)
+
+    @property
+    def drop_prob(self) -> float:
+        """The probability."""
+        return self.p

@@ -5,7 +5,9 @@ Letters in shapes: ``B`` batch, ``L`` padded length, ``E`` width of the embeddin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +68,11 @@ class EncoderInputs:
         """Give the tensors that have an entry for each row of the batch, or one for all rows, by name."""
         names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
         return {name: getattr(self, name) for name in names}
+
+    def map_rows(self, change: Callable[[Tensor], Tensor]) -> EncoderInputs:
+        """Change each of the tensors of `per_row` that there is."""
+        changed: dict[str, Any] = {name: change(value) for name, value in self.per_row().items() if value is not None}
+        return replace(self, **changed)
 
     def refuse_decoding(self) -> None:
         """Refuse what only a decoder beside an encoder, or one with a memory, has a use for.

@@ -175,6 +175,19 @@ class PackedLayout:
             padded = padded.index_copy(0, self.token_index[self.valid], packed[self.valid])
         return padded.unflatten(0, (self.batch_size, self.padded_length))
 
+    def valid_places(self) -> Tensor:
+        """Say where the padded batch holds valid tokens. Shape: (B, L)."""
+        return self.unpack(torch.ones_like(self.token_index, dtype=torch.bool))
+
+    def mask_labels(self, labels: Tensor) -> Tensor:
+        """Let labels of what the mask excludes not count. Shape: (B, L) to (B, L).
+
+        Raises:
+            ValueError: If rows or columns are not the batch's.
+        """
+        self.pack(labels)
+        return labels.masked_fill(~self.valid_places(), IGNORED_LABEL)
+
     def pack_labels(self, labels: Tensor) -> Tensor:
         """Take the packed tokens' labels; those that the mask excludes do not count. Shape: (B, L) to (T,)."""
         packed = self.pack(labels)

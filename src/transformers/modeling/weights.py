@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ from torch import Tensor
 
 from ..utils.hub import cached_file, load_json
 
-__all__ = ["SAFE_WEIGHTS_NAME", "WEIGHTS_NAME", "load_weights", "read_tensors", "save_weights"]
+__all__ = [
+    "SAFE_WEIGHTS_NAME",
+    "WEIGHTS_NAME",
+    "let_umask_decide",
+    "load_weights",
+    "read_tensors",
+    "save_weights",
+    "write_tensors",
+]
 
 SAFE_WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_NAME = "pytorch_model.bin"
@@ -117,6 +126,30 @@ def _read_legacy(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
+def write_tensors(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write one safetensors file, which whoever may read new files of this process may read.
+
+    Args:
+        tensors: Contiguous tensors by name, none of which shares another's memory.
+        path: The file.
+    """
+    from safetensors.torch import save_file
+
+    save_file(tensors, path, metadata={"format": "pt"})
+    let_umask_decide(path)
+
+
+def let_umask_decide(path: str | os.PathLike[str]) -> None:
+    """Give a file the mode of any new file in its folder; safetensors makes its own for the owner alone."""
+    path = Path(path)
+    probe = path.with_name(f".{path.name}.{os.getpid()}.mode")  # to read the umask itself it would have to be set
+    try:
+        probe.touch()
+        path.chmod(stat.S_IMODE(probe.stat().st_mode))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def save_weights(
     state_dict: dict[str, Tensor],
     folder: str | os.PathLike[str],
@@ -146,6 +179,8 @@ def save_weights(
         metadata={"format": "pt"},
         safe_serialization=safe,
     )
+    for path in _weight_files(Path(folder), safe=safe):
+        let_umask_decide(path)
     for path in stale:
         path.unlink()
 

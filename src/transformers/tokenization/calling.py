@@ -17,6 +17,9 @@ from .texts import Texts, texts_and_pairs
 
 __all__ = ["EncodeStyle", "TextEncoder", "warn_of_unknown"]
 
+# What 4.4.2 calls the warning of a text that is too long; deprecation_warnings[this] = True silences it.
+_LENGTH_WARNING = "sequence-length-is-longer-than-the-specified-maximum"
+
 _READERS = {
     "input_ids": lambda encodings: [encoding.ids for encoding in encodings],
     "token_type_ids": lambda encodings: [encoding.type_ids for encoding in encodings],
@@ -71,6 +74,7 @@ class TextEncoder(SpecialTokensMixin):
     padding_side: str = "right"
     truncation_side: str = "right"
     split_special_tokens: bool = False
+    deprecation_warnings: dict[str, bool]
 
     @abstractmethod
     def _encode_texts(self, texts: list[Any], style: EncodeStyle, limits: Limits) -> list[Encoding]:
@@ -239,7 +243,7 @@ class TextEncoder(SpecialTokensMixin):
 
     def _warn_if_too_long(self, rows: Sequence[Sequence[int]]) -> None:
         longest = max(map(len, rows), default=0)
-        if longest > self.model_max_length:
+        if longest > self.model_max_length and not self.deprecation_warnings.get(_LENGTH_WARNING):
             warn_once(
                 "longer than the model's input",
                 f"A text has {longest} tokens but the model takes at most {self.model_max_length}: running the model "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tokenizers import AddedToken
 
-__all__ = ["ROLES", "SpecialTokensMixin", "as_added_token"]
+__all__ = ["ROLES", "SpecialTokensMixin", "as_added_token", "token_list"]
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # 4.4.2 and 5.x call the list of tokens without a role differently; files of both are read.
@@ -37,6 +37,21 @@ def as_added_token(value: str | AddedToken | Mapping[str, Any], **defaults: bool
         flags = {flag: bool(value.get(flag, False)) for flag in _FLAGS}
         return AddedToken(value["content"], special=True, **flags)
     raise TypeError(f"A special token is a text or an AddedToken; {value!r} is a {type(value).__name__}.")
+
+
+def token_list(values: Any, name: str = "additional_special_tokens") -> list[Any]:
+    """Give the tokens of a list.
+
+    Args:
+        values: The list.
+        name: What it is called in an error.
+
+    Raises:
+        ValueError: If it is no list, such as a single text, which would be taken letter by letter.
+    """
+    if isinstance(values, str | AddedToken | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} is a list of tokens, and {values!r} is none; put a single token into a list.")
+    return list(values)
 
 
 class _TokenOfRole:
@@ -137,7 +152,7 @@ class SpecialTokensMixin(ABC):
 
     @additional_special_tokens.setter
     def additional_special_tokens(self, values: Sequence[str | AddedToken]) -> None:
-        self._additional = [as_added_token(value) for value in values]
+        self._additional = [as_added_token(value) for value in token_list(values)]
 
     @property
     def additional_special_tokens_ids(self) -> list[int | None]:
@@ -213,21 +228,21 @@ class SpecialTokensMixin(ABC):
             How many tokens were new.
 
         Raises:
-            ValueError: If a key is no role.
+            ValueError: If a key is no role, or the additional tokens are no list. Nothing is changed then.
+            TypeError: If something is no token.
         """
-        new: list[AddedToken] = []
+        new: dict[str, list[AddedToken]] = {}
         for key, value in special_tokens_dict.items():
-            if key in _EXTRA_NAMES and not isinstance(value, str | AddedToken):
-                values = [as_added_token(token) for token in value]
-                self._additional = values if replace_extra_special_tokens else [*self._additional, *values]
-                new.extend(values)
-            elif key in ROLES:
-                token = as_added_token(value)  # type: ignore[arg-type]
-                self._roles[key] = token
-                new.append(token)
-            else:
+            if key not in (*ROLES, *_EXTRA_NAMES):
                 raise ValueError(f"{key!r} is no special token's role; choose from {self.SPECIAL_TOKENS_ATTRIBUTES}.")
-        return self._add_tokens(new, special=True)
+            tokens: list[Any] = [value] if key in ROLES else token_list(value, key)
+            new[key] = [as_added_token(token) for token in tokens]
+        for key, added in new.items():
+            if key in ROLES:
+                self._roles[key] = added[0]
+            else:
+                self._additional = added if replace_extra_special_tokens else [*self._additional, *added]
+        return self._add_tokens([token for added in new.values() for token in added], special=True)
 
     def sanitize_special_tokens(self) -> int:
         """Add every special token that the vocabulary lacks; say how many there were."""

@@ -89,15 +89,20 @@ class TrainerBase:
         self.control = self.callback_handler.on_init_end(args, self.state, self.control)
 
     def _build_callbacks(self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> CallbackHandler:
-        progress = PrinterCallback if self.args.disable_tqdm else ProgressCallback
+        common, bar = self._default_callbacks()
+        progress = PrinterCallback if self.args.disable_tqdm else bar
         reports = get_reporting_integration_callbacks(self.args.report_to or [])
         return CallbackHandler(
-            [DefaultFlowCallback, *reports, *callbacks, progress],
+            [*common, *reports, *callbacks, progress],
             self.model,
             self.tokenizer,
             self.optimizer,
             self.lr_scheduler,
         )
+
+    def _default_callbacks(self) -> tuple[Sequence[type[TrainerCallback]], type[TrainerCallback]]:
+        """Give the callbacks of every run, and the one that shows its progress."""
+        return [DefaultFlowCallback], ProgressCallback
 
     # -- model ---------------------------------------------------------------------------------------------------
 

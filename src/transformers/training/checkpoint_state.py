@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from ..modeling.weights import write_tensors
 from ..utils import logging
 
 __all__ = ["capture_rng_state", "load_tree", "restore_rng_state", "save_tree"]
@@ -40,7 +41,7 @@ def save_tree(tree: Any, folder: str | Path, name: str) -> None:
     text = json.dumps(_encode(tree, tensors, ""), indent=1)
     Path(folder, f"{name}.json").write_text(text + "\n", encoding="utf-8")
     if tensors:
-        save_file(tensors, Path(folder, f"{name}.safetensors"))
+        write_tensors(tensors, Path(folder, f"{name}.safetensors"))
 
 
 def load_tree(folder: str | Path, name: str) -> Any:

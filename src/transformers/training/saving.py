@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..modeling.weights import let_umask_decide
 from ..modeling_utils import PreTrainedModel
 from ..utils import logging
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, is_of_transformers, verify_checkpoint
@@ -81,6 +82,8 @@ def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: Trainin
         from safetensors.torch import save_model
 
         save_model(model, str(folder / "model.safetensors"))
+    for path in folder.glob("*.safetensors"):  # other libraries leave theirs to the owner alone
+        let_umask_decide(path)
 
 
 def _remove(folder: Path, patterns: Iterable[str]) -> None:

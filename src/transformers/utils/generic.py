@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self, TypeVar
 
 from torch.utils import _pytree as pytree
 
@@ -41,49 +41,66 @@ class ModelOutput(OrderedDict[str, Any]):
     """Base class of the models' outputs: a dataclass, a dict and a tuple in one.
 
     Subclasses are dataclasses whose fields all have a default. ``output.logits`` and ``output["logits"]`` are the
-    same; ``output[0]``, ``output[:2]``, ``keys()`` and ``to_tuple()`` leave out the fields that are None.
-    A mapping as the only argument is taken as the fields (``accelerate`` rebuilds outputs that way).
+    same; ``output[0]``, ``output[:2]``, ``keys()`` and ``to_tuple()`` leave out what is None.
+    ``output["extra"] = value`` adds a key, which comes behind the fields; set to None it is gone again. A mapping as
+    the only argument is taken as the keys (``accelerate`` rebuilds outputs that way).
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Without this FSDP2 and torch.compile take an output for a leaf and see no tensors in it.
-        pytree.register_pytree_node(cls, _flatten, lambda values, names: cls(**dict(zip(names, values, strict=True))))
+        pytree.register_pytree_node(
+            cls, _flatten, lambda values, names: _rebuilt(cls, dict(zip(names, values, strict=True)))
+        )
 
     def __post_init__(self) -> None:
         """Fill the dict side from the dataclass's fields.
 
         Raises:
-            ValueError: If a mapping was given that holds a name which is not a field.
+            ValueError: If a mapping was given that holds none of the fields.
         """
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        names = self._field_names()
         values = {name: getattr(self, name) for name in names}
         first = values[names[0]]
         if isinstance(first, Mapping) and all(values[name] is None for name in names[1:]):
             unknown = sorted(set(first) - set(names))
-            if unknown:
+            if unknown and len(unknown) == len(first):
                 raise ValueError(f"{type(self).__name__} has no field {unknown[0]!r}; its fields are {names}.")
-            values = {name: first.get(name) for name in names}
+            values = dict.fromkeys(names) | dict(first)
         super().clear()
         for name, value in values.items():
-            setattr(self, name, value)
+            self[name] = value
+
+    @classmethod
+    def _field_names(cls) -> list[str]:
+        return [field.name for field in fields(cls)]  # type: ignore[arg-type]
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if name not in getattr(type(self), "__dataclass_fields__", {}):
-            return
+        if name in getattr(type(self), "__dataclass_fields__", {}) or name in self:
+            self._store(name, value)
+
+    def _store(self, name: str, value: Any) -> None:
+        """Keep the dict side in step: the fields in their order, then what was added."""
         if value is None:
             if name in self:
                 super().__delitem__(name)
             return
         super().__setitem__(name, value)
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
-        for later in names[names.index(name) + 1 :]:  # a loss that is set last still comes first
-            if later in self:
-                self.move_to_end(later)
+        names = self._field_names()
+        if name not in names:
+            return
+        later = names[names.index(name) + 1 :]  # a loss that is set last still comes first
+        for other in [*later, *(key for key in self if key not in names)]:
+            if other in self:
+                self.move_to_end(other)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        setattr(self, key, value)
+        added = key not in getattr(type(self), "__dataclass_fields__", {})
+        if added and hasattr(type(self), key):
+            raise ValueError(f"'{key}' means something else on a {type(self).__name__}; add it under another name.")
+        object.__setattr__(self, key, value)
+        self._store(key, value)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
@@ -91,23 +108,66 @@ class ModelOutput(OrderedDict[str, Any]):
         return self.to_tuple()[key]
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """Give the values that are not None, in the fields' order."""
-        names = (field.name for field in fields(self))  # type: ignore[arg-type]
-        return tuple(super(ModelOutput, self).__getitem__(name) for name in names if name in self)
+        """Give the values that are not None: the fields' in their order, then those that were added."""
+        return tuple(self.values())
+
+    def copy(self) -> Self:
+        """Give a second output with the same values."""
+        return _rebuilt(type(self), self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return _rebuilt, (type(self), dict(self))
+
+    def _refuse(self, operation: str) -> NoReturn:
+        raise TypeError(
+            f"The fields of {type(self).__name__} are fixed; '{operation}' is not possible. "
+            "Set output['name'] = value (None takes a value away)."
+        )
 
     def __delitem__(self, key: str) -> NoReturn:
-        raise TypeError(f"The fields of {type(self).__name__} are fixed; set '{key}' to None instead of deleting it.")
-
-    def pop(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: the fields are fixed.
+        """Refuse, as all that follow; without this each would change the dict side alone.
 
         Raises:
             TypeError: Always.
         """
-        raise TypeError(f"The fields of {type(self).__name__} are fixed; 'pop' is not possible.")
+        self._refuse(f"del output[{key!r}]")
+
+    def pop(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse (`TypeError`)."""
+        self._refuse("pop")
+
+    def popitem(self, last: bool = True) -> NoReturn:
+        """Refuse (`TypeError`)."""
+        self._refuse("popitem")
+
+    def clear(self) -> NoReturn:
+        """Refuse (`TypeError`)."""
+        self._refuse("clear")
+
+    def update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse (`TypeError`)."""
+        self._refuse("update")
+
+    def setdefault(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse (`TypeError`)."""
+        self._refuse("setdefault")
+
+    def __or__(self, other: Any) -> Self:  # type: ignore[override]
+        return _rebuilt(type(self), {**self, **other})
+
+    def __ior__(self, other: Any) -> NoReturn:
+        self._refuse("|=")
+
+
+Output = TypeVar("Output", bound=ModelOutput)
+
+
+def _rebuilt(kind: type[Output], values: Mapping[str, Any]) -> Output:
+    """Make an output that holds these values, added ones too."""
+    output = kind()
+    for name, value in values.items():
+        output[name] = value
+    return output
 
 
 def _flatten(output: ModelOutput) -> tuple[list[Any], list[str]]:

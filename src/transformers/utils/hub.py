@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "HUB_OPTIONS",
     "cached_file",
     "get_checkpoint_shard_files",
+    "hide_tokens",
     "is_offline_mode",
     "load_json",
     "split_hub_options",
@@ -30,6 +32,14 @@ HUB_OPTIONS = ("cache_dir", "revision", "token", "local_files_only", "subfolder"
 SECONDS_TO_ANSWER = 10
 SECONDS_OF_SILENCE = 60
 _ANSWERS: dict[str, tuple[bool, float]] = {}  # by the hub's address: whether it answered, and when it was asked
+
+
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+
+
+def hide_tokens(text: str) -> str:
+    """Take the hub's access tokens out of a text that others may read: a message, a log, a record."""
+    return _TOKEN.sub("hf_…", text)
 
 
 def is_offline_mode() -> bool:
@@ -159,8 +169,9 @@ def _from_hub(name: str, filename: str, *, offline: bool, **options: Any) -> Pat
         raise OSError(
             f"'{name}' is neither a folder here nor a repository on the hub (or it is private: pass token=…)."
         ) from error
-    except (HfHubHTTPError, _network_error(), OSError) as error:
-        raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {error}") from error
+    except (HfHubHTTPError, _network_error(), OSError, UnicodeError) as error:
+        why = hide_tokens(str(error))  # one that no header can hold is quoted there
+        raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {why}") from None
 
 
 def _cached_without(name: str, filename: str, options: dict[str, Any]) -> bool:

@@ -10,6 +10,9 @@ from typing import Any
 from ...configuration.labels import drop_other_labels
 from ...configuration_utils import PretrainedConfig
 from ...utils.hub import split_hub_options
+from ...utils.lazy_names import LazyNames
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
 
@@ -18,14 +21,21 @@ MODEL_CLASSES: dict[str, dict[str, str]] = {
     "roberta": {
         "config": "models.roberta.configuration_roberta:RobertaConfig",
         "base": "models.roberta.modeling_roberta:RobertaModel",
+        "causal-lm": "models.roberta.modeling_roberta:RobertaForCausalLM",
         "masked-lm": "models.roberta.modeling_roberta:RobertaForMaskedLM",
+        "multiple-choice": "models.roberta.modeling_roberta:RobertaForMultipleChoice",
+        "question-answering": "models.roberta.modeling_roberta:RobertaForQuestionAnswering",
         "sequence-classification": "models.roberta.modeling_roberta:RobertaForSequenceClassification",
+        "token-classification": "models.roberta.modeling_roberta:RobertaForTokenClassification",
     },
     "deberta-v2": {
         "config": "models.deberta_v2.configuration_deberta_v2:DebertaV2Config",
         "base": "models.deberta_v2.modeling_deberta_v2:DebertaV2Model",
         "masked-lm": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForMaskedLM",
+        "multiple-choice": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForMultipleChoice",
+        "question-answering": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForQuestionAnswering",
         "sequence-classification": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForSequenceClassification",
+        "token-classification": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForTokenClassification",
     },
 }
 

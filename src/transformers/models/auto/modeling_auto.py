@@ -7,17 +7,28 @@ from functools import partial
 from typing import Any, ClassVar
 
 from ...configuration_utils import PretrainedConfig
-from ...utils.hub import split_hub_options
 from ...modeling_utils import PreTrainedModel
+from ...utils.hub import split_hub_options
+from ...utils.lazy_names import LazyNames
 from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
 
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
+
 __all__ = [
+    "MODEL_FOR_CAUSAL_LM_MAPPING",
     "MODEL_FOR_MASKED_LM_MAPPING",
+    "MODEL_FOR_MULTIPLE_CHOICE_MAPPING",
+    "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
     "MODEL_MAPPING",
     "AutoModel",
+    "AutoModelForCausalLM",
     "AutoModelForMaskedLM",
+    "AutoModelForMultipleChoice",
+    "AutoModelForQuestionAnswering",
     "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
 ]
 
 
@@ -72,6 +83,30 @@ class AutoModelForSequenceClassification(_AutoModelBase):
     task = "sequence-classification"
 
 
+class AutoModelForCausalLM(_AutoModelBase):
+    """The language model of any model type that reads forwards; pass ``is_decoder=True``."""
+
+    task = "causal-lm"
+
+
+class AutoModelForMultipleChoice(_AutoModelBase):
+    """The chooser among texts of any model type."""
+
+    task = "multiple-choice"
+
+
+class AutoModelForQuestionAnswering(_AutoModelBase):
+    """The extractive question answerer of any model type."""
+
+    task = "question-answering"
+
+
+class AutoModelForTokenClassification(_AutoModelBase):
+    """The token classifier of any model type."""
+
+    task = "token-classification"
+
+
 def _by_config(task: str) -> ClassesByConfig:
     """Show the table's classes of one task by their configurations."""
     model_types = [model_type for model_type, classes in MODEL_CLASSES.items() if task in classes]
@@ -82,3 +117,7 @@ def _by_config(task: str) -> ClassesByConfig:
 MODEL_MAPPING = _by_config(AutoModel.task)
 MODEL_FOR_MASKED_LM_MAPPING = _by_config(AutoModelForMaskedLM.task)
 MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING = _by_config(AutoModelForSequenceClassification.task)
+MODEL_FOR_CAUSAL_LM_MAPPING = _by_config(AutoModelForCausalLM.task)
+MODEL_FOR_MULTIPLE_CHOICE_MAPPING = _by_config(AutoModelForMultipleChoice.task)
+MODEL_FOR_QUESTION_ANSWERING_MAPPING = _by_config(AutoModelForQuestionAnswering.task)
+MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING = _by_config(AutoModelForTokenClassification.task)

@@ -6,9 +6,9 @@ import importlib
 import os
 from typing import Any, NoReturn
 
-from ...utils.hub import HUB_OPTIONS, cached_file, load_json
 from ...tokenization_utils_base import PreTrainedTokenizerBase
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
+from ...utils.hub import HUB_OPTIONS, cached_file, load_json
 from .configuration_auto import CONFIG_MAPPING, ClassesByConfig
 
 __all__ = ["TOKENIZER_MAPPING", "AutoTokenizer", "tokenizer_class_from_name"]

@@ -10,7 +10,10 @@ _LAZY = LazyNames(
         "configuration_deberta_v2": ("DebertaV2Config",),
         "modeling_deberta_v2": (
             "DebertaV2ForMaskedLM",
+            "DebertaV2ForMultipleChoice",
+            "DebertaV2ForQuestionAnswering",
             "DebertaV2ForSequenceClassification",
+            "DebertaV2ForTokenClassification",
             "DebertaV2Model",
             "DebertaV2PreTrainedModel",
         ),

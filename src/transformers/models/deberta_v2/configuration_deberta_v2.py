@@ -34,7 +34,8 @@ class DebertaV2Config(PretrainedConfig):
         pad_token_id: Id of the padding token.
         position_biased_input: Add absolute positions to the embeddings.
         pos_att_type: Which position terms the attention has, ``"c2p"`` (content to position) and ``"p2c"`` (position
-            to content), as a list or joined by ``|``. The attribute is a list, or None for none.
+            to content), as a list or joined by ``|``; the word ``"none"`` stands for none, as in Microsoft's files.
+            The attribute is a list, or None for none.
         pooler_dropout: Dropout in front of the pooler's dense layer.
         pooler_hidden_act: The pooler's activation.
         position_buckets: Half the number of buckets that distances are put into; below 1 every distance is its own.
@@ -93,6 +94,7 @@ class DebertaV2Config(PretrainedConfig):
         embedding_size: int | None = None,
         legacy: bool = True,
         lora_position_query: bool = False,
+        pooler_hidden_size: int | None = None,
         cls_token_id: int = 1,
         sep_token_id: int = 2,
         unk_token_id: int = 3,
@@ -116,6 +118,7 @@ class DebertaV2Config(PretrainedConfig):
         self.pos_att_type = _position_terms(pos_att_type)
         self.pooler_dropout = pooler_dropout
         self.pooler_hidden_act = pooler_hidden_act
+        self.pooler_hidden_size = hidden_size if pooler_hidden_size is None else pooler_hidden_size
         self.position_buckets = position_buckets
         self.share_att_key = share_att_key
         self.norm_rel_ebd = norm_rel_ebd
@@ -208,15 +211,15 @@ class DebertaV2Config(PretrainedConfig):
 
 
 def _position_terms(pos_att_type: str | Iterable[str] | None) -> list[str] | None:
-    """Bring the two ways to write position terms into one."""
+    """Bring the ways to write position terms into one."""
     if pos_att_type is None:
         return None
     written = pos_att_type.split("|") if isinstance(pos_att_type, str) else list(pos_att_type)
-    terms = [term.strip().lower() for term in written if term.strip()]
+    terms = [term for term in (str(part).strip().lower() for part in written) if term not in ("", "none")]
     unknown = [term for term in terms if term not in POSITION_TERMS]
     if unknown:
         raise ValueError(
             f"pos_att_type is {pos_att_type!r}, which holds {unknown[0]!r}; 'c2p', 'p2c', both or neither were "
             "expected, as a list or joined by '|'."
         )
-    return terms
+    return terms or None

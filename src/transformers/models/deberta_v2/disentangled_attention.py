@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...layers.attention import grouped_attention
-from ...layers.dropout import Dropout, dropout
+from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear
 from ...methods.lora.places import lora_linear
@@ -354,8 +354,8 @@ class DisentangledSelfAttention(nn.Module):
             self.pos_key_proj = nn.Linear(size, size)
         if self.has_p2c and not self.share_att_key:
             self.pos_query_proj = nn.Linear(size, size)
-        self.pos_dropout = Dropout(config.hidden_dropout_prob)
-        self.dropout = Dropout(config.attention_probs_dropout_prob)
+        self.pos_dropout = StableDropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,

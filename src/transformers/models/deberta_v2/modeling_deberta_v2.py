@@ -1,8 +1,8 @@
 """DeBERTa-V2 and V3 (He et al., 2021a, 2021b), read from top to bottom in the order of use.
 
-The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
-only for a caller who wants the padded output. Positions are in the attention itself (`disentangled_attention`). LoRA
-goes in where `DisentangledSelfAttention` builds its linear layers. What the heads share is in `transformers.heads`.
+The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put
+back only for a caller who wants the padded output. Positions are in the attention itself (`disentangled_attention`),
+and there LoRA goes in. What the heads at the end share with other families is in `transformers.heads`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
 (``T``, or ``B`` where only each row's first token is wanted), ``D`` hidden size, ``E`` width of the embedding tables,
@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ...adapters.mixing import mixed_adapters
@@ -25,29 +24,36 @@ from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
 from ...heads.encoding import Encoding
 from ...heads.masked_lm import MaskedLM
+from ...heads.multiple_choice import MultipleChoice
+from ...heads.question_answering import QuestionAnswering, check_two_scores
 from ...heads.sequence_classification import SequenceClassification
+from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
-from ...layers.dropout import Dropout
+from ...layers.dropout import StableDropout
 from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...methods.lora.layers import LoraLayer
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
+from ...utils.lazy_names import LazyNames
 from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_attention import DisentangledSelfAttention, RelativePositions, table_rows
 from .lm_heads import DebertaV2LMPredictionHead, LegacyDebertaV2LMPredictionHead
 
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
+
 __all__ = [
     "DebertaV2ForMaskedLM",
+    "DebertaV2ForMultipleChoice",
+    "DebertaV2ForQuestionAnswering",
     "DebertaV2ForSequenceClassification",
+    "DebertaV2ForTokenClassification",
     "DebertaV2Model",
     "DebertaV2PreTrainedModel",
     "DisentangledSelfAttention",
     "StableDropout",
 ]
-
-StableDropout = Dropout  # 4.4.2's name: it is plain dropout of the same rate
 
 
 class DebertaV2Embeddings(nn.Module):
@@ -68,7 +74,7 @@ class DebertaV2Embeddings(nn.Module):
         if width != config.hidden_size:
             self.embed_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.register_load_state_dict_pre_hook(drop_position_ids)
 
     def forward(
@@ -128,7 +134,7 @@ class DebertaV2SelfOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.adapter = attention_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
@@ -192,7 +198,7 @@ class DebertaV2Output(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
         self.adapter = feed_forward_adapter(config)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
@@ -255,7 +261,7 @@ class ConvLayer(nn.Module):
         self.conv = nn.Conv1d(size, size, kernel, padding=(kernel - 1) // 2, groups=groups)
         self.conv_act = get_activation(config.conv_act)
         self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
 
     def forward(self, embeddings: Tensor, residual_states: Tensor, layout: PackedLayout) -> Tensor:
         """Convolve each row, add and normalise.
@@ -540,7 +546,7 @@ class ContextPooler(nn.Module):
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = Dropout(config.pooler_dropout)
+        self.dropout = StableDropout(config.pooler_dropout)
         self.activation = get_activation(config.pooler_hidden_act)
 
     @property
@@ -552,6 +558,11 @@ class ContextPooler(nn.Module):
         """Pool each row's first token. Shape: (B, D), or (B, L, D) as in 4.4.2, to (B, D)."""
         first_token = in_dtype_of(self.dense, first_column(hidden_states))
         return self.activation(self.dense(self.dropout(first_token)))
+
+
+def _head_dropout(config: DebertaV2Config) -> StableDropout:
+    """Make the dropout behind the pooler: of ``cls_dropout``, else ``hidden_dropout_prob``."""
+    return StableDropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
 
 
 class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTrainedModel):
@@ -575,7 +586,7 @@ class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTra
         self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
         self.pooler = ContextPooler(config)
-        self.dropout = Dropout(config.hidden_dropout_prob if config.cls_dropout is None else config.cls_dropout)
+        self.dropout = _head_dropout(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -591,3 +602,64 @@ class DebertaV2ForSequenceClassification(SequenceClassification, DebertaV2PreTra
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.weight", "classifier.bias"]
+
+
+class DebertaV2ForTokenClassification(TokenClassification, DebertaV2PreTrainedModel):
+    """DeBERTa with a label for each token.
+
+    Args:
+        config: The model's configuration; ``num_labels`` is the classifier's width.
+    """
+
+    forward = TokenClassification.forward_with(ARGUMENTS)
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.deberta = DebertaV2Model(config)
+        self.dropout = StableDropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class DebertaV2ForQuestionAnswering(QuestionAnswering, DebertaV2PreTrainedModel):
+    """DeBERTa that finds the part of a text which answers a question.
+
+    Args:
+        config: The model's configuration.
+
+    Raises:
+        ValueError: If ``num_labels`` is not 2.
+    """
+
+    forward = QuestionAnswering.forward_with(ARGUMENTS)
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        check_two_scores(config)
+        self.num_labels = config.num_labels
+        self.deberta = DebertaV2Model(config)
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class DebertaV2ForMultipleChoice(MultipleChoice, DebertaV2PreTrainedModel):
+    """DeBERTa that chooses the best of several texts by its pooled first token.
+
+    Args:
+        config: The model's configuration; the dropouts are those of `DebertaV2ForSequenceClassification`.
+    """
+
+    forward = MultipleChoice.forward_with(ARGUMENTS)
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        self.deberta = DebertaV2Model(config)
+        self.pooler = ContextPooler(config)
+        self.dropout = _head_dropout(config)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def score_texts(self, encoded: PackedOutput) -> Tensor:
+        """Score each text. Shape: (B·C, 1)."""
+        return self.classifier(self.dropout(self.pooler(encoded.first_tokens())))

@@ -29,6 +29,9 @@ from ...tokenization.sentencepiece.reader import SentencePieceModel, read_senten
 from ...tokenization.sentencepiece.unigram import SentencePieceUnigram
 from ...tokenization.texts import explain_bad_text
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
+from ...utils.lazy_names import LazyNames
+
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = ["DebertaV2Tokenizer", "DebertaV2TokenizerFast"]
 
@@ -151,6 +154,9 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
 
     def _state(self) -> tuple[Any, ...]:
         return len(self), self.cls_token_id, self.sep_token_id
+
+    def _unknown_id(self) -> int | None:
+        return super()._unknown_id() if self._unigram is None else self._unigram.model.unknown_id
 
     # -- encoding
 

@@ -9,8 +9,12 @@ _LAZY = LazyNames(
     {
         "configuration_roberta": ("RobertaConfig",),
         "modeling_roberta": (
+            "RobertaForCausalLM",
             "RobertaForMaskedLM",
+            "RobertaForMultipleChoice",
+            "RobertaForQuestionAnswering",
             "RobertaForSequenceClassification",
+            "RobertaForTokenClassification",
             "RobertaModel",
             "RobertaPreTrainedModel",
         ),

@@ -40,7 +40,7 @@ class RobertaConfig(PretrainedConfig):
         bos_token_id: Id of the first token.
         eos_token_id: Id of the last token.
         classifier_dropout: Dropout in the classification head; ``hidden_dropout_prob`` where None.
-        **kwargs: Fields of `PretrainedConfig`.
+        **kwargs: Fields of `PretrainedConfig`; with ``is_decoder`` each token sees itself and those before it alone.
 
     Raises:
         ValueError: If the sizes do not fit together, or a field of `PretrainedConfig` is out of range.
@@ -49,6 +49,8 @@ class RobertaConfig(PretrainedConfig):
     model_type: ClassVar[str] = "roberta"
     lora_targets: ClassVar[tuple[str, ...]] = ("query", "value")
     takes_bottleneck_adapters: ClassVar[bool] = True
+
+    is_decoder: bool
 
     def __init__(
         self,
@@ -90,4 +92,4 @@ class RobertaConfig(PretrainedConfig):
                 f"hidden_size is {hidden_size}, which {num_attention_heads} attention heads (num_attention_heads) do "
                 "not divide."
             )
-        check_encoder_only(self)
+        check_encoder_only(self, may_decode=True)

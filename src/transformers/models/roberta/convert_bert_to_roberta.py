@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from ...configuration_utils import CONFIG_NAME
-from ...utils.hub import load_json
 from ...modeling.weights import load_weights, save_weights
+from ...utils.hub import load_json
 from .configuration_roberta import RobertaConfig
 
 __all__ = ["convert", "convert_state_dict"]

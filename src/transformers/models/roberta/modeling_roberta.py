@@ -1,7 +1,7 @@
 """RoBERTa (Liu et al., 2019), read from top to bottom in the order of use.
 
-The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put back
-only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
+The encoder works on packed tokens (`transformers.layers.packing`): padding is taken out before the embeddings and put
+back only for a caller who wants the padded output. LoRA goes in where `RobertaSelfAttention` builds its linear layers.
 What the heads at the end share with other families is in `transformers.heads`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` tokens that a layer is asked for
@@ -22,9 +22,13 @@ from torch.utils.checkpoint import checkpoint
 from ...adapters.mixing import mixed_adapters
 from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
+from ...heads.causal_lm import CausalLM
 from ...heads.encoding import PooledEncoding
 from ...heads.masked_lm import MaskedLM
+from ...heads.multiple_choice import MultipleChoice
+from ...heads.question_answering import QuestionAnswering, check_two_scores
 from ...heads.sequence_classification import SequenceClassification
+from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
 from ...layers.attention import grouped_attention
 from ...layers.dropout import Dropout
@@ -35,11 +39,18 @@ from ...methods.lora.places import lora_linear
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...utils.generic import ModelOutput
+from ...utils.lazy_names import LazyNames
 from .configuration_roberta import RobertaConfig
 
+__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
+
 __all__ = [
+    "RobertaForCausalLM",
     "RobertaForMaskedLM",
+    "RobertaForMultipleChoice",
+    "RobertaForQuestionAnswering",
     "RobertaForSequenceClassification",
+    "RobertaForTokenClassification",
     "RobertaModel",
     "RobertaPreTrainedModel",
     "create_position_ids_from_input_ids",
@@ -118,6 +129,7 @@ class RobertaSelfAttention(nn.Module):
         self.key = lora_linear(config, "key", config.hidden_size, config.hidden_size)
         self.value = lora_linear(config, "value", config.hidden_size, config.hidden_size)
         self.dropout = Dropout(config.attention_probs_dropout_prob)
+        self.is_decoder = config.is_decoder
 
     def forward(
         self,
@@ -127,7 +139,7 @@ class RobertaSelfAttention(nn.Module):
         head_mask: Tensor | None = None,
         output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Let the queries attend to all valid tokens of their rows.
+        """Let the queries attend to all valid tokens of their rows; in a decoder to those up to their own place.
 
         Args:
             hidden_states: What keys and values are made of. Shape: (T, D).
@@ -147,6 +159,7 @@ class RobertaSelfAttention(nn.Module):
             layout,
             dropout_prob=self.dropout.p if self.dropout.training else 0.0,
             head_mask=head_mask,
+            causal=self.is_decoder,
             output_attentions=output_attentions,
         )
 
@@ -284,7 +297,7 @@ class RobertaEncoder(nn.Module):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
-        check_encoder_only(config)  # fields may have been set since the configuration was made
+        check_encoder_only(config, may_decode=True)  # fields may have been set since the configuration was made
         self.config = config
         self.layer = nn.ModuleList(RobertaLayer(config) for _ in range(config.num_hidden_layers))
         self.gradient_checkpointing = config.gradient_checkpointing
@@ -486,14 +499,8 @@ class RobertaLMHead(nn.Module):
         return self.decoder(features)
 
 
-class RobertaForMaskedLM(MaskedLM, RobertaPreTrainedModel):
-    """RoBERTa with the masked language-model head of its pre-training.
-
-    Args:
-        config: The model's configuration.
-    """
-
-    forward = MaskedLM.forward_with((*ARGUMENTS, *DECODER_ARGUMENTS))
+class _ScoresWords(RobertaPreTrainedModel):
+    """RoBERTa with the head of its pre-training, whatever the words are scored for."""
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
@@ -530,6 +537,32 @@ class RobertaForMaskedLM(MaskedLM, RobertaPreTrainedModel):
         head.decoder.out_features = new_num_tokens
 
 
+class RobertaForMaskedLM(_ScoresWords, MaskedLM):
+    """RoBERTa with the masked language-model head of its pre-training.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    forward = MaskedLM.forward_with((*ARGUMENTS, *DECODER_ARGUMENTS))
+
+
+class RobertaForCausalLM(_ScoresWords, CausalLM):
+    """RoBERTa that scores the next word.
+
+    Args:
+        config: The model's configuration, with ``is_decoder``.
+    """
+
+    forward = CausalLM.forward_with((*ARGUMENTS, *DECODER_ARGUMENTS, "labels", "past_key_values", "use_cache"))
+
+
+def _head_dropout(config: RobertaConfig) -> Dropout:
+    """Make a head's dropout: of ``cls_dropout``, else ``classifier_dropout``, else ``hidden_dropout_prob``."""
+    rates = (config.cls_dropout, config.classifier_dropout, config.hidden_dropout_prob)
+    return Dropout(next(rate for rate in rates if rate is not None))
+
+
 class RobertaClassificationHead(nn.Module):
     """Dense layer, tanh and projection on each row's first token.
 
@@ -540,9 +573,8 @@ class RobertaClassificationHead(nn.Module):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
-        rates = (config.cls_dropout, config.classifier_dropout, config.hidden_dropout_prob)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = Dropout(next(rate for rate in rates if rate is not None))
+        self.dropout = _head_dropout(config)
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
@@ -584,3 +616,67 @@ class RobertaForSequenceClassification(SequenceClassification, RobertaPreTrained
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.out_proj.weight", "classifier.out_proj.bias"]
+
+
+class RobertaForTokenClassification(TokenClassification, RobertaPreTrainedModel):
+    """RoBERTa with a label for each token.
+
+    Args:
+        config: The model's configuration; ``num_labels`` is the classifier's width. Its dropout is that of
+            `RobertaClassificationHead`.
+    """
+
+    forward = TokenClassification.forward_with(ARGUMENTS)
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.dropout = _head_dropout(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class RobertaForQuestionAnswering(QuestionAnswering, RobertaPreTrainedModel):
+    """RoBERTa that finds the part of a text which answers a question.
+
+    Args:
+        config: The model's configuration.
+
+    Raises:
+        ValueError: If ``num_labels`` is not 2.
+    """
+
+    forward = QuestionAnswering.forward_with(ARGUMENTS)
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        check_two_scores(config)
+        self.num_labels = config.num_labels
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class RobertaForMultipleChoice(MultipleChoice, RobertaPreTrainedModel):
+    """RoBERTa that chooses the best of several texts by its pooled first token.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    forward = MultipleChoice.forward_with(
+        ("input_ids", "token_type_ids", "attention_mask", "labels", "position_ids", "head_mask", "inputs_embeds")
+    )
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = RobertaModel(config)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def score_texts(self, encoded: PackedOutput) -> Tensor:
+        """Score each text. Shape: (B·C, 1)."""
+        pooled = self.dropout(self.roberta._pool(encoded))
+        return self.classifier(in_dtype_of(self.classifier, pooled))

@@ -1,0 +1,61 @@
+"""The best of several texts, such as answers to a question.
+
+In the checkpoint: a pooler (RoBERTa's ``roberta.pooler.dense``, DeBERTa's ``pooler.dense``) and ``classifier``, which
+gives a text one score. PEFT has no name for the task.
+
+Letters in shapes: ``B`` batch, ``C`` choices, ``L`` padded length, ``D`` hidden size.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..layers.inputs import EncoderInputs
+from ..layers.losses import mean_cross_entropy
+from ..layers.packing import PackedOutput
+from ..modeling_outputs import MultipleChoiceModelOutput
+from .head import Head
+
+__all__ = ["MultipleChoice"]
+
+
+class MultipleChoice(Head):
+    """A scorer of texts, several of which are compared; a model builds it and says how it scores."""
+
+    def score_texts(self, encoded: PackedOutput) -> Tensor:
+        """Score each text. Shape: (B·C, 1).
+
+        Raises:
+            NotImplementedError: Here; a model says how.
+        """
+        raise NotImplementedError
+
+    def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MultipleChoiceModelOutput:
+        """Score the choices of each example. All inputs of tokens have a dimension more: (B, C, L).
+
+        Args:
+            inputs: What the encoder is given.
+            labels: The right choices; -100 where none counts. Shape: (B,).
+
+        Returns:
+            The output; a tuple without ``return_dict``. The layers' outputs are those of the texts, B·C rows.
+
+        Raises:
+            ValueError: As of the encoder's ``forward``, if an input is not of that shape, or a label is no choice.
+        """
+        words = inputs.input_ids if inputs.input_ids is not None else inputs.inputs_embeds
+        dimensions = 3 if inputs.input_ids is not None else 4
+        if words is not None and words.dim() != dimensions:
+            raise ValueError(
+                f"The input has the shape {tuple(words.shape)}; (batch, choices, length) was expected for input_ids, "
+                "and (batch, choices, length, width of the embeddings) for inputs_embeds."
+            )
+        encoded = self.encode(inputs.map_rows(lambda each: each.flatten(0, 1)), first_token_only=True)
+        choices = 1 if words is None else words.shape[1]
+        logits = self.score_texts(encoded).view(-1, choices)
+        return MultipleChoiceModelOutput(
+            loss=None if labels is None else mean_cross_entropy(logits, labels),
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )

@@ -1,0 +1,59 @@
+"""A label for each token, such as the kind of name that it is a part of.
+
+In the checkpoint: ``classifier``, for RoBERTa and DeBERTa alike.
+
+Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``D`` hidden size, ``N`` labels.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ..layers.inputs import EncoderInputs
+from ..layers.losses import mean_cross_entropy
+from ..modeling_outputs import TokenClassifierOutput
+from ..modeling_utils import in_dtype_of
+from .head import Head
+
+__all__ = ["TokenClassification"]
+
+
+class TokenClassification(Head):
+    """A classifier of every token; a model builds its ``dropout`` and ``classifier``."""
+
+    task_type: ClassVar[str | None] = "TOKEN_CLS"
+    dropout: nn.Module
+    classifier: nn.Linear
+
+    def score_tokens(self, features: Tensor) -> Tensor:
+        """Score the labels of tokens. Shape: (…, D) to (…, N)."""
+        return self.classifier(in_dtype_of(self.classifier, self.dropout(features)))
+
+    def label_parameters(self) -> list[str]:
+        """Name the parameters whose first dimension is the number of labels."""
+        return ["classifier.weight", "classifier.bias"]
+
+    def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> TokenClassifierOutput:
+        """Classify every valid token.
+
+        Args:
+            inputs: What the encoder is given.
+            labels: Class ids; -100 where none counts, and never counted where the mask is 0. Shape: (B, L).
+
+        Returns:
+            The output; a tuple without ``return_dict``. Its logits are zero where the mask is 0, its loss is 0 where
+            no label counts.
+
+        Raises:
+            ValueError: As of the encoder's ``forward``, or if a label is none of the classes.
+        """
+        encoded = self.encode(inputs)
+        logits = self.score_tokens(encoded.last_hidden_state)  # (T, N)
+        return TokenClassifierOutput(
+            loss=None if labels is None else mean_cross_entropy(logits, encoded.layout.pack_labels(labels)),
+            logits=encoded.layout.unpack(logits),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
