@@ -128,6 +128,13 @@ def _load(case: Case, base: Path) -> PreTrainedModel:
     return model
 
 
+def _trained(case: Case, base: Path) -> PreTrainedModel:
+    """Give the case's model with values as after training."""
+    model = _load(case, base).eval()
+    shake(model, 6, scale=0.05)
+    return model
+
+
 def _batches() -> list[dict[str, Tensor]]:
     """Batches whose label can be learned: whether the row's first word is in the upper half of the vocabulary."""
     batches = []
@@ -153,6 +160,7 @@ def cases(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Path:
         saved = [*head, *case.peft.get("modules_to_save", [])]
         options = {**case.peft, "modules_to_save": saved, "r": 4, "lora_alpha": 8}
         (folder / name / "options.json").write_text(json.dumps(options))
+        _trained(case, folder / name / "base").save_adapter(folder / name / "ours")
     upstream("upstream_options.py", folder)
     return folder
 
@@ -185,3 +193,32 @@ def _compare_gradients(model: PreTrainedModel, theirs: dict[str, Tensor], *, exa
         scale = largest if name.endswith(SHIFTS) or ".lora_" in name else float(wanted.abs().max())
         difference = gradient - wanted if exact else gradient.abs() - wanted.abs()
         assert float(difference.abs().max()) / scale <= GRADIENT_TOLERANCE, name
+
+
+def _logits(model: PreTrainedModel) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = model.eval()(**{key: v for key, v in _batches()[0].items() if key != "labels"}).logits
+    return result
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_our_folder_means_the_same_to_peft(cases: Path, name: str) -> None:
+    theirs = load_file(cases / name / "results.safetensors")["ours"]
+    assert (_logits(_trained(CASES[name], cases / name / "base")) - theirs).abs().max() <= 1e-5
+    again = AutoModelForSequenceClassification.from_pretrained(cases / name / "ours")
+    assert (_logits(again) - theirs).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pefts_folder_means_the_same_here(cases: Path, name: str, tmp_path: Path) -> None:
+    theirs = load_file(cases / name / "results.safetensors")["logits"]
+    ours = AutoModelForSequenceClassification.from_pretrained(
+        cases / name / "peft", base_model_name_or_path=cases / name / "base"
+    )
+    assert (_logits(ours) - theirs).abs().max() <= 1e-5
+    ours.save_adapter(tmp_path / "again")
+    plain = AutoModelForSequenceClassification.from_pretrained(cases / name / "base", num_labels=2)
+    plain.load_adapter(tmp_path / "again", "theirs")
+    assert torch.equal(_logits(plain), _logits(ours))
+    merged = plain.merge_and_unload()
+    assert (_logits(merged) - theirs).abs().max() <= 1e-5

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from transformers import AutoModelForSequenceClassification
@@ -49,6 +49,11 @@ def run_case(folder: Path) -> None:
     torch.manual_seed(7)
     model = get_peft_model(load_base(folder), LoraConfig(**options, task_type="SEQ_CLS"))
     set_peft_model_state_dict(model, load_file(folder / "start.safetensors"))
+    takes_from_base = options.get("init_lora_weights") in ("pissa", "olora")
+    if takes_from_base:  # as PEFT's documentation wants it, so that the trained adapter fits the published base
+        model.peft_config["default"].init_lora_weights = True
+        model.save_pretrained(folder / "initial")
+        model.peft_config["default"].init_lora_weights = options["init_lora_weights"]
     results = {"start.logits": logits(model, batches[0])}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
     model.train()
@@ -65,8 +70,12 @@ def run_case(folder: Path) -> None:
         losses.append(loss.detach())
     results["losses"] = torch.stack(losses)
     results["logits"] = logits(model, batches[0])
-    if options.get("init_lora_weights", True) is True:
-        model.save_pretrained(folder / "peft")
+    initial = {"path_initial_model_for_weight_conversion": str(folder / "initial")} if takes_from_base else {}
+    model.save_pretrained(folder / "peft", **initial)
+    if initial:  # PEFT's conversion forgets what is trained beside LoRA
+        weights = folder / "peft" / "adapter_model.safetensors"
+        every = {name: value for name, value in get_peft_model_state_dict(model).items() if ".lora_" not in name}
+        save_file({**every, **load_file(weights)}, weights)
     if (folder / "ours").is_dir():
         ours = PeftModel.from_pretrained(load_base(folder), folder / "ours")
         results["ours"] = logits(ours, batches[0])

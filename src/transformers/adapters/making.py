@@ -33,8 +33,7 @@ Update = tuple[Tensor, Tensor]  # lora_A and lora_B, at a scaling of 1. Shape: (
 def add_adapter(model: AdaptableModel, adapter_name: str, **fields: Any) -> None:
     """Make a fresh adapter beside those that are there; see `AdapterMethods.add_adapter`."""
     config = model.config
-    changes = {name: value for name, value in fields.items() if value is not None}
-    wanted: Any = type(config).from_dict(config.to_dict(), apply_lora=True, **changes)  # with all its checks
+    wanted: Any = type(config).from_dict(config.to_dict(), apply_lora=True, **fields)  # with all its checks
     content = AdapterContent(
         f"a new adapter '{adapter_name}'",
         {},
@@ -51,8 +50,9 @@ def add_adapter(model: AdaptableModel, adapter_name: str, **fields: Any) -> None
 def _fresh_tensors(model: AdaptableModel, content: AdapterContent, config: PretrainedConfig) -> dict[str, Tensor]:
     """Make starting values of all that an adapter has and the base does not provide."""
     tensors: dict[str, Tensor] = {name: buffer.clone() for name, buffer in head_buffers(model).items()}
-    for path, place in places_of(model, content).items():
-        layer = fresh_part(model.get_submodule(path), place, config)
+    is_first = not model.adapter_state.loaded and not model.config.apply_lora  # it takes the head as it is
+    for path, its_place in places_of(model, content).items():
+        layer = fresh_part(model.get_submodule(path), its_place, config)
         for name in layer.NAMES.values():
             parameter = layer._parameters.get(name)
             if parameter is not None and parameter.requires_grad:
@@ -60,6 +60,9 @@ def _fresh_tensors(model: AdaptableModel, content: AdapterContent, config: Pretr
                 tensors[f"{path}.{name}"] = parameter.detach()
     for name, shape in shapes_beside_lora(model, content, config.num_labels).items():
         if name in tensors or (model.base_record.provides(name) and model.get_parameter(name).shape == shape):
+            continue
+        if is_first and model.get_parameter(name).shape == shape:
+            tensors[name] = model.get_parameter(name).detach()
             continue
         where, _, last = name.rpartition(".")
         tensors[name] = torch.empty(shape)

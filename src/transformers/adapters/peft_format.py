@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..configuration.lora_options import ALL_LINEAR, check_lora_options
 from ..configuration_utils import PretrainedConfig
+from ..methods.lora.config import NOT_OFFERED
 from ..methods.lora.layers import lora_layers, lora_parameter_names
 from ..methods.lora.places import may_be_head, saved_module_names
 from .interface import AdaptableModel
@@ -22,39 +23,8 @@ __all__ = ["beyond_peft", "classifier_width", "from_peft_names", "peft_config", 
 PEFT_VERSION = "0.21.2"  # whose form is written
 _PREFIX = "base_model.model."
 
-# Fields of PEFT's LoraConfig that this package does not offer, at the values that switch them off.
-_SWITCHED_OFF: dict[str, Any] = {
-    "alora_invocation_tokens": None,
-    "alpha_pattern": {},
-    "arrow_config": None,
-    "auto_mapping": None,
-    "corda_config": None,
-    "ensure_weight_tying": False,
-    "eva_config": None,
-    "exclude_modules": None,
-    "fan_in_fan_out": False,
-    "init_lora_weights": True,
-    "kasa_config": None,
-    "layer_replication": None,
-    "layers_pattern": None,
-    "layers_to_transform": None,
-    "loftq_config": {},
-    "lora_bias": False,
-    "lora_ga_config": None,
-    "megatron_config": None,
-    "megatron_core": "megatron.core",
-    "monteclora_config": None,
-    "qalora_group_size": 16,
-    "rank_pattern": {},
-    "revision": None,
-    "target_parameters": None,
-    "trainable_token_indices": None,
-    "use_bdlora": None,
-    "use_dora": False,
-    "use_qalora": False,
-    "use_rslora": False,
-    "velora_config": None,
-}
+# Fields of PEFT's LoraConfig at the values that switch them off.
+_SWITCHED_OFF: dict[str, Any] = {**NOT_OFFERED, "auto_mapping": None, "revision": None}
 
 # Options that both have, each with what it is called in a configuration here.
 _OFFERED = {
@@ -232,7 +202,7 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
         raise ValueError(f"'{source}': peft_type is {content.get('peft_type')!r}; only LORA is supported here.")
     for name, off in _SWITCHED_OFF.items():
         value = content.get(name, off)
-        if name not in _HARMLESS and name not in _OFFERED and value and value != off:
+        if name not in _HARMLESS and value and value != off:
             raise ValueError(f"'{source}': {name} is {value!r}, a PEFT feature that is not part of this package.")
     if content.get("init_lora_weights") not in _HARMLESS_STARTS:
         raise ValueError(

@@ -58,7 +58,7 @@ class AdapterContent:
         methods: The fields of `part_format.methods_of`, in this package's own form; empty in the others.
         all_biases: Whether all biases were trained beside LoRA, as PEFT calls it and BitFit does.
         label2id: The reverse of ``id2label``, where it was another than that.
-        options: LoRA's options, `transformers.configuration.lora_options.LORA_OPTIONS`; those that are not in it are off.
+        options: LoRA's options (`transformers.configuration.lora_options`); those that are not in it are off.
         other_bases: Bases of other weights that it was trained on before it was loaded over this one on purpose, each
             with ``base_model_name_or_path`` and ``base_sha256``.
     """
@@ -179,8 +179,8 @@ class AdapterContent:
             found, asked = self.options.get(name, LORA_OPTIONS[name]), getattr(config, name)
             if found != asked:
                 raise ValueError(
-                    f"The adapter '{self.source}' was made with {name} {found!r}, but this run asks for {asked!r}. Use "
-                    "the adapter's."
+                    f"The adapter '{self.source}' was made with {name} {found!r}, but this run asks for {asked!r}. "
+                    "Use the adapter's."
                 )
         self.check_position_query(config)
 

@@ -1,8 +1,8 @@
 """Adapters whose start took a part out of the base (PiSSA, OLoRA), in a form that the published base serves.
 
-Such an adapter computes ``s·(B·A - B0·A0)`` beside the base as published. A folder holds that as plain LoRA of twice the
-rank, ``[B, -B0]·[A; A0]``, as PEFT's ``path_initial_model_for_weight_conversion`` writes it; every reader of plain LoRA
-can use it. A run that goes on takes the two halves apart again.
+Such an adapter computes ``s·(B·A - B0·A0)`` beside the base as published. A folder holds that as plain LoRA of twice
+the rank, ``[B, -B0]·[A; A0]``, as PEFT's ``path_initial_model_for_weight_conversion`` writes it; every reader of plain
+LoRA can use it. A run that goes on takes the two halves apart again.
 """
 
 from __future__ import annotations

@@ -176,16 +176,16 @@ def _check_start(config: MethodFields) -> None:
         start not in _STARTS[:-2] and start != "olora" and not _PISSA_NITER.fullmatch(start)
     ):
         raise ValueError(
-            f"lora_init is {start!r}; one of {', '.join(_STARTS)} was expected (N a number of iterations). PEFT's eva, "
-            "corda, loftq, lora_ga and mica starts are not part of this package."
+            f"lora_init is {start!r}; one of {', '.join(_STARTS)} was expected (N a number of iterations). PEFT's "
+            "eva, corda, loftq, lora_ga and mica starts are not part of this package."
         )
     ranks = [config.lora_r, *config.lora_rank_pattern.values()]
     if start == "orthogonal" and any(isinstance(r, int) and r % 2 for r in ranks):
         raise ValueError(f"lora_init 'orthogonal' shares the rank between A and B, so it must be even, not {ranks}.")
     if config.lora_use_dora and start_takes_from_base(start):
         raise ValueError(
-            f"lora_use_dora and lora_init '{start}' exclude each other: what {start} takes out of the base could not be "
-            "saved as an adapter of the published base. Take one of them."
+            f"lora_use_dora and lora_init '{start}' exclude each other: what {start} takes out of the base could not "
+            "be saved as an adapter of the published base. Take one of them."
         )
 
 

@@ -73,7 +73,7 @@ def trained_beside_lora(
     head = {name for name in names if not model.is_base_parameter(name)}
     provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
-    saved = saved_module_names(model, config.lora_modules_to_save)
+    saved = saved_module_names(model, config.lora_modules_to_save, paths)
     chosen = _chosen_biases(model, config, paths)
     every = head | not_provided | chosen | saved | bottleneck_parameter_names(model)
     return every - lora_parameter_names(model) - lora_start_names(model)

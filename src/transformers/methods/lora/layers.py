@@ -109,6 +109,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
         self.refuse_training_merged()
         if self.merged and self.enabled:
             return functional.linear(x, self.weight, self._cast_bias())
+        x = x.to(self.weight.dtype)  # a norm in front that is trained in full may give fp32
         result = self.base_forward(x)
         if not self.enabled:
             return result
@@ -181,7 +182,7 @@ class LoraEmbedding(LoraLayer, nn.Embedding):  # type: ignore[misc]  # its weigh
         self.lora_embedding_B = nn.Parameter(torch.zeros(embedding_dim, r))
         self._make(rows=embedding_dim, columns=num_embeddings, use_dora=False, keeps_start=False)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # PyTorch's name
+    def forward(self, input: Tensor) -> Tensor:  # PyTorch's name
         """Look rows up. Shape: (…) to (…, D).
 
         Raises:

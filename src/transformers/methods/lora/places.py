@@ -204,7 +204,7 @@ def _chooses_by_path(config: MethodFields) -> bool:
 # Which layers ---------------------------------------------------------------------------------------------------
 
 
-def find_places(model: ModelWithBase, config: MethodFields, *, strict: bool = True) -> dict[str, LoraPlace]:
+def find_places(model: ModelWithBase, config: PretrainedConfig, *, strict: bool = True) -> dict[str, LoraPlace]:
     """Find the layers of a model that get LoRA.
 
     Args:
@@ -228,8 +228,8 @@ def find_places(model: ModelWithBase, config: MethodFields, *, strict: bool = Tr
     if not left:
         raise ValueError(
             f"No layer is left for LoRA: lora_target_modules is {targets!r}, lora_exclude_modules "
-            f"{config.lora_exclude_modules!r}, lora_layers_to_transform {config.lora_layers_to_transform!r}. "
-            f"{nearest(str(targets), layers)}"
+            f"{config.lora_exclude_modules!r}, lora_layers_to_transform {config.lora_layers_to_transform!r}, and the model "
+            f"has {config.num_hidden_layers} layers, numbered from 0."
         )
     for which in ("lora_rank_pattern", "lora_alpha_pattern"):
         for pattern in getattr(config, which):
@@ -244,12 +244,15 @@ def find_places(model: ModelWithBase, config: MethodFields, *, strict: bool = Tr
     return places
 
 
-def saved_module_names(model: ModelWithBase, endings: Collection[str] | None) -> set[str]:
+def saved_module_names(
+    model: ModelWithBase, endings: Collection[str] | None, lora_paths: Collection[str] = ()
+) -> set[str]:
     """Give the parameters of the modules that are trained in full beside LoRA.
 
     Args:
         model: Any.
         endings: ``lora_modules_to_save``: ends of paths, as PEFT matches them.
+        lora_paths: Of the layers with LoRA.
 
     Returns:
         Paths in the model.
@@ -269,12 +272,12 @@ def saved_module_names(model: ModelWithBase, endings: Collection[str] | None) ->
                 f"lora_modules_to_save: '{ending}' is the end of no module's path. {nearest(ending, last)}"
             )
         for name in found:
-            if any(isinstance(inner, LoraLayer) for inner in modules[name].modules()):
+            path = _path_in(model, name)
+            if any(f"{each}.".startswith(f"{path}.") for each in lora_paths):
                 raise ValueError(
                     f"lora_modules_to_save: '{ending}' is {name}, in which LoRA goes in too; a layer is adapted or "
                     "trained in full, not both."
                 )
-            path = _path_in(model, name)
             names |= {f"{path}.{each}" for each, _ in modules[name].named_parameters()}
     return names
 
@@ -289,10 +292,7 @@ def _matches_name(name: str, wanted: str | Collection[str] | None) -> bool:
 
 
 def _is_chosen(name: str, module: nn.Module, targets: str | Collection[str], config: MethodFields) -> bool:
-    if targets == ALL_LINEAR:
-        found = isinstance(module, nn.Linear)
-    else:
-        found = _matches_name(name, targets)
+    found = isinstance(module, nn.Linear) if targets == ALL_LINEAR else _matches_name(name, targets)
     named_in_full = not isinstance(targets, str) and name in targets
     wanted = config.lora_layers_to_transform
     if not found or wanted is None or named_in_full:
@@ -347,7 +347,8 @@ def _refuse_unmatched(model: ModelWithBase, targets: str | Collection[str], laye
         if not matched:
             ends = {name.rpartition(".")[2] for name in layers} if not isinstance(targets, str) else layers
             raise ValueError(
-                f"lora_target_modules: {target!r} matches no layer of the encoder. {nearest(target, ends)}"
+                f"lora_target_modules: {target!r} matches no layer of the encoder (a head is trained in full and takes "
+                f"no LoRA). {nearest(target, ends)}"
             )
 
 

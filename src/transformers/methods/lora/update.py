@@ -1,9 +1,9 @@
 """One adapter's part in one layer: its matrices, and what they add to the layer's output.
 
 With LoRA alone that is ``s·B·A·x`` (Hu et al., 2021, section 4.1). A start that takes a part out of the base (PiSSA:
-Meng et al., 2024; OLoRA: Büyükakyüz, 2024) keeps that part beside the trained matrices, as ``start_A`` and ``start_B``:
-``s·(B·A - B0·A0)·x``. The base stays as it was published, so other adapters of it, and its hash, hold. With a magnitude
-(DoRA: Liu et al., 2024, equation 5) each output of ``W + s·B·A`` is brought to a trained length.
+Meng et al., 2024; OLoRA: Büyükakyüz, 2024) keeps that part beside the trained matrices, as ``start_A`` and
+``start_B``: ``s·(B·A - B0·A0)·x``. The base stays as it was published, so its hash and its other adapters hold. With a
+magnitude (DoRA: Liu et al., 2024, equation 5) each output of ``W + s·B·A`` is brought to a trained length.
 
 Letters in shapes: ``I`` input features, ``O`` output features, ``r`` rank, ``T`` tokens.
 """
@@ -150,7 +150,7 @@ def _add_with_magnitude(
     bias: Tensor | None,
     drop: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
-    """Bring a DoRA update in, as `add_to_output`: under dropout what the factor changes is computed of dropped input."""
+    """Bring a DoRA update in, as `add_to_output`; under dropout the factor's change is computed of dropped input."""
     factor = update.magnitude_factor(weight).to(x.dtype)  # (O,)
     if drop is None:
         unbiased = result if bias is None else result - bias
