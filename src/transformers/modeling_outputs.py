@@ -195,3 +195,17 @@ class BaseModelOutputWithPastAndCrossAttentions(BaseModelOutput):
 
     past_key_values: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
+
+
+# Of a batch whose rows have adapters of several kinds of heads.
+
+
+@dataclass
+class MixedOutput(ModelOutput):
+    """What each row's own head made of it.
+
+    Attributes:
+        outputs: For each row of the batch the output of its adapter's kind, as a batch of that row alone.
+    """
+
+    outputs: tuple[ModelOutput, ...] | None = None

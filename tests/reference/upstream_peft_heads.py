@@ -2,8 +2,8 @@
 
 The argument is a folder with ``<case>/base`` and ``<case>/case.json``: the Auto class, PEFT's task type and its
 ``modules_to_save``. Written are ``<case>/peft`` (the adapter) and ``<case>/outputs.safetensors`` (the first output on
-The argument is a folder with ``<case>/base`` and ``<case>/case.json``: the Auto class, PEFT's task type and its
-``add_weighted_adapter`` by combination type.
+``inputs.safetensors``). Cases with ``weights`` get two adapters, ``peft`` and ``peft/other``, and the outputs of
+PEFT's ``add_weighted_adapter`` by combination type.
 """
 
 import json

@@ -16,13 +16,21 @@ from ..methods.lora.layers import LoraLayer, LoraUpdate, lora_layers
 from ..methods.lora.places import LoraPlace, fit_layers
 from .fitting import Fit, places_of
 from .interface import AdaptableModel
+from .kinds import as_class, become
 from .reading import AdapterContent
 from .state import LoadedAdapter
 
 __all__ = ["activate", "enter", "with_aliases"]
 
 
-def enter(model: AdaptableModel, adapter_name: str, adapter: Fit, *, is_trainable: bool = True) -> None:
+def enter(
+    model: AdaptableModel,
+    adapter_name: str,
+    adapter: Fit,
+    *,
+    is_trainable: bool = True,
+    model_class: type[AdaptableModel] | None = None,
+) -> None:
     """Enter an adapter under a name; the first one becomes the active one.
 
     Args:
@@ -30,12 +38,14 @@ def enter(model: AdaptableModel, adapter_name: str, adapter: Fit, *, is_trainabl
         adapter_name: A name that is not taken.
         adapter: What `fitting.fit` found for this very model.
         is_trainable: Whether its parameters are trained where it is the active one.
+        model_class: The class whose head it has, prepared by `kinds.prepare_head`; None for the model's own.
     """
     content, state, tensors = adapter.content, model.adapter_state, dict(adapter.tensors)
     is_first = not state.loaded
     if is_first:
         _freeze(model)
     places = places_of(model, content)
+    model_class = type(model) if model_class is None else model_class
     if content.r and not model.config.apply_lora:
         model.config.apply_lora = True
         model.set_position_query(content.position_query)
@@ -44,13 +54,14 @@ def enter(model: AdaptableModel, adapter_name: str, adapter: Fit, *, is_trainabl
         if path in places:
             own = {n: tensors.pop(f"{path}.{n}") for n in layer.NAMES.values() if f"{path}.{n}" in tensors}
             layer.enter(adapter_name, _update(model, layer, own, places[path], content, is_trainable))
-    in_place = dict(model.named_buffers())
+    in_place = dict(as_class(model, model_class).named_buffers())
     state.loaded[adapter_name] = LoadedAdapter(
         {name: _parameter(model, tensor, is_trainable) for name, tensor in tensors.items() if name not in in_place},
         content.config_fields(adapter.labels),
         {name: tensor.to(model.device, copy=True) for name, tensor in tensors.items() if name in in_place},
         is_trainable,
         content.other_bases,
+        model_class,
     )
     if is_first:
         activate(model, adapter_name)
@@ -61,8 +72,10 @@ def activate(model: AdaptableModel, adapter_name: str) -> None:
     state, record = model.adapter_state, model.base_record
     if state.active in state.loaded:
         leaving = state.loaded[state.active]
+        leaving.parameters = {name: model.get_parameter(name) for name in leaving.parameters}  # as they are by now
         leaving.buffers = {name: model.get_buffer(name) for name in leaving.buffers}
     adapter = state.loaded[adapter_name]
+    become(model, adapter.model_class or type(model))
     of_base = {name for name in adapter.parameters if model.is_base_parameter(name) and record.provides(name)}
     for name in adapter.parameters:
         if record.provides(name) and name not in record.kept:

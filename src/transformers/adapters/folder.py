@@ -131,7 +131,7 @@ def load_with_adapter(
             f"The adapter '{path_or_repo_id}' belongs to the base '{base}', which cannot be loaded: {error} If it has "
             "moved, pass base_model_name_or_path=…."
         ) from error
-    place(model, content, DEFAULT_ADAPTER, **choices)
+    place(model, content, DEFAULT_ADAPTER, **choices, other_head=False)
     return model.eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,20 +19,16 @@ class AdaptableModel(ModelWithBase):
 
     Attributes:
         adapter_state: The adapters that it holds.
+        head_classes: The classes of its family whose heads adapters on one encoder may have, side by side.
+        task_type: PEFT's name for what its head does; None where PEFT has none.
     """
 
     adapter_state: AdapterState
+    head_classes: ClassVar[tuple[type[AdaptableModel], ...]] = ()
+    task_type: ClassVar[str | None] = None
 
     def _waiting_tensors(self) -> Iterable[Tensor]:
         return [*super()._waiting_tensors(), *self.adapter_state.waiting_tensors()]
-
-    def score_rows(self, features: Tensor) -> Tensor:
-        """Apply the head to what it reads; a model with a head for rows says how. Shape: (B, …, D) to (B, N).
-
-        Raises:
-            ValueError: If the model has no such head.
-        """
-        raise ValueError(f"{type(self).__name__} has no head that scores rows.")
 
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""

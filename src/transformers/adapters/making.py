@@ -41,6 +41,7 @@ def add_adapter(model: AdaptableModel, adapter_name: str, **fields: Any) -> None
         wanted.lora_alpha,
         position_query=bool(getattr(config, "lora_position_query", False)),
         options={name: getattr(wanted, name) for name in LORA_OPTIONS},
+        architecture=type(model).__name__,
     ).with_fields_of(wanted)
     find_places(model, wanted)  # which refuses names without an effect
     content.tensors.update(_fresh_tensors(model, content, wanted))
@@ -115,6 +116,7 @@ def add_weighted_adapter(
         position_query=bool(getattr(model.config, "lora_position_query", False)),
         label2id=fields["label2id"],
         options=_options_of_combination(model, adapters, ranks),
+        architecture=(chosen.model_class or type(model)).__name__,
         other_bases=tuple(base for name in adapters for base in model.adapter_state.loaded[name].other_bases),
     )
     place(model, content, adapter_name)

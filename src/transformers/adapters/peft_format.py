@@ -53,8 +53,6 @@ _HARMLESS = {
 
 _CLASSIFIERS = {"classifier", "score"}  # the heads that PEFT trains by itself for SEQ_CLS and TOKEN_CLS
 
-_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "Model": "FEATURE_EXTRACTION"}
-
 
 def to_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename parameters from this package's names to PEFT's, which keeps a LoRA layer's own in ``base_layer``."""
@@ -107,9 +105,7 @@ def peft_config(
     Returns:
         What PEFT's own ``save_pretrained`` would write for the same adapter.
     """
-    class_name = type(model).__name__
     reason = beyond_peft(model, trained)
-    task_type = next((task for ending, task in _TASK_TYPES.items() if class_name.endswith(ending)), None)
     return {
         **_SWITCHED_OFF,
         **_places(model, config),
@@ -122,7 +118,7 @@ def peft_config(
         "peft_type": "LORA" if reason is None else f"LORA ({reason})",  # PEFT refuses a type that it does not know
         "peft_version": PEFT_VERSION,
         "r": config.lora_r,
-        "task_type": task_type,
+        "task_type": model.task_type,
     }
 
 

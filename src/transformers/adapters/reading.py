@@ -61,6 +61,8 @@ class AdapterContent:
         options: LoRA's options (`transformers.configuration.lora_options`); those that are not in it are off.
         other_bases: Bases of other weights that it was trained on before it was loaded over this one on purpose, each
             with ``base_model_name_or_path`` and ``base_sha256``.
+        architecture: Name of the class of model that it was trained with, where known.
+        task_type: PEFT's name for what its head does, where known.
     """
 
     source: str
@@ -80,6 +82,8 @@ class AdapterContent:
     label2id: dict[str, int] | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     other_bases: tuple[Mapping[str, str], ...] = ()
+    architecture: str | None = None
+    task_type: str | None = None
 
     @property
     def alpha(self) -> float:
@@ -268,6 +272,8 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         base=fields["base"],
         base_sha256=metadata.get("base_sha256"),
         peft_type=raw["peft_type"],
+        architecture=metadata.get("architecture"),
+        task_type=raw.get("task_type"),
         all_biases=raw.get("bias") == "all",
         label2id=metadata.get("label2id"),
         options={**fields["options"], **metadata.get("lora_options", {})},
@@ -295,6 +301,7 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
         base=metadata["base_model_name_or_path"] or None,
         base_sha256=metadata["base_sha256"],
         methods=metadata["methods"],
+        architecture=metadata.get("architecture"),
         label2id=metadata["label2id"],
         options=metadata["lora_options"],
         other_bases=tuple(metadata["other_bases"]),

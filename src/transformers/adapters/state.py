@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["AdapterState", "LoadedAdapter"]
@@ -21,6 +22,7 @@ class LoadedAdapter:
         buffers: Its head's buffers, by path.
         is_trainable: Whether its parameters are trained where it is the active one.
         other_bases: See `transformers.adapters.reading.AdapterContent`.
+        model_class: The class of model that has its kind of head; None for the class that the model has anyway.
     """
 
     parameters: dict[str, nn.Parameter]
@@ -28,6 +30,7 @@ class LoadedAdapter:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     is_trainable: bool = True
     other_bases: tuple[Mapping[str, str], ...] = ()
+    model_class: type[nn.Module] | None = None
 
 
 @dataclass
@@ -38,10 +41,14 @@ class AdapterState:
         loaded: Each adapter by its name; empty where there is at most the one that the model was made with, which is
             entered when a second one comes.
         active: Name of the one that is in place; None where none is entered.
+        heads: By class of model, the modules of its head, where a model has held adapters of several kinds of heads.
+        home: The class that the model was made as, and the dtypes of what its checkpoint provided of the head.
     """
 
     loaded: dict[str, LoadedAdapter] = field(default_factory=dict)
     active: str | None = None
+    heads: dict[type[nn.Module], dict[str, nn.Module]] = field(default_factory=dict)
+    home: tuple[type[nn.Module], dict[str, torch.dtype]] | None = None
 
     @property
     def other_bases(self) -> tuple[Mapping[str, str], ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -21,6 +21,7 @@ from ..utils.hub import HUB_OPTIONS, split_hub_options
 from .entering import activate, enter, with_aliases
 from .fitting import check_base, fit, head_buffers
 from .interface import AdaptableModel
+from .kinds import as_class, head_class, prepare_head
 from .reading import AdapterContent, read_adapter
 from .state import LoadedAdapter
 from .views import call_through, view_of
@@ -31,6 +32,7 @@ __all__ = [
     "delete_adapter",
     "disable_adapter",
     "enter_current",
+    "head_view",
     "load_adapter",
     "loaded_adapters",
     "place",
@@ -72,6 +74,7 @@ def place(
     is_trainable: bool = True,
     allow_other_base: bool = False,
     ignore_mismatched_sizes: bool = False,
+    other_head: bool = True,
 ) -> None:
     """Check an adapter against a model and enter it: the one way in, for ``from_pretrained`` too.
 
@@ -82,6 +85,7 @@ def place(
         is_trainable: Whether its parameters are trained where it is the active one.
         allow_other_base: See `fitting.check_base`.
         ignore_mismatched_sizes: See `fitting.fit`.
+        other_head: Whether it may have another kind of head than the model.
 
     Raises:
         ValueError: If it does not fit, the name is taken, or the model is merged or holds something else than LoRA.
@@ -91,10 +95,24 @@ def place(
         raise ValueError(f"There is an adapter '{adapter_name}' already; delete it, or choose another name.")
     _check_beside(model, content)
     content = check_base(model, content, allow_other_base=allow_other_base)
-    fitting = fit(model, content, ignore_mismatched_sizes=ignore_mismatched_sizes)
+    model_class = _check_kind(model, content, other_head)
+    prepare_head(model, model_class, content)
+    fitting = fit(as_class(model, model_class), content, ignore_mismatched_sizes=ignore_mismatched_sizes)
     enter_current(model)
-    enter(model, adapter_name, fitting, is_trainable=is_trainable)
+    enter(model, adapter_name, fitting, is_trainable=is_trainable, model_class=model_class)
     fitting.log(model)
+
+
+def _check_kind(model: AdaptableModel, content: AdapterContent, other_head: bool) -> type[AdaptableModel]:
+    """Give the class whose head an adapter has; refuse another than the model's where the caller asked for this."""
+    found = head_class(model, content)
+    if found is not type(model) and not other_head:
+        raise ValueError(
+            f"'{content.source}' is an adapter of a {found.__name__}, and cannot be loaded as a "
+            f"{type(model).__name__}: load it with {found.__name__}.from_pretrained or the Auto class of its task. A "
+            "model that is loaded takes it with load_adapter, beside its own."
+        )
+    return found
 
 
 def _check_beside(model: AdaptableModel, content: AdapterContent) -> None:
@@ -176,8 +194,28 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
             module.waiting = dict(module.waiting)
             module.activate(adapter_name)
 
-    parameters = with_aliases(model, {**base_values, **own.parameters})
-    return view_of(model, {**parameters, **own.buffers}, switch)
+    shell = _shell(model, own)
+    parameters = with_aliases(shell, {**base_values, **own.parameters})
+    return view_of(shell, {**parameters, **own.buffers}, switch).train(model.training)
+
+
+def head_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
+    """Give a view of a model with another adapter's head on the very same encoder, which is not copied.
+
+    Args:
+        model: The model, in evaluation.
+        adapter_name: Name of a loaded adapter that changes nothing of the encoder but LoRA layers.
+    """
+    own, encoder = model.adapter_state.loaded[adapter_name], model.base_model
+    shell = _shell(model, own)
+    parameters = with_aliases(shell, own.parameters)
+    view = view_of(shell, {**parameters, **own.buffers}, copies={id(encoder): encoder})
+    return view.train(model.training)
+
+
+def _shell(model: AdaptableModel, adapter: LoadedAdapter) -> AdaptableModel:
+    """Give the model as one of the class whose head an adapter has."""
+    return as_class(model, cast("type[AdaptableModel]", adapter.model_class or type(model)))
 
 
 def refuse_merged(model: AdaptableModel, what: str) -> None:
@@ -210,7 +248,7 @@ def enter_current(model: AdaptableModel) -> None:
         )
     record.adapted = set(of_base)
     fields = {name: getattr(model.config, name) for name in _FIELDS}
-    state.loaded[DEFAULT_ADAPTER] = LoadedAdapter(trained, fields, head_buffers(model))
+    state.loaded[DEFAULT_ADAPTER] = LoadedAdapter(trained, fields, head_buffers(model), model_class=type(model))
     state.active = DEFAULT_ADAPTER
 
 

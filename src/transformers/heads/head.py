@@ -19,13 +19,17 @@ from ..layers.inputs import EncoderInputs
 from ..layers.packing import PackedOutput
 from ..modeling_utils import PreTrainedModel
 from ..utils.generic import ModelOutput
+from .mixed import mixed_output
 
 __all__ = ["Head"]
 
 _ENCODERS = {field.name: str(field.type) for field in fields(EncoderInputs)}  # its arguments with their types
+_ADAPTER_NAMES = (
+    "adapter_names: In evaluation, the adapter of each row; the active one everywhere where None. See\n"
+    "        `transformers.heads.mixed`."
+)
 _RETURN_DICT = "return_dict: Return a `ModelOutput`; the configuration's choice where None."
 _CHOICES = ("output_attentions", "output_hidden_states", "return_dict")  # these stand behind a head's own arguments
-_LAST = ("adapter_names",)  # 4.4.2 had none of these
 
 
 class _Encoder(Protocol):
@@ -47,6 +51,8 @@ class Head(PreTrainedModel):
     Attributes:
         task_type: PEFT's name for the task, which an adapter's folder records; None where PEFT has none.
         may_decode: Whether the task can be done by tokens that see those before them alone.
+        mixes_adapters: Whether ``forward`` takes ``adapter_names``, one a row (`transformers.heads.mixed`).
+        encoded: What the encoder gave already, in a view that scores some rows of a mixed batch.
         _compute: Takes the encoder's inputs and the head's own arguments, and gives the output. Each head says how;
             its docstring is that of ``forward``.
 
@@ -59,6 +65,8 @@ class Head(PreTrainedModel):
 
     task_type: ClassVar[str | None] = None
     may_decode: ClassVar[bool] = False
+    mixes_adapters: ClassVar[bool] = False
+    encoded: PackedOutput | None = None
     _compute: Callable[..., ModelOutput]
 
     def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:
@@ -69,6 +77,11 @@ class Head(PreTrainedModel):
             )
         super().__init__(config, *inputs, **kwargs)
 
+    @property
+    def _first_token_only(self) -> bool:
+        """Whether the head reads each row's first token alone."""
+        return False
+
     def encode(
         self,
         inputs: EncoderInputs,
@@ -77,6 +90,8 @@ class Head(PreTrainedModel):
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
         """Let the encoder below the head work; arguments, result and errors as of its own ``encode``."""
+        if self.encoded is not None:
+            return self.encoded
         encoder = cast(_Encoder, self.base_model)
         return encoder.encode(inputs, first_token_only=first_token_only, adapter_names=adapter_names)
 
@@ -98,7 +113,10 @@ class Head(PreTrainedModel):
             given = signature.bind(self, *args, **kwargs).arguments
             del given["self"]
             return_dict = given.pop("return_dict", None)
+            adapter_names = given.pop("adapter_names", None)
             inputs = EncoderInputs(**{name: given.pop(name) for name in list(given) if name in _ENCODERS})
+            if adapter_names is not None:
+                return self._returned(mixed_output(self, inputs, adapter_names, given), return_dict)
             return self._returned(self._compute(inputs, **given), return_dict)
 
         forward.__signature__ = signature  # type: ignore[attr-defined]
@@ -110,9 +128,9 @@ def _signature(head: type[Head], encoder_arguments: Sequence[str]) -> inspect.Si
     """Put the arguments in order: the encoder's, the head's own, what is to be returned, and what 4.4.2 had not."""
     compute = inspect.signature(head._compute)
     own = {name: parameter.annotation for name, parameter in list(compute.parameters.items())[2:]}
-    types = {**_ENCODERS, "return_dict": "bool | None", **own}
-    last = [name for name in own if name in _LAST]
-    names = [*encoder_arguments, *(name for name in own if name not in (*encoder_arguments, *last)), *_CHOICES, *last]
+    types = {**_ENCODERS, "return_dict": "bool | None", "adapter_names": "Sequence[str] | None", **own}
+    last = ["adapter_names"] if head.mixes_adapters else []  # 4.4.2 had none
+    names = [*encoder_arguments, *(name for name in own if name not in encoder_arguments), *_CHOICES, *last]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, kind, default=None, annotation=types[name]) for name in names]
     return inspect.Signature(
@@ -128,7 +146,7 @@ def _documentation(head: type[Head], names: Sequence[str]) -> str | None:
     text = inspect.cleandoc(head._compute.__doc__)
     own = _section(text, "Args")
     entries = {**_entries(_section(inspect.cleandoc(EncoderInputs.__doc__), "Attributes")), **_entries(own)}
-    entries["return_dict"] = f"    {_RETURN_DICT}"
+    entries["return_dict"], entries["adapter_names"] = f"    {_RETURN_DICT}", f"    {_ADAPTER_NAMES}"
     return text.replace(own, "\n".join(entries[name] for name in names))
 
 

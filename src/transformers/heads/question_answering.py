@@ -39,6 +39,7 @@ class QuestionAnswering(Head):
     """A scorer of every token as an answer's start and end; a model builds its ``qa_outputs``."""
 
     task_type: ClassVar[str | None] = "QUESTION_ANS"
+    mixes_adapters: ClassVar[bool] = True
     qa_outputs: nn.Linear
 
     def score_tokens(self, features: Tensor) -> Tensor:

@@ -8,13 +8,11 @@ Letters in shapes: ``B`` batch, ``L`` padded length, ``D`` hidden size, ``N`` la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor
 
-from ..adapters.mixing import classify, logits_apart, shares_base
 from ..layers.inputs import EncoderInputs
 from ..layers.packing import PackedOutput
 from ..methods.consistency import classification_loss
@@ -28,34 +26,37 @@ class SequenceClassification(Head):
     """A classification or regression head on each row's first token; a model builds it and says what differs."""
 
     task_type: ClassVar[str | None] = "SEQ_CLS"
+    mixes_adapters: ClassVar[bool] = True
 
     @property
     def _first_token_only(self) -> bool:
         """Whether the head reads each row's first token alone; one put in place from elsewhere may read them all."""
         return True
 
-    def _compute(
-        self, inputs: EncoderInputs, labels: Tensor | None = None, adapter_names: Sequence[str] | None = None
-    ) -> SequenceClassifierOutput:
+    def score_rows(self, features: Tensor) -> Tensor:
+        """Score the labels of each row's features, as `_features` gives them; to (B, N).
+
+        Raises:
+            NotImplementedError: Here; a model says how.
+        """
+        raise NotImplementedError
+
+    def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> SequenceClassifierOutput:
         """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
 
         Args:
             inputs: What the encoder is given.
             labels: See `transformers.layers.losses`. Shape: (B,) or (B, N).
-            adapter_names: In evaluation, the adapter of each row; the active one everywhere where None.
 
         Returns:
-            The output; a tuple without ``return_dict``. Under ``adapter_names`` see `transformers.adapters.mixing`.
+            The output; a tuple without ``return_dict``.
 
         Raises:
             ValueError: As of the encoder's ``forward``, if ``config.problem_type`` is unknown, if labels do not fit,
-                or if ``adapter_names`` do not fit or come with labels; or, where these adapters change more than LoRA
-                layers and heads, with ``output_attentions`` or ``output_hidden_states``.
+                or as of `transformers.heads.mixed.mixed_output`.
         """
-        if adapter_names is not None and not shares_base(self, adapter_names):
-            return SequenceClassifierOutput(logits=self._logits_apart(inputs, labels, adapter_names))
-        encoded = self.encode(inputs, first_token_only=self._first_token_only, adapter_names=adapter_names)
-        logits = classify(self, self._features(encoded), labels, adapter_names)
+        encoded = self.encode(inputs, first_token_only=self._first_token_only)
+        logits = self.score_rows(self._features(encoded))
 
         def second_pass(words: Tensor | None) -> Tensor:
             again = replace(inputs, input_ids=words, output_attentions=False, output_hidden_states=False)
@@ -71,15 +72,3 @@ class SequenceClassification(Head):
     def _features(self, encoded: PackedOutput) -> Tensor:
         """Give what the head reads: first tokens, shape (B, D), or all from the first valid on, shape (B, L, D)."""
         return encoded.first_tokens() if self._first_token_only else encoded.from_first_tokens()
-
-    def _logits_apart(self, inputs: EncoderInputs, labels: Tensor | None, adapter_names: Sequence[str]) -> Tensor:
-        """Compute rows adapter by adapter that share more than the base. Shape: (B, N)."""
-        return logits_apart(
-            self,
-            adapter_names,
-            labels,
-            head_mask=inputs.head_mask,
-            output_attentions=inputs.output_attentions,
-            output_hidden_states=inputs.output_hidden_states,
-            **inputs.per_row(),
-        )

@@ -24,6 +24,7 @@ class TokenClassification(Head):
     """A classifier of every token; a model builds its ``dropout`` and ``classifier``."""
 
     task_type: ClassVar[str | None] = "TOKEN_CLS"
+    mixes_adapters: ClassVar[bool] = True
     dropout: nn.Module
     classifier: nn.Linear
 

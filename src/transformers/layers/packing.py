@@ -212,6 +212,22 @@ class PackedLayout:
             return again
         return torch.where(self.valid[:, None], again, packed)  # outside of the mask zeros are shown
 
+    def of_rows(self, rows: Tensor) -> tuple[PackedLayout, Tensor]:
+        """Plan the layout of some rows of the batch.
+
+        Args:
+            rows: Their numbers in the batch. Shape: (R,).
+
+        Returns:
+            The layout, and the place here of each of its packed tokens.
+        """
+        length = self.padded_length
+        part = PackedLayout.from_mask(self.valid_places()[rows])
+        place_of = self.token_index.new_zeros(self.batch_size * length)
+        place_of[self.token_index] = torch.arange(self.tokens, device=self.token_index.device)
+        row = torch.div(part.token_index, length, rounding_mode="floor")
+        return part, place_of[rows[row] * length + part.token_index % length]
+
     def first_tokens(self, packed: Tensor) -> Tensor:
         """Take each row's first valid token, rows in packed order. Shape: (T, …) to (B, …)."""
         return packed[self.first_token]
@@ -288,6 +304,26 @@ class PackedOutput:
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     first_token_only: bool = False
+
+    def of_rows(self, rows: list[int]) -> PackedOutput:
+        """Take some rows of the batch, as an encoder would have given them alone.
+
+        Args:
+            rows: Their numbers in the batch.
+        """
+        chosen = torch.tensor(rows, device=self.layout.token_index.device)
+        part, places = self.layout.of_rows(chosen)
+        if self.first_token_only:
+            state = self.first_tokens()[chosen][part.row_order]
+        else:
+            state = self.last_hidden_state[places]
+        return PackedOutput(
+            state,
+            part,
+            hidden_states=None if self.hidden_states is None else tuple(each[chosen] for each in self.hidden_states),
+            attentions=None if self.attentions is None else tuple(each[chosen] for each in self.attentions),
+            first_token_only=self.first_token_only,
+        )
 
     def first_tokens(self) -> Tensor:
         """Give the output of each row's first valid token, rows in the batch's order. Shape: (B, D)."""

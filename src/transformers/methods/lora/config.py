@@ -58,16 +58,6 @@ class TaskType(StrEnum):
     SEQ_2_SEQ_LM = "SEQ_2_SEQ_LM"
 
 
-# Endings of the classes that do each task.
-_CLASSES = {
-    TaskType.SEQ_CLS: "ForSequenceClassification",
-    TaskType.TOKEN_CLS: "ForTokenClassification",
-    TaskType.QUESTION_ANS: "ForQuestionAnswering",
-    TaskType.CAUSAL_LM: "ForCausalLM",
-    TaskType.FEATURE_EXTRACTION: "Model",
-}
-
-
 class LoraConfig:
     """One adapter's options under PEFT's names; see `docs/lora_options.md` for what each does.
 
@@ -202,16 +192,16 @@ def as_lora_config(config: Any) -> LoraConfig:
 
 
 def check_task(model: object, task_type: TaskType | None) -> None:
-    """Refuse a task that a model's class does not do.
+    """Refuse a task that a model's head does not do.
 
     Raises:
         ValueError: If it is so.
     """
-    name = type(model).__name__
-    if task_type is not None and not name.endswith(_CLASSES[task_type]):
+    own = getattr(model, "task_type", None)
+    if task_type is not None and own != task_type.value:
         raise ValueError(
-            f"task_type is {task_type.value}, which a class named …{_CLASSES[task_type]} does, but this model is a "
-            f"{name}. Load it with that class, or leave task_type out."
+            f"task_type is {task_type.value}, but this model is a {type(model).__name__}, whose task PEFT calls "
+            f"{own or 'nothing'}. Load it with a class for that task, or leave task_type out."
         )
 
 

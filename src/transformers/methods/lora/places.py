@@ -228,8 +228,8 @@ def find_places(model: ModelWithBase, config: PretrainedConfig, *, strict: bool 
     if not left:
         raise ValueError(
             f"No layer is left for LoRA: lora_target_modules is {targets!r}, lora_exclude_modules "
-            f"{config.lora_exclude_modules!r}, lora_layers_to_transform {config.lora_layers_to_transform!r}, and the model "
-            f"has {config.num_hidden_layers} layers, numbered from 0."
+            f"{config.lora_exclude_modules!r}, lora_layers_to_transform {config.lora_layers_to_transform!r}, and the "
+            f"model has {config.num_hidden_layers} layers, numbered from 0."
         )
     for which in ("lora_rank_pattern", "lora_alpha_pattern"):
         for pattern in getattr(config, which):
@@ -335,8 +335,8 @@ def _refuse_unmatched(model: ModelWithBase, targets: str | Collection[str], laye
         heads = [name for name in foreign if _is_head(model, _path_in(model, name))]
         if heads and (not matched or isinstance(targets, str)):
             raise ValueError(
-                f"lora_target_modules: {target!r} matches {heads[0]}, a part of the head, which is trained in full and "
-                "takes no LoRA. Name layers of the encoder."
+                f"lora_target_modules: {target!r} matches {heads[0]}, a part of the head, which is trained in full "
+                "and takes no LoRA. Name layers of the encoder."
             )
         if not matched and foreign:
             kind = type(model.get_submodule(_path_in(model, foreign[0]))).__name__
@@ -347,8 +347,8 @@ def _refuse_unmatched(model: ModelWithBase, targets: str | Collection[str], laye
         if not matched:
             ends = {name.rpartition(".")[2] for name in layers} if not isinstance(targets, str) else layers
             raise ValueError(
-                f"lora_target_modules: {target!r} matches no layer of the encoder (a head is trained in full and takes "
-                f"no LoRA). {nearest(target, ends)}"
+                f"lora_target_modules: {target!r} matches no layer of the encoder (a head is trained in full and "
+                f"takes no LoRA). {nearest(target, ends)}"
             )
 
 

@@ -663,3 +663,11 @@ class DebertaV2ForMultipleChoice(MultipleChoice, DebertaV2PreTrainedModel):
     def score_texts(self, encoded: PackedOutput) -> Tensor:
         """Score each text. Shape: (B·C, 1)."""
         return self.classifier(self.dropout(self.pooler(encoded.first_tokens())))
+
+
+# Whose adapters may stand side by side on one encoder.
+DebertaV2PreTrainedModel.head_classes = (
+    DebertaV2ForSequenceClassification,
+    DebertaV2ForTokenClassification,
+    DebertaV2ForQuestionAnswering,
+)

@@ -680,3 +680,11 @@ class RobertaForMultipleChoice(MultipleChoice, RobertaPreTrainedModel):
         """Score each text. Shape: (B·C, 1)."""
         pooled = self.dropout(self.roberta._pool(encoded))
         return self.classifier(in_dtype_of(self.classifier, pooled))
+
+
+# Whose adapters may stand side by side on one encoder.
+RobertaPreTrainedModel.head_classes = (
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
+    RobertaForQuestionAnswering,
+)
