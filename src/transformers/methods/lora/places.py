@@ -190,7 +190,7 @@ def _form(config: MethodFields) -> dict[str, bool]:
 
 
 def _chooses_by_path(config: MethodFields) -> bool:
-    """Say whether a configuration names layers, ranks or alphas by paths."""
+    """Say whether a configuration names layers, ranks or alphas by paths, or must be checked layer by layer."""
     fields = (
         config.lora_target_modules,
         config.lora_exclude_modules,
@@ -198,7 +198,8 @@ def _chooses_by_path(config: MethodFields) -> bool:
         config.lora_rank_pattern,
         config.lora_alpha_pattern,
     )
-    return any(field not in (None, {}) for field in fields)
+    # what is taken out of a layer must be in it, which is checked by path
+    return any(field not in (None, {}) for field in fields) or start_takes_from_base(config.lora_init)
 
 
 # Which layers ---------------------------------------------------------------------------------------------------
