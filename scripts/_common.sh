@@ -46,8 +46,22 @@ install_project() {
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$ROOT[$1]"
 }
 
+# is_ours PYTHON: whether the package `transformers` of that Python is this project's.
+is_ours() {
+  "$1" -c 'import importlib.metadata as m, sys; sys.exit("+lora" not in m.version("transformers"))' 2>/dev/null
+}
+
+# check_package: fail where something has put another `transformers` into the project's environment, finished before.
+check_package() {
+  [ ! -f "$VENV/.installed" ] || is_ours "$VENV/bin/python" ||
+    fail "another transformers stands in place of this project's in $VENV: packages that depend on upstream (setfit," \
+      "sentence-transformers, adapters) put it there when they are installed. Keep them in an environment of their own;" \
+      "to bring this project's back, run: $VENV/bin/python -m pip install --no-deps -e $ROOT"
+}
+
 # project_environment EXTRA: make the environment of the project.
 project_environment() {
+  check_package
   local what
   what="$1 $(cksum <"$ROOT/setup.py")"
   if [ "$1" = demo ] && [ -f "$VENV/.installed" ] && [ "$(cat "$VENV/.installed")" = "dev ${what#demo }" ]; then

@@ -9,10 +9,12 @@ find_environment() {
   if [ -n "${LORA_PYTHON:-}" ]; then
     return
   fi
-  if [ -n "${CONDA_PREFIX:-}${VIRTUAL_ENV:-}" ] &&
-    python -c 'import importlib.metadata as m, sys; sys.exit("+lora" not in m.version("transformers"))' 2>/dev/null; then
-    LORA_PYTHON="$(command -v python)"
-    return
+  if [ -n "${CONDA_PREFIX:-}${VIRTUAL_ENV:-}" ]; then
+    if is_ours python; then
+      LORA_PYTHON="$(command -v python)"
+      return
+    fi
+    echo "NOTE: the active environment (${VIRTUAL_ENV:-$CONDA_PREFIX}) has another transformers or none; running in $VENV" >&2
   fi
   project_environment demo
   LORA_PYTHON="$VENV/bin/python"

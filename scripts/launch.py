@@ -29,6 +29,7 @@ usage: bash {name}.sh [--profile script|paper] [--global_batch_size N] [flags of
 
   --profile script        the values of the original's launcher (default)
   --profile paper         those of the LoRA paper's table where it has others
+  --start_from none       MRPC, RTE, STS-B: start from the model itself, not from the MNLI adapter
   --global_batch_size N   examples per optimizer step over all devices; what each device takes at once, and how often
                           gradients are accumulated, follow from it
 environment:
@@ -122,6 +123,8 @@ def _start_from_adapter(flags: Flags, outputs: Path) -> list[str]:
     launcher = flags.pop("start_from", None)
     if launcher is None or "lora_path" in flags:
         return []
+    if launcher == ["none"]:
+        return ["starts   from the model itself, not from MNLI's adapter as the original does"]
     path = find_adapter(launcher[0], outputs)
     flags["lora_path"] = [str(path)]
     return [f"starts   from {path}"]

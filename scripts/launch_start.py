@@ -45,7 +45,7 @@ def find_adapter(launcher: str, outputs: Path) -> Path:
     raise ValueError(
         f"this run starts from the MNLI adapter, which is missing. Either train it (bash {ROOT}/scripts/{launcher}.sh "
         f"writes {folder}), or put the published {published} into one of {looked}, or set LORA_ADAPTERS to the folder "
-        "that holds it, or name an adapter with --lora_path."
+        "that holds it, or name an adapter with --lora_path, or start without one: --start_from none."
     )
 
 

@@ -157,20 +157,47 @@ def _layout_on(device: torch.device, batch_size: int, length: int) -> PackedLayo
     return dataclasses.replace(layout, **moved)
 
 
+def _make_config(name: str, lora: dict[str, Any]) -> PretrainedConfig:
+    """Give the configuration of a known model or of a folder.
+
+    Raises:
+        ValueError: If there is no such model, or its configuration cannot be used.
+    """
+    if name in KNOWN:
+        return KNOWN[name](**lora)
+    if not (Path(name) / "config.json").is_file():
+        raise ValueError(f"'{name}' is neither one of {', '.join(KNOWN)} nor a folder with config.json.")
+    try:
+        return AutoConfig.from_pretrained(Path(name), **lora)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the configuration of '{name}' cannot be used: {' '.join(str(error).split())}") from error
+
+
+def _positive(word: str) -> int:
+    """Read a whole number of at least 1, for argparse."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"'{word}' is no whole number of at least 1")
+    return int(word)
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "models", nargs="*", default=list(KNOWN), help=f"{', '.join(KNOWN)}, or a folder with config.json"
     )
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--lora_r", type=int, default=16)
+    parser.add_argument("--batch", type=_positive, default=4)
+    parser.add_argument("--length", type=_positive, default=128)
+    parser.add_argument("--lora_r", type=_positive, default=16)
     parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
     parser.add_argument("--gradient_checkpointing", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--budget", type=float, default=24, help="the accelerator's memory in GB")
     options = parser.parse_args()
     lora = {"apply_lora": True, "lora_r": options.lora_r, "lora_alpha": 2 * options.lora_r}
+    try:
+        configs = {name: _make_config(name, lora) for name in options.models}
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     fields = [field.name for field in dataclasses.fields(Estimate)]
     checkpointing = "gradient checkpointing" if options.gradient_checkpointing else "no gradient checkpointing"
     print(
@@ -178,8 +205,7 @@ def main() -> int:
     )
     print(f"{'model':20}" + "".join(f"{name:>11}" for name in [*fields, "total"]))
     fits = True
-    for name in options.models:
-        config = KNOWN[name](**lora) if name in KNOWN else AutoConfig.from_pretrained(Path(name), **lora)
+    for name, config in configs.items():
         found = estimate(
             config, options.batch, options.length, getattr(torch, options.dtype), options.gradient_checkpointing
         )

@@ -85,6 +85,24 @@ def test_arrows_run_one_way(module: str) -> None:
             assert order.index(room_of(target)) <= order.index(room_of(module)), f"{module} imports {target}"
 
 
+def test_no_module_is_in_a_circle() -> None:
+    arrows = {module: {target for target in imports(module) if target in MODULES} - {module} for module in MODULES}
+    for module in arrows:  # a package's own names come from its modules
+        if MODULES[module].name == "__init__.py":
+            arrows[module] = {target for target in arrows[module] if not target.startswith(f"{module}.")}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, f"a circle: {' -> '.join([*way[way.index(module) :], module])}"
+        if module not in done:
+            for target in sorted(arrows[module]):
+                visit(target, (*way, module))
+            done.add(module)
+
+    for module in sorted(arrows):
+        visit(module, ())
+
+
 def test_the_root_holds_the_names_that_scripts_import() -> None:
     root = sorted(path.stem for path in PACKAGE.glob("*.py"))
     assert len(root) <= LARGEST_ROOT, root

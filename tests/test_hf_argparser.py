@@ -264,13 +264,33 @@ def test_a_dict_may_hold_what_json_makes_of_the_kinds() -> None:
     assert switches == Switches(maximum_length=7)
 
 
-def test_flags_after_a_file_of_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "flags.json").write_text(json.dumps({"name": "x"}), encoding="utf-8-sig")
+def test_flags_after_a_file_of_flags_win(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({"name": "x", "count": 9, "max_len": 5, "off": True}), encoding="utf-8-sig")
     parser = HfArgumentParser((Plain, Switches))
-    assert parser.parse_args_into_dataclasses([str(tmp_path / "flags.json")])[0] == Plain("x")
+    alone = parser.parse_args_into_dataclasses([str(path)])
+    assert alone == (Plain("x", count=9), Switches(off=True, maximum_length=5))
+    plain, switches = parser.parse_args_into_dataclasses([str(path), "--count", "2", "--off", "no"])
+    assert plain == Plain("x", count=2)
+    assert switches == Switches(off=False, maximum_length=5), "what is not typed stays the file's"
+    _, switches = parser.parse_args_into_dataclasses([str(path), "--maximum_length=7"])
+    assert switches.maximum_length == 7, "under the file's other name for it"
+    assert parser.parse_args_into_dataclasses([str(path), "--name", "y"])[0].name == "y"
+    for words, said in ((["--coutn", "1"], "did you mean --count?"), (["--count", "many"], "--count")):
+        with pytest.raises(SystemExit) as stop:
+            parser.parse_args_into_dataclasses([str(path), *words])
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_required_flag_may_be_typed_after_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({"count": 9}))
+    parser = HfArgumentParser((Plain, Switches))
+    assert parser.parse_args_into_dataclasses([str(path), "--name", "y"])[0] == Plain("y", count=9)
     with pytest.raises(SystemExit):
-        parser.parse_args_into_dataclasses([str(tmp_path / "flags.json"), "--off"])
-    assert "none may follow; write --off into it" in capsys.readouterr().err
+        parser.parse_args_into_dataclasses([str(path), "--count", "3"])
+    assert "missing: name" in capsys.readouterr().err
 
 
 @dataclass

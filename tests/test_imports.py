@@ -19,10 +19,21 @@ PROMISED = [
     "AutoModel",
     "AutoModelForSequenceClassification",
     "AutoModelForMaskedLM",
+    "AutoModelForTokenClassification",
+    "AutoModelForQuestionAnswering",
+    "AutoModelForMultipleChoice",
+    "AutoModelForCausalLM",
     "RobertaConfig",
     "RobertaModel",
     "RobertaForSequenceClassification",
     "RobertaForMaskedLM",
+    "RobertaForTokenClassification",
+    "RobertaForQuestionAnswering",
+    "RobertaForMultipleChoice",
+    "RobertaForCausalLM",
+    "DebertaV2ForTokenClassification",
+    "DebertaV2ForQuestionAnswering",
+    "DebertaV2ForMultipleChoice",
     "PretrainedConfig",
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
@@ -100,7 +111,9 @@ def test_names_that_scripts_for_442_import(module: str) -> None:
 
 
 TOP_LEVEL = """AdamW CONFIG_NAME WEIGHTS_NAME CONFIG_MAPPING MODEL_MAPPING TOKENIZER_MAPPING
-MODEL_FOR_MASKED_LM_MAPPING MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING is_torch_available is_tf_available
+MODEL_FOR_MASKED_LM_MAPPING MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+MODEL_FOR_QUESTION_ANSWERING_MAPPING MODEL_FOR_MULTIPLE_CHOICE_MAPPING MODEL_FOR_CAUSAL_LM_MAPPING
+is_torch_available is_tf_available
 is_datasets_available is_sklearn_available
 is_wandb_available is_tensorboard_available is_apex_available torch_distributed_zero_first logging
 add_start_docstrings"""

@@ -36,7 +36,7 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 def test_every_file_that_it_names_exists() -> None:
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^):]+)\)", text)
-    named = re.findall(r"`((?:src|scripts|examples/text-classification|docs)/[\w./-]+)`", text)
+    named = re.findall(r"`((?:src|scripts|examples/common|examples/text-classification|docs)/[\w./-]+)`", text)
     for path in links + named:
         assert (ROOT / path).exists(), f"README names {path}"
 
@@ -53,6 +53,13 @@ def test_the_first_command_trains_the_demo(tmp_path: Path) -> None:
 def test_the_second_command_is_the_one_that_continuous_integration_runs() -> None:
     assert block_with("scripts/test.sh").strip() == "bash scripts/test.sh"
     assert "scripts/test.sh" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_launcher_that_it_names_starts(tmp_path: Path) -> None:
+    [launcher] = re.findall(r"`(bash scripts/\w+\.sh)` and its", (ROOT / "README.md").read_text())
+    done = run(shlex.split(launcher), DRY_RUN="1", NUM_GPUS="0", LORA_PYTHON=sys.executable, OUTPUT_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "run_glue.py" in done.stdout
 
 
 def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:

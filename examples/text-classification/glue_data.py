@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from common.columns import ColumnFlags
+from common.identity import hash_rows
+from common.labels import ModelLabels
+from common.metrics import METRICS_OF_PROBLEM
+from common.own_files import read_files
+from common.splits import LABEL, check_split, load_splits
 from glue_arguments import DataTrainingArguments
-from glue_files import read_files
-from glue_splits import LABEL, check_split, load_splits
 from glue_tasks import TASKS, GlueTask
 from transformers import TrainingArguments
 
@@ -28,8 +32,11 @@ class TextData:
         test: Test splits by name.
         columns: The column of the text, or the two of a pair.
         labels: Names of the classes in the order of their ids; none for a regression, or where only a model knows.
-        regression: Whether labels are values.
+        problem: What labels are: a problem type of `transformers.layers.losses`; None where only a model knows.
         task: The GLUE task; None for files.
+        label_columns: Where files hold the labels.
+        texts: The texts of the test splits of files, which go beside the predictions.
+        hashes: Of the content of the training split and the first validation split, by name.
     """
 
     train: Dataset | None
@@ -37,29 +44,38 @@ class TextData:
     test: dict[str, Dataset]
     columns: tuple[str, ...]
     labels: tuple[str, ...]
-    regression: bool
+    problem: str | None
     task: GlueTask | None
+    label_columns: tuple[str, ...] = ()
+    texts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics."""
+        """Names of the metrics, the main one first."""
         if self.task is not None:
-            return self.task.metrics
-        return ("mse", "pearson") if self.regression else ("accuracy",)
+            return tuple(dict.fromkeys((self.task.main_metric, *self.task.metrics)))
+        return METRICS_OF_PROBLEM[self.problem or "single_label_classification"]
 
     @property
-    def main_metric(self) -> str:
-        """The metric that the table shows first."""
-        return self.task.main_metric if self.task is not None else self.metrics[0]
+    def combined(self) -> bool:
+        """Whether the mean of the metrics is a figure of its own, as for GLUE's tasks with two of them."""
+        return self.task is not None and len(self.task.metrics) > 1
 
 
-def load_data(data_args: DataTrainingArguments, args: TrainingArguments, cache_dir: str | None = None) -> TextData:
+def load_data(
+    data_args: DataTrainingArguments,
+    args: TrainingArguments,
+    cache_dir: str | None = None,
+    model: ModelLabels | None = None,
+) -> TextData:
     """Load the splits that the run needs, and check them.
 
     Args:
         data_args: What to load.
         args: Says which splits are needed.
         cache_dir: Where downloads are kept.
+        model: What the model predicts, where the run does not train it.
 
     Returns:
         The data, not yet tokenized.
@@ -69,12 +85,19 @@ def load_data(data_args: DataTrainingArguments, args: TrainingArguments, cache_d
         ValueError: If a column is lacking, a split is empty, or a label is missing or was never seen in training.
     """
     is_glue = data_args.task_name is not None
-    data = _load_glue(data_args, args, cache_dir) if is_glue else _load_files(data_args, args)
+    data = _load_glue(data_args, args, cache_dir) if is_glue else _load_files(data_args, args, model)
     limits = (data_args.max_train_samples, data_args.max_val_samples, data_args.max_test_samples)
     if data.train is not None:
         data.train = _first(data.train, limits[0])
     data.validation = {name: _first(split, limits[1]) for name, split in data.validation.items()}
     data.test = {name: _first(split, limits[2]) for name, split in data.test.items()}
+    if not is_glue:
+        texts = {name: {column: list(split[column]) for column in data.columns} for name, split in data.test.items()}
+        data.texts = texts
+    if data.train is not None:
+        data.hashes = {"training": hash_rows(data.train, (*data.columns, LABEL))}
+        if args.load_best_model_at_end:
+            data.hashes["validation"] = hash_rows(next(iter(data.validation.values())), (*data.columns, LABEL))
     return data
 
 
@@ -82,7 +105,7 @@ def _first(split: Dataset, number: int | None) -> Dataset:
     return split if number is None else split.select(range(min(number, len(split))))
 
 
-def _load_files(data_args: DataTrainingArguments, args: TrainingArguments) -> TextData:
+def _load_files(data_args: DataTrainingArguments, args: TrainingArguments, model: ModelLabels | None) -> TextData:
     """Load files of the user's own."""
     needs_validation = args.do_eval or args.evaluation_strategy != "no"
     paths = {
@@ -93,15 +116,18 @@ def _load_files(data_args: DataTrainingArguments, args: TrainingArguments) -> Te
     if needs_validation and paths["validation"] is None:
         raise ValueError("--evaluation_strategy wants something to evaluate on: give --validation_file.")
     given = {name: path for name, path in paths.items() if path is not None}
-    splits, columns, labels, regression = read_files(given)
+    flags = ColumnFlags(data_args.text_column, data_args.text_pair_column, data_args.label_column)
+    found = read_files(given, flags, data_args.problem_type, model, data_args.file_encoding)
+    splits = found.splits
     return TextData(
         train=splits.get("train"),
         validation={"validation": splits["validation"]} if "validation" in splits else {},
         test={"test": splits["test"]} if "test" in splits else {},
-        columns=columns,
-        labels=labels,
-        regression=regression,
+        columns=found.columns,
+        labels=found.names,
+        problem=found.problem,
         task=None,
+        label_columns=found.label_columns,
     )
 
 
@@ -133,7 +159,7 @@ def _load_glue(data_args: DataTrainingArguments, args: TrainingArguments, cache_
         test={split: splits[split] for split in wanted["test"]},
         columns=task.columns,
         labels=task.labels,
-        regression=not task.labels,
+        problem="single_label_classification" if task.labels else "regression",
         task=task,
     )
 

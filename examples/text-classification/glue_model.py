@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from glue_arguments import Arguments, ModelArguments
+from common.arguments import ModelArguments, method_fields
+from common.labels import ModelLabels
+from glue_arguments import Arguments
 from glue_data import TextData
 from transformers import (
     AutoConfig,
@@ -20,9 +22,33 @@ from transformers.adapters.reading import is_adapter
 from transformers.methods.trainable import new_head_parameter_names
 from transformers.utils import logging
 
-__all__ = ["make_model"]
+__all__ = ["labels_of_model", "make_model"]
 
 logger = logging.get_logger("transformers.examples.glue_model")
+
+
+def labels_of_model(arguments: Arguments) -> ModelLabels | None:
+    """Give what the model predicts, where the run does not train it; None where it does.
+
+    Raises:
+        OSError: If its configuration is not found.
+    """
+    if arguments.training.do_train:
+        return None
+    model_args = arguments.model
+    own = AutoConfig.from_pretrained(
+        model_args.config_name or model_args.model_name_or_path, **_hub_options(model_args)
+    )
+    problem = own.problem_type or ("regression" if own.num_labels == 1 else "single_label_classification")
+    return ModelLabels(problem, tuple(own.id2label.values()))
+
+
+def _hub_options(model_args: ModelArguments) -> dict[str, Any]:
+    return {
+        "cache_dir": model_args.cache_dir,
+        "revision": model_args.model_revision,
+        "token": True if model_args.use_auth_token else None,
+    }
 
 
 def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -33,11 +59,7 @@ def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, P
         ValueError: If the parts do not fit each other or the task.
     """
     model_args = arguments.model
-    options = {
-        "cache_dir": model_args.cache_dir,
-        "revision": model_args.model_revision,
-        "token": True if model_args.use_auth_token else None,
-    }
+    options = _hub_options(model_args)
     name = model_args.model_name_or_path
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options)
     config = make_config(arguments, data, tokenizer, options)
@@ -70,7 +92,9 @@ def make_config(
         fields["cls_dropout"] = arguments.training.cls_dropout
     name = model_args.config_name or model_args.model_name_or_path
     own = AutoConfig.from_pretrained(name, **options)
-    if data.regression:
+    if model_args.lora_position_query is not None and not hasattr(own, "lora_position_query"):
+        raise ValueError(f"--lora_position_query is DeBERTa's, and '{name}' is a {own.model_type}; leave it out.")
+    if data.problem == "regression":
         if own.num_labels != 1:
             check_other_labels(own, ["a value"], arguments)
         fields["num_labels"] = 1
@@ -78,21 +102,10 @@ def make_config(
         check_other_labels(own, data.labels, arguments)
         fields["id2label"] = dict(enumerate(data.labels))
         fields["label2id"] = {label: index for index, label in enumerate(data.labels)}
+    if data.problem == "multi_label_classification" or own.problem_type not in (None, data.problem):
+        fields["problem_type"] = data.problem
     config: PretrainedConfig = AutoConfig.from_pretrained(name, **fields, **options)
     return config
-
-
-def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Give the configuration's fields for LoRA, bottleneck adapters, BitFit and consistency training."""
-    names = ["consistency", "reg_loss_wgt", "masking_prob"]
-    if model_args.apply_lora:
-        names += ["apply_lora", "lora_r", "lora_alpha", "lora_dropout"]
-    if model_args.apply_adapter:
-        names += ["apply_adapter", "adapter_type", "adapter_size", "adapter_path"]
-    if model_args.apply_bitfit:
-        names += ["apply_bitfit"]
-    special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
-    return {name: getattr(model_args, name) for name in names} | {name: getattr(tokenizer, name) for name in special}
 
 
 def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: Arguments) -> None:

@@ -15,7 +15,7 @@ class GlueTask:
         title: Its name on the GLUE server, and so the name of its prediction file.
         columns: The columns of its text or texts.
         labels: Names of its classes in the order of their ids; none for a regression.
-        metrics: Its official metrics; see `glue_metrics`.
+        metrics: Its official metrics; see `common.metrics`.
         main_metric: The one that the LoRA paper reports (table 2).
         validation_splits: Names of its validation sets; the first is used during training.
         test_splits: Names of its test sets, in the order of ``test_titles``.

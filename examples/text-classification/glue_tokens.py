@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from common.splits import LABEL
 from glue_arguments import DataTrainingArguments
 from glue_data import TextData
-from glue_splits import LABEL
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 from transformers.utils import logging
 
@@ -51,7 +53,7 @@ def tokenize_data(
             )
         )
         if LABEL in batch:
-            encoded["labels"] = _number_labels(batch[LABEL], ids, data.regression)
+            encoded["labels"] = _number_labels(batch[LABEL], ids, data.problem)
         return encoded
 
     def tokenize(split: Dataset, is_test: bool = False) -> Dataset:
@@ -65,11 +67,26 @@ def tokenize_data(
             desc="Tokenizing",
         )
 
-    with args.main_process_first(desc="tokenizing"):
+    with args.main_process_first(desc="tokenizing"), _bars(not args.disable_tqdm):
         if data.train is not None:
             data.train = tokenize(data.train)
         data.validation = {name: tokenize(split) for name, split in data.validation.items()}
         data.test = {name: tokenize(split, is_test=True) for name, split in data.test.items()}
+
+
+@contextmanager
+def _bars(shown: bool) -> Iterator[None]:
+    """Let the data sets' progress bars follow --disable_tqdm, as the Trainer's do."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    if not shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 def _max_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -83,12 +100,21 @@ def _max_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(wanted, tokenizer.model_max_length)
 
 
-def _number_labels(values: list[Any], ids: dict[str, int], regression: bool) -> list[float] | list[int]:
-    """Turn labels into values, or into the model's class ids."""
-    if regression:
+def _number_labels(values: list[Any], ids: dict[str, int], problem: str | None) -> list[Any]:
+    """Turn labels into values, into the model's class ids, or into a 0 or 1 for each of its classes."""
+    if problem == "regression":
         return [float(value) for value in values]
-    spelled = [str(value) for value in values]
-    unknown = sorted({name for name in spelled if name not in ids and name.lower() not in ids})
+    if problem == "multi_label_classification":
+        return [_switches(_ids_of(row, ids), max(ids.values()) + 1) for row in values]
+    return _ids_of([str(value) for value in values], ids)
+
+
+def _ids_of(names: list[str], ids: dict[str, int]) -> list[int]:
+    unknown = sorted({name for name in names if name not in ids and name.lower() not in ids})
     if unknown:
         raise ValueError(f"The label '{unknown[0]}' is not among the model's classes: {', '.join(ids)}.")
-    return [ids[name] if name in ids else ids[name.lower()] for name in spelled]
+    return [ids[name] if name in ids else ids[name.lower()] for name in names]
+
+
+def _switches(present: list[int], number: int) -> list[float]:
+    return [1.0 if index in present else 0.0 for index in range(number)]

@@ -11,19 +11,28 @@ For example:
 
 from __future__ import annotations
 
-import logging as python_logging
-import os
+import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common/ is, from whatever folder this is run
+
+import common.installed  # first: says so where another transformers is installed  # noqa: F401
+from common.endings import give_up, interrupted, set_up_logging
+from common.folder import prepare_output, set_aside_earlier_run
+from common.identity import check_same_run, describe_run, record_run
+from common.metrics import make_compute_metrics
+from common.records import holds_training
+from common.report import NextStep, Subject, print_report
 from glue_arguments import Arguments, DataTrainingArguments, ModelArguments, check_arguments
 from glue_data import TextData, load_data
-from glue_folder import check_folder, check_same_run, set_aside_earlier_run
-from glue_metrics import make_compute_metrics, predicted_values
-from glue_model import make_model
-from glue_report import print_report, write_predictions
+from glue_model import labels_of_model, make_model
+from glue_predictions import write_glue_predictions, write_predictions
+from glue_tasks import TASKS
 from glue_tokens import tokenize_data
 from transformers import (
     DataCollatorWithPadding,
@@ -35,7 +44,6 @@ from transformers import (
     default_data_collator,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.training.devices import end_process, explaining_lost_processes
 from transformers.utils import logging
 
@@ -55,56 +63,24 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parse(words)
     try:
         with explaining_lost_processes():
-            checkpoint = prepare_output(arguments)
-            data = load_data(arguments.data, arguments.training, arguments.model.cache_dir)
+            checkpoint = prepare_output(arguments.training, arguments.model)
+            known = labels_of_model(arguments)
+            data = load_data(arguments.data, arguments.training, arguments.model.cache_dir, known)
             check_metric(arguments.training, data)
             model, tokenizer = make_model(arguments, data)
+            identity = describe_run(model, arguments.model, arguments.data.task_name, data.hashes)
+            if checkpoint is not None:
+                check_same_run(checkpoint, identity)
             tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
             trainer = make_trainer(arguments, data, model, tokenizer)
-            results = run(trainer, arguments, data, checkpoint)
+            results = run(trainer, arguments, data, checkpoint, identity)
             if trainer.is_world_process_zero():
-                print_report(trainer, arguments.model, arguments.data, data, results)
+                report(trainer, arguments, data, results)
     except (ValueError, OSError, FloatingPointError) as error:
         return give_up(error)
     except KeyboardInterrupt:
         return interrupted(arguments.training)
     return 0
-
-
-def give_up(error: Exception) -> int:
-    """Say in one line why the run ends; with TRANSFORMERS_VERBOSITY=debug, where.
-
-    What is wrong with the input is wrong in every process alike, and said by the first.
-
-    Returns:
-        The exit code, 2.
-    """
-    if logging.get_verbosity() <= logging.DEBUG:
-        raise error
-    process = int(os.environ.get("RANK", 0))
-    if process == 0 or isinstance(error, OSError):
-        say(f"error: {' '.join(str(error).split())}")
-    return 2
-
-
-def interrupted(args: TrainingArguments) -> int:
-    """Say after Ctrl-C what there is to go on from.
-
-    Returns:
-        The exit code, 130.
-    """
-    last = get_last_checkpoint(args.output_dir) if args.do_train and Path(args.output_dir).is_dir() else None
-    if args.process_index == 0:
-        ending = "nothing was saved" if last is None else f"the same command goes on from {last}"
-        say(f"interrupted; {ending}.")
-    return 130
-
-
-def say(text: str) -> None:
-    """Print a line on standard error, above a progress bar that may stand there."""
-    from tqdm import tqdm
-
-    tqdm.write(f"{Path(sys.argv[0]).name}: {text}", file=sys.stderr)
 
 
 def parse(words: Sequence[str] | None) -> Arguments:
@@ -123,43 +99,6 @@ def parse(words: Sequence[str] | None) -> Arguments:
     return Arguments(model_args, data_args, training_args)
 
 
-def set_up_logging(args: TrainingArguments) -> None:
-    """Show what happens on the first process, and errors only on the others."""
-    if "TRANSFORMERS_VERBOSITY" not in os.environ:
-        logging.set_verbosity(logging.INFO if args.local_rank in (-1, 0) else logging.ERROR)
-    python_logging.getLogger("httpx").setLevel(python_logging.WARNING)
-
-
-def prepare_output(arguments: Arguments) -> str | None:
-    """Find out whether this run goes on from a checkpoint, and refuse to write over another one.
-
-    Returns:
-        The checkpoint to go on from, or None.
-
-    Raises:
-        ValueError: If the folder holds something else than this run's checkpoints.
-        OSError: If it cannot be written.
-    """
-    args, folder = arguments.training, Path(arguments.training.output_dir)
-    with args.main_process_first(desc="looking at the output folder"):
-        check_folder(arguments)
-    if args.resume_from_checkpoint is not None:
-        return args.resume_from_checkpoint
-    if not args.do_train or args.overwrite_output_dir or not folder.is_dir():
-        return None
-    last = get_last_checkpoint(args.output_dir)
-    if last is not None:
-        check_same_run(last, arguments)
-        logger.info("Going on from %s. To start anew, give --overwrite_output_dir or another --output_dir.", last)
-        return last
-    if any(folder.iterdir()):
-        raise ValueError(
-            f"--output_dir {folder} is not empty and holds no checkpoint to go on from. Give another one, or "
-            "--overwrite_output_dir to write into it."
-        )
-    return None
-
-
 def check_metric(args: TrainingArguments, data: TextData) -> None:
     """Refuse a metric to choose the best model by that no evaluation gives.
 
@@ -168,7 +107,7 @@ def check_metric(args: TrainingArguments, data: TextData) -> None:
     """
     name = (args.metric_for_best_model or "loss").removeprefix("eval_")
     known = {"loss", "runtime", "samples_per_second", "steps_per_second", *data.metrics}
-    if len(data.metrics) > 1 and "mse" not in data.metrics:
+    if data.combined:
         known.add("combined_score")
     if name not in known:
         metrics = ", ".join(("loss", *data.metrics))
@@ -182,12 +121,13 @@ def make_trainer(
     arguments: Arguments, data: TextData, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> Trainer:
     """Put model, data, metrics and collator together."""
+    problem = data.problem or "single_label_classification"
     return Trainer(
         model=model,
         args=arguments.training,
         train_dataset=data.train,
         eval_dataset=next(iter(data.validation.values()), None),
-        compute_metrics=make_compute_metrics(data.metrics, data.regression),
+        compute_metrics=make_compute_metrics(data.metrics, problem, data.combined),
         tokenizer=tokenizer,
         data_collator=default_data_collator
         if arguments.data.pad_to_max_length
@@ -195,7 +135,9 @@ def make_trainer(
     )
 
 
-def run(trainer: Trainer, arguments: Arguments, data: TextData, checkpoint: str | None) -> dict[str, float]:
+def run(
+    trainer: Trainer, arguments: Arguments, data: TextData, checkpoint: str | None, identity: dict[str, Any]
+) -> dict[str, float]:
     """Train, evaluate and predict, as the flags say.
 
     Returns:
@@ -205,7 +147,7 @@ def run(trainer: Trainer, arguments: Arguments, data: TextData, checkpoint: str 
     results: dict[str, float] = {}
     begin = time.monotonic()
     if args.do_train:
-        results |= train(trainer, checkpoint)
+        results |= train(trainer, checkpoint, identity)
     if args.do_eval:
         results |= evaluate(trainer, data)
     if args.do_predict:
@@ -214,23 +156,41 @@ def run(trainer: Trainer, arguments: Arguments, data: TextData, checkpoint: str 
     return results
 
 
-def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
-    """Train, and save model, metrics and state."""
-    if trainer.args.overwrite_output_dir and checkpoint is None:
-        with trainer.args.main_process_first(desc="setting an earlier run aside"):
+def train(trainer: Trainer, checkpoint: str | None, identity: dict[str, Any]) -> dict[str, float]:
+    """Train, and save model, metrics and state; figures of a training that had ended before stay what they were."""
+    folder = Path(trainer.args.output_dir)
+    if checkpoint is None:
+        with trainer.args.main_process_first(desc="recording which run this is"):
             if trainer.is_world_process_zero():
-                set_aside_earlier_run(Path(trainer.args.output_dir))
+                if trainer.args.overwrite_output_dir:
+                    set_aside_earlier_run(folder, [f"{title}.tsv" for task in TASKS.values() for title in task.titles])
+                record_run(folder, identity)
+    done = steps_of(checkpoint)
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}  # type: ignore[arg-type]
     trainer.log_metrics("train", metrics)
+    if trainer.state.global_step == done and (folder / "train_results.json").is_file():
+        logger.info("This training had ended before; nothing was left to train.")
+        return {**metrics, "nothing_trained": 1}
     trainer.save_metrics("train", metrics)
     trainer.save_state()
     return metrics
 
 
+def steps_of(checkpoint: str | None) -> int:
+    """Give the number of steps that a checkpoint was made after; 0 where there is none."""
+    path = Path(checkpoint or "", "trainer_state.json")
+    if checkpoint is None or not path.is_file():
+        return 0
+    return int(json.loads(path.read_text(encoding="utf-8"))["global_step"])
+
+
 def evaluate(trainer: Trainer, data: TextData) -> dict[str, float]:
-    """Evaluate every validation split; those after the first keep their figures under names of their own."""
+    """Evaluate every validation split; those after the first keep their figures under names of their own.
+
+    Where a training has left its figures in the folder, an evaluation by itself leaves these alone.
+    """
     metrics: dict[str, float] = {}
     for number, (name, split) in enumerate(data.validation.items()):
         logger.info("Evaluating on %s: %d examples", name, len(split))
@@ -240,20 +200,60 @@ def evaluate(trainer: Trainer, data: TextData) -> dict[str, float]:
         metrics |= {f"eval{key.removeprefix(prefix)}{ending}": value for key, value in figures.items()}
         metrics[f"eval_samples{ending}"] = len(split)
     trainer.log_metrics("eval", metrics)
-    trainer.save_metrics("eval", metrics)
+    if trainer.args.do_train or not holds_training(Path(trainer.args.output_dir)):
+        trainer.save_metrics("eval", metrics)
     return metrics
 
 
 def predict(trainer: Trainer, data: TextData) -> None:
     """Predict every test split, and write a file for each."""
-    for number, split in enumerate(data.test.values()):
-        predictions = trainer.predict(split).predictions
-        values = predicted_values(predictions, data.regression)
-        if trainer.is_world_process_zero():
-            path = write_predictions(
-                trainer.args.output_dir, values, split, data, number, trainer.model.config.id2label
-            )
-            logger.info("Predictions of %d examples: %s", len(split), path)
+    problem, names = data.problem or "single_label_classification", trainer.model.config.id2label
+    for number, (name, split) in enumerate(data.test.items()):
+        logits = trainer.predict(split).predictions
+        if not trainer.is_world_process_zero():
+            continue
+        folder = Path(trainer.args.output_dir)
+        if data.task is not None:
+            path = folder / f"{data.task.titles[number]}.tsv"
+            write_glue_predictions(path, logits, split, data.task, problem, names)
+        else:
+            path = folder / "predictions.tsv"
+            write_predictions(path, logits, data.texts[name], problem, names)
+        logger.info("Predictions of %d examples: %s", len(split), path)
+
+
+# Report -------------------------------------------------------------------------------------------------------
+
+
+def report(trainer: Trainer, arguments: Arguments, data: TextData, results: dict[str, float]) -> None:
+    """Print the table and the next commands, and leave the record."""
+    data_args = arguments.data
+    source = data_args.task_name or data_args.train_file or data_args.validation_file or data_args.test_file or ""
+    subject = Subject(data.task.title if data.task else source, source, data.metrics)
+    groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(data_args)}
+    steps = next_steps(trainer, data_args, data) if trainer.args.do_train else []
+    print_report(trainer, subject, results, groups, steps)
+
+
+def next_steps(trainer: Trainer, data_args: DataTrainingArguments, data: TextData) -> list[NextStep]:
+    """Give the commands that go on from here; a test runs each of them."""
+    args = trainer.args
+    folder = shlex.quote(args.output_dir)
+    words = ["python", shlex.quote(sys.argv[0]), "--model_name_or_path", folder]
+    if data_args.task_name:
+        words += ["--task_name", data_args.task_name, "--glue_dataset", shlex.quote(data_args.glue_dataset)]
+    else:
+        flags = zip(("--text_column", "--text_pair_column"), data.columns, strict=False)
+        words += ["--test_file", "TEXTS.csv", *(word for flag, name in flags for word in (flag, shlex.quote(name)))]
+    words += ["--max_seq_length", str(data_args.max_seq_length), "--do_predict", "--output_dir", folder]
+    steps = [NextStep("predict", " ".join(words))]
+    if "tensorboard" in (args.report_to or ()):
+        logs, runs = Path(str(args.logging_dir)), Path(args.output_dir, "runs")
+        seen = shlex.quote(str(runs if runs in logs.parents else logs))
+        steps.append(NextStep("watch curves", f"tensorboard --logdir {seen}"))
+    ending = "  # finds its base itself" if trainer.model.config.freezes_base else ""
+    code = f"AutoModelForSequenceClassification.from_pretrained({json.dumps(args.output_dir)}){ending}"
+    return [*steps, NextStep("use in Python", code)]
 
 
 if __name__ == "__main__":

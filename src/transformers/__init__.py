@@ -6,6 +6,7 @@ Names are loaded on first use, so ``import transformers`` costs nothing; the tab
 from __future__ import annotations
 
 from .compatibility.absent import explain_absent_names
+from .models.table import TOKENIZER_OF, names_of_auto, names_of_package, package_of
 from .utils.lazy_names import LazyNames
 from .version import __version__
 
@@ -62,52 +63,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TokenClassifierOutput",
     ),
     "modeling_utils": ("PreTrainedModel",),
-    "models.auto": (
-        "CONFIG_MAPPING",
-        "MODEL_FOR_CAUSAL_LM_MAPPING",
-        "MODEL_FOR_MASKED_LM_MAPPING",
-        "MODEL_FOR_MULTIPLE_CHOICE_MAPPING",
-        "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
-        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
-        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
-        "MODEL_MAPPING",
-        "TOKENIZER_MAPPING",
-        "AutoConfig",
-        "AutoModel",
-        "AutoModelForCausalLM",
-        "AutoModelForMaskedLM",
-        "AutoModelForMultipleChoice",
-        "AutoModelForQuestionAnswering",
-        "AutoModelForSequenceClassification",
-        "AutoModelForTokenClassification",
-        "AutoTokenizer",
-    ),
-    "models.bert": ("BertTokenizer", "BertTokenizerFast"),
-    "models.deberta_v2": (
-        "DebertaV2Config",
-        "DebertaV2ForMaskedLM",
-        "DebertaV2ForMultipleChoice",
-        "DebertaV2ForQuestionAnswering",
-        "DebertaV2ForSequenceClassification",
-        "DebertaV2ForTokenClassification",
-        "DebertaV2Model",
-        "DebertaV2PreTrainedModel",
-        "DebertaV2Tokenizer",
-        "DebertaV2TokenizerFast",
-    ),
-    "models.roberta": (
-        "RobertaConfig",
-        "RobertaForCausalLM",
-        "RobertaForMaskedLM",
-        "RobertaForMultipleChoice",
-        "RobertaForQuestionAnswering",
-        "RobertaForSequenceClassification",
-        "RobertaForTokenClassification",
-        "RobertaModel",
-        "RobertaPreTrainedModel",
-        "RobertaTokenizer",
-        "RobertaTokenizerFast",
-    ),
     "optimization": (
         "Adafactor",
         "AdamW",
@@ -155,6 +110,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "utils": ("logging",),
     "utils.generic": ("PaddingStrategy", "TensorType"),
 }
+_NAMES["models.auto"] = tuple(name for names in names_of_auto().values() for name in names)
+for _type in TOKENIZER_OF:  # every model type has one
+    _of_type = names_of_package(_type).values()
+    _NAMES[f"models.{package_of(_type)}"] = tuple(name for names in _of_type for name in names)
 _LAZY = LazyNames(globals(), _NAMES)
 
 __all__ = ["__version__", *_LAZY.public]

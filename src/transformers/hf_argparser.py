@@ -1,7 +1,8 @@
 """Dataclasses as command lines: every field becomes a flag, every flag comes back as a field.
 
 ``HfArgumentParser((ModelArguments, TrainingArguments)).parse_args_into_dataclasses()`` gives one object per class.
-The only argument may also be a JSON file. What people mistype is answered in one line that names the nearest flag.
+The first word may also be a JSON file; flags that follow win over it. What people mistype is answered in one line that
+names the nearest flag.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class HfArgumentParser(ArgumentParser):
 
     def __init__(self, dataclass_types: type | Iterable[type], **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", _FlagHelpFormatter)
-        kwargs.setdefault("usage", "%(prog)s --<flag> <value> ...   or   %(prog)s <flags>.json")
+        kwargs.setdefault("usage", "%(prog)s --<flag> <value> ...   or   %(prog)s <flags>.json [--<flag> <value> ...]")
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(**kwargs)
         self.dataclass_types = [dataclass_types] if isinstance(dataclass_types, type) else list(dataclass_types)
@@ -100,7 +101,7 @@ class HfArgumentParser(ArgumentParser):
 
         Args:
             args: The words of the command line; those of the process by default. Where the first ends in ``.json`` it
-                names a file to read instead, and is the only one.
+                names a file that holds flags; those that follow win over it.
             return_remaining_strings: Give unknown words back as a last list, instead of stopping.
             look_for_args_file: Read flags from ``<script>.args``, if it lies beside the script; the command line wins.
             args_filename: A file to read such flags from instead.
@@ -114,9 +115,7 @@ class HfArgumentParser(ArgumentParser):
         """
         words = list(sys.argv[1:] if args is None else args)
         if words and words[0].endswith(".json") and not return_remaining_strings:
-            if len(words) > 1:
-                self.error(f"'{words[0]}' holds all flags of a run, so none may follow; write {words[1]} into it.")
-            return self.parse_json_file(words[0], allow_extra_keys=False)
+            return self._parse_json_and_words(words[0], words[1:])
         words = self._words_of_args_file(look_for_args_file, args_filename) + words
         namespace, remaining = self.parse_known_args([self._with_underscores(word) for word in words])
         if remaining and not return_remaining_strings:
@@ -141,12 +140,7 @@ class HfArgumentParser(ArgumentParser):
         Raises:
             SystemExit: With code 2 and one line on standard error, if the file or something in it cannot be used.
         """
-        try:
-            values = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError) as error:
-            self.error(f"cannot read the arguments from '{json_file}': {error}")
-        if not isinstance(values, dict):
-            self.error(f"'{json_file}' must hold one JSON object of arguments, not a {type(values).__name__}.")
+        values = self._read_json(json_file)
         try:
             return self.parse_dict(values, allow_extra_keys=allow_extra_keys)
         except ValueError as error:
@@ -180,6 +174,36 @@ class HfArgumentParser(ArgumentParser):
         """Stop with one line on standard error and exit code 2."""
         line = hide_tokens(" ".join(message.split()))
         self.exit(2, f"{self.prog}: error: {line}\n")
+
+    def _read_json(self, json_file: str | Path) -> dict[str, Any]:
+        """Read a file that holds flags, or stop with one line."""
+        try:
+            values = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            self.error(f"cannot read the arguments from '{json_file}': {error}")
+        if not isinstance(values, dict):
+            self.error(f"'{json_file}' must hold one JSON object of arguments, not a {type(values).__name__}.")
+        return values
+
+    def _parse_json_and_words(self, json_file: str, words: Sequence[str]) -> tuple[Any, ...]:
+        """Read a file of flags; those of the command line win, under whatever name the file has them."""
+        values, typed = self._read_json(json_file), self._given_flags(words)
+        names = {key: name for dtype in self.dataclass_types for key, name in _accepted_names(dtype).items()}
+        kept = {key: value for key, value in values.items() if names.get(key) not in typed}
+        try:
+            return self.parse_dict({**kept, **typed}, allow_extra_keys=False)
+        except ValueError as error:
+            self.error(f"in '{json_file}'{' and the flags after it' if typed else ''}: {error}")
+
+    def _given_flags(self, words: Sequence[str]) -> dict[str, Any]:
+        """Read words of a command line alone: only the fields that they give, none of which is required."""
+        parser = HfArgumentParser(self.dataclass_types, prog=self.prog)
+        for action in parser._actions:
+            action.required, action.default = False, SUPPRESS
+        namespace, remaining = parser.parse_known_args([self._with_underscores(word) for word in words])
+        if remaining:
+            self.error(self._describe_unknown_words(remaining))
+        return vars(namespace)
 
     def _add_dataclass_arguments(self, dtype: type) -> None:
         doc = cleandoc(dtype.__doc__ or "")

@@ -15,6 +15,12 @@ from .deepspeed import (
     unset_hf_deepspeed_config,
 )
 from .trainer_callback import TrainerCallback, TrainerControl, TrainerState
+from .training.reports import (
+    get_available_reporting_integrations,
+    is_tensorboard_available,
+    is_wandb_available,
+    resolve_report_to,
+)
 from .utils import logging
 from .utils.lazy_names import LazyNames
 
@@ -49,16 +55,6 @@ __all__ = [
 logger = logging.get_logger(__name__)
 
 
-def is_tensorboard_available() -> bool:
-    """Say whether tensorboardX is installed."""
-    return importlib.util.find_spec("tensorboardX") is not None
-
-
-def is_wandb_available() -> bool:
-    """Say whether wandb is installed."""
-    return importlib.util.find_spec("wandb") is not None
-
-
 def is_comet_available() -> bool:
     """Say that Comet is not reported to here; so do the others below of what else 4.4.2 could use."""
     return False
@@ -71,34 +67,6 @@ is_optuna_available = is_ray_available = is_ray_tune_available = is_comet_availa
 def is_deepspeed_available() -> bool:
     """Say whether DeepSpeed is installed."""
     return importlib.util.find_spec("deepspeed") is not None
-
-
-def get_available_reporting_integrations() -> list[str]:
-    """Name the reports that could be written with what is installed."""
-    found = {"tensorboard": is_tensorboard_available(), "wandb": is_wandb_available()}
-    return [name for name, available in found.items() if available]
-
-
-def resolve_report_to(report_to: str | Iterable[str] | None) -> list[str]:
-    """Turn ``--report_to`` into the list of reports.
-
-    Args:
-        report_to: ``none``, ``all``, or names; None means TensorBoard if tensorboardX is installed.
-
-    Raises:
-        ValueError: If a name is unknown.
-    """
-    if report_to is None:
-        return ["tensorboard"] if is_tensorboard_available() else []
-    names = [report_to] if isinstance(report_to, str) else list(report_to)
-    if names in ([], ["none"]):
-        return []
-    if names == ["all"]:
-        return get_available_reporting_integrations()
-    for name in names:
-        if name not in _CALLBACKS:
-            raise ValueError(f"report_to: '{name}' is unknown; choose none, all, or some of {', '.join(_CALLBACKS)}.")
-    return names
 
 
 def get_reporting_integration_callbacks(report_to: Iterable[str]) -> list[type[TrainerCallback]]:
@@ -134,6 +102,7 @@ class TensorBoardCallback(TrainerCallback):
     def __init__(self, tb_writer: Any = None) -> None:
         self.tb_writer = tb_writer
         self._final_metrics: dict[str, float] = {}
+        self._is_training = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -141,6 +110,7 @@ class TensorBoardCallback(TrainerCallback):
         """Open the writer and note what the run is."""
         if not state.is_world_process_zero:
             return
+        self._is_training = True
         self._open(args)
         self.tb_writer.add_text("args", _as_code(args.to_json_string()))
         config: Any = getattr(kwargs.get("model"), "config", None)
@@ -156,26 +126,47 @@ class TensorBoardCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write the figures of a log as scalars at the current step."""
+        self._write(args, state, logs or {})
+
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the figures of predictions likewise."""
+        self._write(args, state, metrics or {})
+
+    def _write(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
         if not state.is_world_process_zero:
             return
         self._open(args)
-        for name, value in rewrite_logs(logs or {}).items():
+        for name, value in rewrite_logs(figures).items():
             if isinstance(value, int | float):
                 self.tb_writer.add_scalar(name, value, state.global_step)
                 if not name.startswith("train/"):
                     self._final_metrics[name] = float(value)
-        self.tb_writer.flush()
+        if self._is_training:
+            self.tb_writer.flush()
+        else:  # nothing will tell of the end, and what is still in the writer's queue would be lost
+            self._close()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write the hyper-parameters beside the last evaluation's figures, and close the writer."""
+        self._is_training = False
         if self.tb_writer is None:
             return
         values = {name: value for name, value in args.to_sanitized_dict().items() if name not in _NOT_COMPARED}
         # A folder of its own: add_hparams opens a second file, which could get the first one's name.
         metrics = self._final_metrics or {"train/global_step": state.global_step}
         self.tb_writer.add_hparams(values, metrics, name="hparams")
+        self._close()
+
+    def _close(self) -> None:
         self.tb_writer.close()
         self.tb_writer = None
 
@@ -196,19 +187,25 @@ def _as_code(text: str) -> str:
 
 
 class WandbCallback(TrainerCallback):
-    """Sends the figures to Weights & Biases; ``WANDB_PROJECT`` and the like are wandb's own to read."""
+    """Sends the figures to Weights & Biases; ``WANDB_PROJECT`` and the like are wandb's own to read.
+
+    A training has a run of its own, which what is evaluated or predicted after it belongs to; wandb closes it when the
+    process ends. An evaluation without a training opens one as well.
+    """
 
     def __init__(self) -> None:
         self._run: Any = None
+        self._holds_training = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the run with the arguments as its configuration."""
-        if state.is_world_process_zero and self._run is None:
-            import wandb
-
-            self._run = wandb.init(name=args.run_name, config=args.to_sanitized_dict())
+        """Start the run with the arguments as its configuration; close an earlier training's."""
+        if self._run is not None and self._holds_training:
+            self._run.finish()
+            self._run = None
+        self._open(args, state)
+        self._holds_training = True
 
     def on_log(
         self,
@@ -219,16 +216,29 @@ class WandbCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Send the figures of a log."""
-        if self._run is not None:
-            self._run.log({**rewrite_logs(logs or {}), "train/global_step": state.global_step})
+        self._send(args, state, logs or {})
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Close the run."""
+        """Send the figures of predictions."""
+        self._send(args, state, metrics or {})
+
+    def _send(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
+        self._open(args, state)
         if self._run is not None:
-            self._run.finish()
-            self._run = None
+            self._run.log({**rewrite_logs(figures), "train/global_step": state.global_step})
+
+    def _open(self, args: TrainingArguments, state: TrainerState) -> None:
+        if state.is_world_process_zero and self._run is None:
+            import wandb
+
+            self._run = wandb.init(name=args.run_name, config=args.to_sanitized_dict())
 
 
 _CALLBACKS: dict[str, type[TrainerCallback]] = {"tensorboard": TensorBoardCallback, "wandb": WandbCallback}

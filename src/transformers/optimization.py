@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from .trainer_utils import SchedulerType
 from .training.adafactor import Adafactor
@@ -35,7 +35,11 @@ __all__ = [
     "get_linear_schedule_with_warmup",
     "get_parameter_groups",
     "get_polynomial_decay_schedule_with_warmup",
+    "get_reduce_on_plateau_schedule",
     "get_scheduler",
+    "own_rates",
+    "renew_rates",
+    "waits_for_metrics",
 ]
 
 
@@ -292,20 +296,35 @@ def get_polynomial_decay_schedule_with_warmup(
     return LambdaLR(optimizer, partial(_factor, warmup=num_warmup_steps, after=after), last_epoch)
 
 
+def get_reduce_on_plateau_schedule(optimizer: Optimizer, **kwargs: Any) -> ReduceLROnPlateau:
+    """Lower the learning rate where a metric has stopped getting better; its ``step`` wants the metric.
+
+    Args:
+        optimizer: The optimizer whose learning rate it moves.
+        **kwargs: PyTorch's arguments of ``ReduceLROnPlateau``, such as ``factor`` and ``patience``.
+    """
+    return ReduceLROnPlateau(optimizer, **kwargs)
+
+
+def waits_for_metrics(schedule: Any) -> bool:
+    """Say whether a schedule moves after an evaluation, by a metric, rather than after every step."""
+    return isinstance(schedule, ReduceLROnPlateau)
+
+
 def get_scheduler(
     name: str | SchedulerType,
     optimizer: Optimizer,
     num_warmup_steps: int | None = None,
     num_training_steps: int | None = None,
     scheduler_specific_kwargs: dict[str, Any] | None = None,
-) -> LambdaLR:
+) -> LambdaLR | ReduceLROnPlateau:
     """Build a schedule by its name.
 
     Args:
         name: One of ``SchedulerType``.
         optimizer: The optimizer whose learning rate it moves.
-        num_warmup_steps: Steps of the rise; not needed by ``constant``.
-        num_training_steps: Steps altogether; not needed by the two constant ones.
+        num_warmup_steps: Steps of the rise; not needed by ``constant`` and ``reduce_lr_on_plateau``.
+        num_training_steps: Steps altogether; not needed by these and ``constant_with_warmup``.
         scheduler_specific_kwargs: Further arguments of that schedule's function, such as ``num_cycles`` or ``power``.
 
     Raises:
@@ -314,7 +333,7 @@ def get_scheduler(
     kind = SchedulerType(name)
     build = TYPE_TO_SCHEDULER_FUNCTION[kind]
     extra = scheduler_specific_kwargs or {}
-    if kind is SchedulerType.CONSTANT:
+    if kind in (SchedulerType.CONSTANT, SchedulerType.REDUCE_ON_PLATEAU):
         return build(optimizer, **extra)
     if num_warmup_steps is None:
         raise ValueError(f"The schedule '{kind.value}' needs num_warmup_steps.")
@@ -325,13 +344,47 @@ def get_scheduler(
     return build(optimizer, num_warmup_steps, num_training_steps, **extra)
 
 
-TYPE_TO_SCHEDULER_FUNCTION: dict[SchedulerType, Callable[..., LambdaLR]] = {
+def own_rates(optimizer: Optimizer, schedule: Any) -> list[dict[str, Any]] | None:
+    """Give the settings of an optimizer's groups, for ``renew_rates``; None if the schedule is of another kind."""
+    if not isinstance(schedule, LambdaLR | ReduceLROnPlateau):
+        return None
+    return [{name: value for name, value in g.items() if name != "params"} for g in optimizer.param_groups]
+
+
+def renew_rates(optimizer: Optimizer, schedule: Any, own: list[dict[str, Any]], *, other_rate: bool) -> None:
+    """Let an optimizer and schedule, whose state was loaded, go on with the settings that they were made with.
+
+    Args:
+        optimizer: The optimizer.
+        schedule: Its schedule, at the step where it goes on.
+        own: What ``own_rates`` gave before the state was loaded.
+        other_rate: Whether the learning rate is another one than the saved one. A schedule that moves by a metric then
+            starts from it; any other follows from the step alone.
+    """
+    saved = [group["lr"] for group in optimizer.param_groups]
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
+    if isinstance(schedule, LambdaLR):
+        schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        saved = [
+            rate * factor(schedule.last_epoch)
+            for rate, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+        ]
+    elif other_rate:
+        return
+    for group, rate in zip(optimizer.param_groups, saved, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = saved
+
+
+TYPE_TO_SCHEDULER_FUNCTION: dict[SchedulerType, Callable[..., LambdaLR | ReduceLROnPlateau]] = {
     SchedulerType.CONSTANT: get_constant_schedule,
     SchedulerType.CONSTANT_WITH_WARMUP: get_constant_schedule_with_warmup,
     SchedulerType.LINEAR: get_linear_schedule_with_warmup,
     SchedulerType.COSINE: get_cosine_schedule_with_warmup,
     SchedulerType.COSINE_WITH_RESTARTS: get_cosine_with_hard_restarts_schedule_with_warmup,
     SchedulerType.POLYNOMIAL: get_polynomial_decay_schedule_with_warmup,
+    SchedulerType.REDUCE_ON_PLATEAU: get_reduce_on_plateau_schedule,
 }
 
 

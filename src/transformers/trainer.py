@@ -24,14 +24,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .data.samplers import GlobalBatchSampler
+from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
-from .trainer_utils import TrainOutput, set_seed, speed_metrics
+from .trainer_utils import SaveStrategy, TrainOutput, set_seed, speed_metrics
 from .training import batches as data
 from .training.checkpoint import clear_leftovers, verify_checkpoint
 from .training.checkpoint_state import restore_rng_state
 from .training.checkpointing import CheckpointingTrainer
 from .training.devices import explaining_lost_processes
-from .training.overrides import overrides
+from .training.item_count import ItemCount
+from .training.overrides import overrides, takes
 from .training.parallel import whole_size
 from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, read_model
 from .training.state import TrainerState
@@ -122,13 +124,17 @@ class Trainer(CheckpointingTrainer):
             FloatingPointError: If a step's loss or gradient is not finite; the weights are as before that step.
             ConnectionError: If another process has died.
         """
-        self._memory_tracker.start()
+        with self._memory_tracker.ended_by_errors():
+            self._memory_tracker.start()
+            return self._train(resume_from_checkpoint or model_path, trial, ignore_keys_for_eval)
+
+    def _train(self, wanted: str | bool | None, trial: Any, ignore_keys_for_eval: list[str] | None) -> TrainOutput:
+        """Do what ``train`` says."""
         self._ignore_keys_for_eval = ignore_keys_for_eval
         if self.model_init is not None:
             set_seed(self.args.seed)
             self._place_model(self.call_model_init(trial))
-            self.optimizer = self.lr_scheduler = None
-        checkpoint = self._find_checkpoint(resume_from_checkpoint or model_path)
+        checkpoint = self._find_checkpoint(wanted)
         self.is_in_train = True
         try:
             return self._train_from(checkpoint)
@@ -139,6 +145,10 @@ class Trainer(CheckpointingTrainer):
 
     def _train_from(self, checkpoint: Path | None) -> TrainOutput:
         """Train to the end from where a checkpoint stands, or from the start."""
+        if checkpoint is None:
+            self._warn_of_used_schedule()
+        else:
+            self._settle_arguments(checkpoint)
         run = self._prepare_run()
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
@@ -163,7 +173,9 @@ class Trainer(CheckpointingTrainer):
             self.control = self.callback_handler.on_step_begin(self.args, self.state, self.control)
             loss = self._train_step(passes)
             self._count_step(run, epoch, loss)
-            self.control = self.callback_handler.on_step_end(self.args, self.state, self.control, loss=loss)
+            self.control = self.callback_handler.on_step_end(
+                self.args, self.state, self.control, loss=loss, learning_rate=self._learning_rate
+            )
             self._log_evaluate_save()
             if self.control.should_epoch_stop or self.control.should_training_stop:
                 exhausted = self.control.should_epoch_stop or self.state.epoch_steps_done == run.steps_per_epoch
@@ -178,15 +190,13 @@ class Trainer(CheckpointingTrainer):
         first, sampler = self.state.epoch_steps_done, getattr(run.loader, "batch_sampler", None)
         if self.state.global_step >= run.max_steps:
             return
+        data.tell_epoch(run.loader, epoch)
         if isinstance(sampler, GlobalBatchSampler):
             sampler.set_epoch(epoch, first)
             batches = iter(run.loader)
             for step in range(first, sampler.steps_per_epoch):
                 yield [(next(batches), counts) for counts in sampler.passes_of_step(step)]
             return
-        set_epoch = getattr(getattr(run.loader, "sampler", None), "set_epoch", None)
-        if set_epoch is not None:  # PyTorch's DistributedSampler has one
-            set_epoch(epoch)
         accumulation = self.args.gradient_accumulation_steps
         rest = islice(run.loader, first * accumulation, None)  # not our loader: go past what is done
         while group := list(islice(rest, accumulation)):
@@ -195,50 +205,70 @@ class Trainer(CheckpointingTrainer):
     def _train_step(self, passes: list[ForwardPass]) -> float:
         """Make one optimizer step and give the mean loss of its examples, over all processes."""
         loss = torch.zeros((), device=self.args.device)
-        weights = self._weights(passes)
+        weights, count = self._weigh(passes)
         self._examples_seen += (
             sum(data.batch_size_of(batch) for batch, counts in passes if counts) * self.args.world_size
         )
         for number, (batch, _) in enumerate(passes):
-            self._pass_weight = weights[number]
+            self._pass_weight, self._item_count = weights[number], ItemCount(count, self.args.device)
             last = number == len(passes) - 1
             with self.parallel.forward_pass(last=last), self._around_training_step():
-                loss = loss + self.training_step(self.model_wrapped, batch)
-        self._pass_weight = 1.0
+                loss = loss + self._call_training_step(batch)
+            if not last:
+                self.control = self.callback_handler.on_substep_end(self.args, self.state, self.control)
+        self._pass_weight, self._item_count = 1.0, None
         if self.args.world_size > 1:
             loss = self.accelerator.reduce(loss, "mean")
         return self._update(loss)
 
-    def _weights(self, passes: list[ForwardPass]) -> list[float]:
-        """Give each forward pass its share of the step's loss, times the processes (whose gradients are averaged)."""
+    def _call_training_step(self, batch: Any) -> Tensor:
+        """Run a forward and backward pass; an override in 4.4.2's manner does not know of the number of items."""
+        if takes(self.training_step, "num_items_in_batch"):
+            return self.training_step(self.model_wrapped, batch, num_items_in_batch=self._item_count)
+        return self.training_step(self.model_wrapped, batch)
+
+    def _weigh(self, passes: list[ForwardPass]) -> tuple[list[float], int]:
+        """Give each forward pass its share of the step's loss, and the number of items in the step.
+
+        The shares are multiplied by the number of processes, whose gradients are averaged.
+        """
         items = [data.count_items(batch, self.label_names) if counts else 0 for batch, counts in passes]
+        operations = sum(self.floating_point_ops(batch) for batch, counts in passes if counts)
         total, processes = sum(items), self.args.world_size
         if processes > 1:
-            total = int(self.accelerator.reduce(torch.tensor(total, device=self.args.device), "sum"))
-        return [count * processes / total if total else 1 / len(passes) for count in items]
+            totals = torch.tensor([total, operations], dtype=torch.float64, device=self.args.device)
+            total, operations = (int(value) for value in self.accelerator.reduce(totals, "sum").tolist())
+        self.state.total_flos += operations
+        return [count * processes / total if total else 1 / len(passes) for count in items], total
 
     def _around_training_step(self) -> AbstractContextManager[object]:
         """Give the precision to a training step of the script's own, which may not know of bf16."""
         own = overrides(self, "training_step", Trainer)
         return self.precision.context(training=True) if own else nullcontext()
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: int | None = None) -> Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
         """Run one forward and backward pass.
 
         Args:
             model: The model, as it is wrapped for several processes.
             inputs: A batch.
-            num_items_in_batch: Of no use here: the loop weights the passes itself.
+            num_items_in_batch: See ``compute_loss``.
 
         Returns:
             The pass's share of the step's loss, detached.
         """
         model.train()
         inputs = self._prepare_inputs(inputs)
+        count = self._item_count if num_items_in_batch is None else num_items_in_batch
+        given: dict[str, Any] = {"num_items_in_batch": count} if takes(self.compute_loss, "num_items_in_batch") else {}
         with self.precision.context(training=True):
-            loss = self.compute_loss(model, inputs)
-        if self._pass_weight != 1.0:
-            loss = loss * self._pass_weight
+            loss = self.compute_loss(model, inputs, **given)
+        divided = isinstance(count, ItemCount) and count.used  # it is the pass's share of the step already
+        weight = self.args.world_size if divided else self._pass_weight
+        if weight != 1:
+            loss = loss * weight
         self.parallel.backward(self.precision.scaler.scale(loss))
         return loss.detach()
 
@@ -251,7 +281,11 @@ class Trainer(CheckpointingTrainer):
         if not (math.isfinite(value) and math.isfinite(self._gradient_norm)):
             self._handle_overflow(value)
         self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
-        if self.parallel.step(self.optimizer, scaler):  # else the step was skipped, and the schedule waits for it
+        self._learning_rate = self._get_learning_rate()
+        updated = self.parallel.step(self.optimizer, scaler)
+        self.control = self.callback_handler.on_optimizer_step(self.args, self.state, self.control)
+        self.parallel.clear_gradients(self.optimizer)
+        if updated and not waits_for_metrics(self.lr_scheduler):  # a skipped step leaves the schedule where it is
             self.lr_scheduler.step()
         return float(value)
 
@@ -290,7 +324,12 @@ class Trainer(CheckpointingTrainer):
         self._is_best, metrics = False, None
         if self.control.should_evaluate:
             metrics = self._evaluate_in_training()
+            self.control.should_evaluate = False  # an override of evaluate need not call on_evaluate
             self._is_best = self._note_best(metrics)
+            if waits_for_metrics(self.lr_scheduler):
+                self.lr_scheduler.step(self._watched_metric(metrics))
+            if self.args.save_strategy == SaveStrategy.BEST:
+                self.control.should_save = self._is_best
         if self.control.should_save:
             self._save_checkpoint(self.model, None, metrics)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
@@ -305,7 +344,7 @@ class Trainer(CheckpointingTrainer):
         logs = {
             "loss": state.unlogged_loss_sum / state.unlogged_steps,
             "grad_norm": self._gradient_norm,
-            "learning_rate": self._get_learning_rate(),
+            "learning_rate": self._learning_rate,
         }
         state.unlogged_loss_sum, state.unlogged_steps = 0.0, 0
         self.log(logs)
@@ -314,19 +353,21 @@ class Trainer(CheckpointingTrainer):
         """Remember the best evaluation; say whether this is it."""
         if self.args.metric_for_best_model is None:
             return False
+        value = self._watched_metric(metrics)
+        if not is_better(value, self.state.best_metric, self.args):
+            return False
+        self.state.best_metric = value
+        return True
+
+    def _watched_metric(self, metrics: dict[str, float]) -> float:
+        """Give the metric that says which model is best: ``metric_for_best_model``, or the loss."""
         name = metric_key(self.args)
         if name not in metrics:
             raise ValueError(
-                f"metric_for_best_model is '{self.args.metric_for_best_model}', but the evaluation gave "
+                f"metric_for_best_model is '{name.removeprefix('eval_')}', but the evaluation gave "
                 f"{', '.join(sorted(metrics))}."
             )
-        if not is_better(metrics[name], self.state.best_metric, self.args):
-            return False
-        self.state.best_metric = metrics[name]
-        return True
-
-    def _get_learning_rate(self) -> float:
-        return float(self.lr_scheduler.get_last_lr()[0])
+        return metrics[name]
 
     # -- start and end of a training -----------------------------------------------------------------------------
 
@@ -347,7 +388,7 @@ class Trainer(CheckpointingTrainer):
         if self.args.gradient_checkpointing:
             self._recompute_activations()
         self.parallel.shard(self.model)
-        self.create_optimizer_and_scheduler(max_steps)
+        self._renew_optimizer_and_scheduler(max_steps)
         self.model_wrapped, self.precision = self.parallel.wrap(self.model, self.optimizer, self.precision)
         self.state = TrainerState(
             epoch=0.0,
@@ -410,6 +451,8 @@ class Trainer(CheckpointingTrainer):
                 read_model(self.model, state.best_model_checkpoint)
         metrics = speed_metrics("train", start_time, self._examples_seen, steps)
         metrics["train_loss"] = state.loss_sum / max(1, state.global_step)
+        if state.total_flos:
+            metrics["total_flos"] = state.total_flos
         self.log(metrics)
         self._memory_tracker.stop_and_update_metrics(metrics, "train")
         self.control = self.callback_handler.on_train_end(self.args, state, self.control)

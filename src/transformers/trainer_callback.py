@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .trainer_utils import IntervalStrategy
+from .trainer_utils import IntervalStrategy, SaveStrategy
 from .training.callback_base import CallbackHandler, TrainerCallback
 from .training.state import TrainerControl, TrainerState
-from .utils import logging
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
@@ -31,8 +31,6 @@ __all__ = [
     "TrainerState",
 ]
 
-logger = logging.get_logger(__name__)
-
 SECONDS_BETWEEN_LOG_LINES = 30
 
 
@@ -45,13 +43,14 @@ class DefaultFlowCallback(TrainerCallback):
         """Ask for what is due after this step, and for the end after the last one."""
         step = state.global_step
         first = step == 1 and args.logging_first_step
-        if args.logging_strategy == IntervalStrategy.STEPS and (first or step % args.logging_steps == 0):
+        every = partial(steps_between, max_steps=state.max_steps)
+        if args.logging_strategy == IntervalStrategy.STEPS and (first or step % every(args.logging_steps) == 0):
             control.should_log = True
         if args.evaluation_strategy == IntervalStrategy.STEPS and args.eval_steps:
-            due = step % args.eval_steps == 0 and step >= args.eval_delay
+            due = step % every(args.eval_steps) == 0 and step >= args.eval_delay
             self._ask_for_evaluation(args, control, due or first)
         by_steps = args.save_strategy == IntervalStrategy.STEPS and not args.load_best_model_at_end
-        if by_steps and step % args.save_steps == 0:
+        if by_steps and step % every(args.save_steps) == 0:
             control.should_save = True
         if step >= state.max_steps:
             control.should_training_stop = True
@@ -73,7 +72,8 @@ class DefaultFlowCallback(TrainerCallback):
     def _ask_for_evaluation(args: TrainingArguments, control: TrainerControl, due: bool) -> None:
         """Ask for an evaluation, and for a checkpoint of exactly these weights if the best ones are wanted."""
         control.should_evaluate = control.should_evaluate or due
-        control.should_save = control.should_save or (due and args.load_best_model_at_end)
+        every = args.load_best_model_at_end and args.save_strategy != SaveStrategy.BEST
+        control.should_save = control.should_save or (due and every)
 
 
 class ProgressCallback(TrainerCallback):
@@ -98,15 +98,15 @@ class ProgressCallback(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         loss: float | None = None,
+        learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Move the bar by a step."""
         if self.training_bar is None:
             return
-        schedule = kwargs.get("lr_scheduler")
         shown = {} if loss is None else {"loss": f"{loss:.4f}"}
-        if schedule is not None:
-            shown["lr"] = f"{schedule.get_last_lr()[0]:.2e}"
+        if learning_rate is not None:
+            shown["lr"] = f"{learning_rate:.2e}"
         self.training_bar.set_postfix(shown, refresh=False)
         self.training_bar.update(state.global_step - self.training_bar.n)
 
@@ -229,7 +229,7 @@ class EarlyStoppingCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Check that there is something to watch.
+        """Check that there is something to watch, and count from 0 in a training from the start.
 
         Raises:
             ValueError: If no metric is named or no evaluations are made.
@@ -239,6 +239,8 @@ class EarlyStoppingCallback(TrainerCallback):
                 "EarlyStoppingCallback needs metric_for_best_model (or load_best_model_at_end) and an "
                 "evaluation_strategy of 'steps' or 'epoch'."
             )
+        if state.global_step == 0:
+            self.early_stopping_patience_counter = 0
 
     def on_evaluate(
         self,
@@ -251,14 +253,18 @@ class EarlyStoppingCallback(TrainerCallback):
         """Ask for the end when the patience is used up."""
         name = metric_key(args)
         if metrics is None or name not in metrics:
-            logger.warning("Early stopping watches '%s', which the evaluation did not give; it does nothing.", name)
-            return
+            return  # another one of several sets; the Trainer refuses evaluations that lack the metric altogether
         self.check_metric_value(args, state, control, metrics[name])
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
 
     def _differs_enough(self, value: float, best: float) -> bool:
         return abs(value - best) > self.early_stopping_threshold
+
+
+def steps_between(interval: float, max_steps: int) -> int:
+    """Give the steps from one log, evaluation or checkpoint to the next; a number below 1 is a share of all steps."""
+    return math.ceil(max_steps * interval) if interval < 1 else int(interval)
 
 
 def metric_key(args: TrainingArguments) -> str:

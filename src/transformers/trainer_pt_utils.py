@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from .layers.losses import IGNORED_LABEL, mean_cross_entropy
+from .training.argument_fields import ArgumentFields
 from .training.nested import map_nested
+from .training.state import TrainerState, plain_value
 from .utils.lazy_names import LazyNames
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 _LAZY = LazyNames(
     globals(),
@@ -290,7 +289,20 @@ def torch_distributed_zero_first(local_rank: int) -> Iterator[None]:
         torch.distributed.barrier()
 
 
-def metrics_format(self: Trainer, metrics: dict[str, float]) -> dict[str, float | str]:
+class RunOfTrainer(Protocol):
+    """What the functions below need of the Trainer, whose methods they are."""
+
+    args: ArgumentFields
+    state: TrainerState
+
+    def is_world_process_zero(self) -> bool:
+        """Say whether this process is the one that writes files."""
+
+    def metrics_format(self, metrics: dict[str, float]) -> dict[str, float | str]:
+        """Write figures as texts and numbers to be read."""
+
+
+def metrics_format(self: RunOfTrainer, metrics: dict[str, float]) -> dict[str, float | str]:
     """Write run times as h:mm:ss, memory in MB, and round the rest to four digits.
 
     Args:
@@ -303,13 +315,15 @@ def metrics_format(self: Trainer, metrics: dict[str, float]) -> dict[str, float 
             written[name] = str(datetime.timedelta(seconds=round(value)))
         elif "_mem_" in name:
             written[name] = f"{value / 2**20:.0f}MB"
+        elif name == "total_flos":
+            written[name] = f"{value / 1e9:.0f} GFLOPs"
         else:
             written[name] = round(value, 4) if isinstance(value, float) else value
     return written
 
 
-def log_metrics(self: Trainer, split: str, metrics: dict[str, float]) -> None:
-    """Print figures as a table, on the main process.
+def log_metrics(self: RunOfTrainer, split: str, metrics: dict[str, float]) -> None:
+    """Print figures as a table, on the main process; those of memory are in ``metrics`` and the files only.
 
     Args:
         self: The Trainer.
@@ -318,7 +332,7 @@ def log_metrics(self: Trainer, split: str, metrics: dict[str, float]) -> None:
     """
     if not self.is_world_process_zero():
         return
-    rows = {name: str(value) for name, value in self.metrics_format(metrics).items()}
+    rows = {name: str(value) for name, value in self.metrics_format(metrics).items() if "_mem_" not in name}
     wide = max(map(len, rows), default=0)
     width = max(map(len, rows.values()), default=0)
     print(f"***** {split} metrics *****")
@@ -326,7 +340,7 @@ def log_metrics(self: Trainer, split: str, metrics: dict[str, float]) -> None:
         print(f"  {name: <{wide}} = {rows[name]:>{width}}")
 
 
-def save_metrics(self: Trainer, split: str, metrics: dict[str, float], combined: bool = True) -> None:
+def save_metrics(self: RunOfTrainer, split: str, metrics: dict[str, float], combined: bool = True) -> None:
     """Write figures to ``<output_dir>/<split>_results.json``, on the main process.
 
     Args:
@@ -346,7 +360,7 @@ def save_metrics(self: Trainer, split: str, metrics: dict[str, float], combined:
         _write_json(path, {**earlier, **metrics})
 
 
-def save_state(self: Trainer) -> None:
+def save_state(self: RunOfTrainer) -> None:
     """Write the state of the run to ``<output_dir>/trainer_state.json``, on the main process."""
     if self.is_world_process_zero():
         Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
@@ -354,4 +368,4 @@ def save_state(self: Trainer) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=4, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(values, indent=4, sort_keys=True, default=plain_value) + "\n", encoding="utf-8")

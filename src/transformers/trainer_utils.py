@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .training.memory import TrainerMemoryTracker
 from .training.nested import map_nested
 from .utils.generic import ExplicitEnum
 from .utils.lazy_names import LazyNames
@@ -22,6 +23,7 @@ __all__ = [
     "EvaluationStrategy",
     "IntervalStrategy",
     "PredictionOutput",
+    "SaveStrategy",
     "SchedulerType",
     "TrainOutput",
     "TrainerMemoryTracker",
@@ -55,6 +57,15 @@ class EvaluationStrategy(ExplicitEnum):
     EPOCH = "epoch"
 
 
+class SaveStrategy(ExplicitEnum):
+    """When a checkpoint is written: as ``IntervalStrategy``, or whenever an evaluation is the best so far."""
+
+    NO = "no"
+    STEPS = "steps"
+    EPOCH = "epoch"
+    BEST = "best"
+
+
 class SchedulerType(ExplicitEnum):
     """The learning-rate schedules that ``get_scheduler`` knows."""
 
@@ -64,18 +75,37 @@ class SchedulerType(ExplicitEnum):
     POLYNOMIAL = "polynomial"
     CONSTANT = "constant"
     CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    REDUCE_ON_PLATEAU = "reduce_lr_on_plateau"
 
 
-class EvalPrediction(NamedTuple):
-    """What ``compute_metrics`` is called with; unpacks as ``predictions, label_ids = prediction``.
-
-    Attributes:
-        predictions: The model's logits, (examples, ...), or a tuple of arrays where it returns several outputs.
-        label_ids: The labels, (examples, ...), or a tuple where there are several label names.
-    """
-
+class _Pair(NamedTuple):
     predictions: Arrays
     label_ids: Arrays
+
+
+class EvalPrediction(_Pair):
+    """What ``compute_metrics`` is called with; unpacks as ``predictions, label_ids = prediction``.
+
+    ``include_for_metrics`` adds the inputs or the losses, which then come third and fourth where it is unpacked.
+
+    Args:
+        predictions: The model's logits, (examples, ...), or a tuple of arrays where it returns several outputs.
+        label_ids: The labels, (examples, ...), or a tuple where there are several label names.
+        inputs: The model's main input, (examples, ...), if it is asked for.
+        losses: The mean loss of each example's batch, (examples), if it is asked for.
+    """
+
+    inputs: Arrays
+    losses: Arrays
+
+    def __new__(
+        cls, predictions: Arrays, label_ids: Arrays, inputs: Arrays = None, losses: Arrays = None
+    ) -> EvalPrediction:
+        """Keep the values as a tuple and under their names."""
+        further = [item for item in (inputs, losses) if item is not None]
+        made = tuple.__new__(cls, (predictions, label_ids, *further))
+        made.inputs, made.losses = inputs, losses
+        return made
 
 
 class EvalLoopOutput(NamedTuple):
@@ -190,53 +220,3 @@ def denumpify_detensorize(metrics: Any) -> Any:
 def _as_python_scalar(value: Any) -> Any:
     one = isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.numel() == 1)
     return value.item() if one else value
-
-
-class TrainerMemoryTracker:
-    """Measures how much memory a pass took: resident memory of the process, and the GPU's allocator.
-
-    Adds ``<stage>_mem_cpu_alloc_delta``, ``<stage>_mem_gpu_alloc_delta`` and ``<stage>_mem_gpu_peaked_delta``, in
-    bytes. Passes may be nested (an evaluation inside a training); each is measured from its own start.
-
-    Args:
-        skip_memory_metrics: Measure nothing.
-    """
-
-    def __init__(self, skip_memory_metrics: bool = False) -> None:
-        self.skip = skip_memory_metrics
-        self._starts: list[tuple[int, int]] = []
-
-    def start(self) -> None:
-        """Remember the memory at the start of a pass."""
-        if self.skip:
-            return
-        if torch.cuda.is_available() and not self._starts:
-            torch.cuda.reset_peak_memory_stats()
-        self._starts.append(self._now())
-
-    def stop_and_update_metrics(self, metrics: dict[str, float] | None = None, stage: str | None = None) -> None:
-        """Add what the pass that was started last took to its figures.
-
-        Args:
-            metrics: The figures; None only ends the pass.
-            stage: The names' prefix; by default the one that ``<stage>_runtime`` has among the figures.
-        """
-        if self.skip or not self._starts:
-            return
-        cpu, gpu = self._starts.pop()
-        if metrics is None:
-            return
-        if stage is None:
-            stage = next((name.removesuffix("_runtime") for name in metrics if name.endswith("_runtime")), "eval")
-        cpu_now, gpu_now = self._now()
-        metrics[f"{stage}_mem_cpu_alloc_delta"] = cpu_now - cpu
-        if torch.cuda.is_available():
-            metrics[f"{stage}_mem_gpu_alloc_delta"] = gpu_now - gpu
-            metrics[f"{stage}_mem_gpu_peaked_delta"] = max(0, torch.cuda.max_memory_allocated() - gpu_now)
-
-    @staticmethod
-    def _now() -> tuple[int, int]:
-        import psutil  # accelerate brings it
-
-        gpu = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
-        return psutil.Process().memory_info().rss, gpu

@@ -151,6 +151,14 @@ def test_a_run_starts_from_the_adapters_of_another_task(checkpoint: Path, go: An
         assert same is (".adapter." in name), name  # three labels there, two here: the head is new
 
 
+def test_a_position_query_that_peft_reads_can_be_asked_for(tiny_deberta: Path, go: Any, tmp_path: Path) -> None:
+    for name, words, kind in (("ours", [], False), ("peft", ["--lora_position_query"], True)):
+        assert go(tiny_deberta, tmp_path / name, *LORA, *words) == 0
+        assert AutoConfig.from_pretrained(tmp_path / name).lora_position_query is kind
+        described = json.loads((tmp_path / name / "adapter_config.json").read_text())
+        assert (described["peft_type"] == "LORA") is kind
+
+
 # Consistency ----------------------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ def test_every_argument_is_documented_once(family: str, task: str) -> None:
 @pytest.mark.parametrize(("family", "task"), HEADS)
 def test_by_place_and_by_name_is_the_same(family: str, task: str) -> None:
     model = make_head(family, task)
-    inputs = padded_batch()
+    inputs = padded_batch(task=task)
     inputs |= labels_for(task, inputs)
     places = [inputs.get(name) for name in list(inspect.signature(model.forward).parameters)]
     by_name, by_place = model(**inputs), model(*places)

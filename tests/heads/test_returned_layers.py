@@ -12,9 +12,9 @@ WANTED = {"output_hidden_states": True, "output_attentions": True}
 @pytest.mark.parametrize("side", ["right", "left", "holes"])
 @pytest.mark.parametrize(("family", "task"), HEADS)
 def test_a_loss_has_a_gradient_for_each(family: str, task: str, side: str) -> None:
-    model, inputs = make_head(family, task), padded_batch(side)
+    model, inputs = make_head(family, task), padded_batch(side, task)
     output = model(**inputs, **labels_for(task, inputs), **WANTED)
-    outside = inputs["attention_mask"] == 0
+    outside = inputs["attention_mask"].flatten(0, -2) == 0
     for name in ("hidden_states", "attentions"):
         for gradient in torch.autograd.grad(loss_of(output), output[name], retain_graph=True):
             assert gradient.isfinite().all()
@@ -26,7 +26,7 @@ def test_a_loss_has_a_gradient_for_each(family: str, task: str, side: str) -> No
 @pytest.mark.parametrize(("family", "task"), HEADS)
 def test_a_change_of_what_is_returned_changes_the_loss_as_its_gradient_says(family: str, task: str) -> None:
     """The derivative along a direction in the embeddings' output equals that of inputs_embeds moved alike."""
-    model, inputs = make_head(family, task), padded_batch("holes")
+    model, inputs = make_head(family, task), padded_batch("holes", task)
     labels = labels_for(task, inputs)
     embeddings = model.get_input_embeddings()(inputs.pop("input_ids")).detach().requires_grad_()
     output = model(**inputs, inputs_embeds=embeddings, **labels, **WANTED)
@@ -41,7 +41,7 @@ def test_a_change_of_what_is_returned_changes_the_loss_as_its_gradient_says(fami
 
 @pytest.mark.parametrize(("family", "task"), HEADS)
 def test_asking_changes_no_value_and_no_gradient(family: str, task: str) -> None:
-    model, inputs = make_head(family, task), padded_batch("holes")
+    model, inputs = make_head(family, task), padded_batch("holes", task)
     inputs |= labels_for(task, inputs)
     results = []
     for wanted in ({}, WANTED):

@@ -12,16 +12,26 @@ from tiny import LORA, run_python, tiny_config, write_base
 import transformers
 from transformers import (
     CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
     TOKENIZER_MAPPING,
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    DebertaV2Config,
     PretrainedConfig,
     RobertaConfig,
+    RobertaForCausalLM,
     RobertaForSequenceClassification,
     RobertaTokenizer,
 )
@@ -54,6 +64,9 @@ print(any("modeling_" in name and "models" in name for name in sys.modules))
         (MODEL_MAPPING, AutoModel),
         (MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM),
         (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification),
+        (MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, AutoModelForTokenClassification),
+        (MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoModelForQuestionAnswering),
+        (MODEL_FOR_MULTIPLE_CHOICE_MAPPING, AutoModelForMultipleChoice),
     ],
 )
 def test_a_mapping_and_its_auto_class_agree(mapping: dict[type, type], auto: type) -> None:
@@ -62,6 +75,13 @@ def test_a_mapping_and_its_auto_class_agree(mapping: dict[type, type], auto: typ
     assert PretrainedConfig not in mapping
     with pytest.raises(KeyError):
         mapping[PretrainedConfig]
+
+
+def test_only_roberta_writes() -> None:
+    assert list(MODEL_FOR_CAUSAL_LM_MAPPING) == [RobertaConfig]
+    assert type(AutoModelForCausalLM.from_config(tiny_config(is_decoder=True))) is RobertaForCausalLM
+    with pytest.raises(ValueError, match="Model type 'deberta-v2' has no class for 'causal-lm'"):
+        AutoModelForCausalLM.from_config(DebertaV2Config())
 
 
 def test_the_mappings_hold_classes() -> None:

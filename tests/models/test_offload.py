@@ -28,7 +28,7 @@ CASES = [
 def test_offloaded_models_compute_the_same(family: str, task: str, fields: dict[str, Any], tmp_path: Path) -> None:
     import accelerate
 
-    model, inputs = make_head(family, task, **fields), padded_batch("holes")
+    model, inputs = make_head(family, task, **fields), padded_batch("holes", task)
     shake(model)
     device = torch.device("cpu")
     on_disk = copy.deepcopy(model)

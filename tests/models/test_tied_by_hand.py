@@ -42,7 +42,7 @@ TIES: dict[str, Callable[[PreTrainedModel], None]] = {"two": _two_layers, "layer
 @pytest.mark.parametrize("tie", TIES)
 @pytest.mark.parametrize(("family", "task"), HEADS)
 def test_a_reload_computes_the_same(family: str, task: str, tie: str, safe: bool, tmp_path: Path) -> None:
-    model, inputs = make_head(family, task), padded_batch()
+    model, inputs = make_head(family, task), padded_batch(task=task)
     TIES[tie](model)
     model.save_pretrained(tmp_path, safe_serialization=safe)
     again, report = type(model).from_pretrained(tmp_path, output_loading_info=True)

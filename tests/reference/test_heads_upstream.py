@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity import Upstream, check_case, make_inputs, write_case
+from parity import Upstream, check_case, compare_training, make_inputs, write_case
 from torch import Tensor
 
 from transformers import (
@@ -18,6 +18,7 @@ from transformers import (
     DebertaV2ForMultipleChoice,
     DebertaV2ForQuestionAnswering,
     DebertaV2ForTokenClassification,
+    DebertaV2Model,
     PreTrainedModel,
     RobertaConfig,
     RobertaForCausalLM,
@@ -129,3 +130,37 @@ def test_what_upstream_saves_loads_here(cases: Path, name: str) -> None:
     assert not any(report.values())
     assert loaded.config.num_labels == model.config.num_labels
     _check(cases, name, loaded, inputs)
+
+
+TRAINED = {
+    "tokens-roberta": (RobertaForTokenClassification, RobertaModel, {}),
+    "tokens-v2": (DebertaV2ForTokenClassification, DebertaV2Model, {**V2, "lora_position_query": True}),
+    "answers-roberta": (RobertaForQuestionAnswering, RobertaModel, {}),
+    "answers-v3": (DebertaV2ForQuestionAnswering, DebertaV2Model, {**V3, "lora_position_query": True}),
+}
+
+
+def _batches(name: str, vocabulary: int, pad: int) -> list[dict[str, Tensor]]:
+    """Batches whose labels can be learned: a word's half of the vocabulary, or the places of the extreme words."""
+    batches = []
+    for step in range(50):
+        batch = make_inputs(vocabulary, pad, rows=6, length=15, seed=step % 10)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        if name.startswith("tokens"):
+            batch["labels"] = torch.where(mask == 1, (ids > vocabulary // 2).long(), -100)
+        else:
+            batch["attention_mask"] = torch.ones_like(ids)
+            batch |= {"start_positions": ids.argmax(1), "end_positions": ids.argmin(1)}
+        batches.append(batch)
+    return batches
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_fifty_training_steps_equal_peft(upstream: Upstream, tmp_path: Path, name: str) -> None:
+    head, encoder, fields = TRAINED[name]
+    config = encoder.config_class(**{**TINY, **fields, "initializer_range": 0.1})
+    torch.manual_seed(0)
+    encoder(config).save_pretrained(tmp_path / "base")
+    model: PreTrainedModel = head.from_pretrained(tmp_path / "base", apply_lora=True, lora_r=4, lora_alpha=8)
+    batches = _batches(name, config.vocab_size, config.pad_token_id or 0)
+    compare_training(model, tmp_path / "base", batches, tmp_path, upstream)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from adapter_models import KINDS, write_base
+from tiny import tiny_config
+
+from transformers import RobertaForMaskedLM
 
 pytestmark = pytest.mark.reference
 
@@ -27,11 +30,34 @@ def only_peft(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["roberta", "deberta-adapted-positions"])
+TASKS = {
+    "roberta": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "FEATURE_EXTRACTION"),
+    "deberta-adapted-positions": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_peft_wraps_trains_saves_and_reloads(name: str, only_peft: Path, tmp_path: Path) -> None:
-    base = write_base(KINDS[name], tmp_path / "base")
+    base = tmp_path / "base"
+    if name == "roberta":  # with the head that scores words, which PEFT leaves to the base
+        RobertaForMaskedLM(tiny_config()).save_pretrained(base)
+    else:
+        write_base(KINDS[name], base)
     script = Path(__file__).parent / "peft_beside.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(only_peft)])}
-    command = [sys.executable, str(script), str(base), str(tmp_path / "adapter")]
+    command = [sys.executable, str(script), str(base), str(tmp_path), *TASKS[name]]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("roberta", "plain"), ("roberta", "dora"), ("deberta-adapted-positions", "rslora"), ("roberta", "all-linear")],
+)
+def test_the_trainer_keeps_the_weights_of_a_peft_model(name: str, kind: str, only_peft: Path, tmp_path: Path) -> None:
+    base = write_base(KINDS[name], tmp_path / "base")
+    script = Path(__file__).parent / "peft_trainer.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(only_peft)])}
+    command = [sys.executable, str(script), str(base), str(tmp_path), kind]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,16 +2,25 @@
 
 Arguments: the base's folder, the adapter's folder (starting values, in PEFT's form), a file of batches
 (``<step>.<input>``), the learning rate, and the file for the results: the loss of every step, the trained values, and
-the logits of the first batch at the end. The trained adapter is saved, by PEFT, into ``<results>.adapter``.
+the scores of the first batch at the end. The trained adapter is saved, by PEFT, into ``<results>.adapter``.
 """
 
+import json
 import sys
+from pathlib import Path
 
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from transformers import AutoModelForSequenceClassification
+import transformers
+
+CLASSES = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+}
+LABELS = ("labels", "start_positions", "end_positions")
 
 
 def main(base: str, adapter: str, batches: str, learning_rate: str, results: str) -> None:
@@ -22,8 +31,9 @@ def main(base: str, adapter: str, batches: str, learning_rate: str, results: str
         {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{step}.")}
         for step in range(steps)
     ]
-    num_labels = int(1 + max(batch["labels"].max() for batch in inputs))
-    model = AutoModelForSequenceClassification.from_pretrained(
+    num_labels = int(1 + max(batch["labels"].max() for batch in inputs)) if "labels" in inputs[0] else 2
+    task_type = json.loads((Path(adapter) / "adapter_config.json").read_text())["task_type"]
+    model = getattr(transformers, CLASSES[task_type]).from_pretrained(
         base, num_labels=num_labels, attn_implementation="eager", dtype=torch.float32
     )
     model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
@@ -38,7 +48,7 @@ def main(base: str, adapter: str, batches: str, learning_rate: str, results: str
         losses.append(loss.detach())
     model.eval()
     with torch.no_grad():
-        logits = model(**{k: v for k, v in inputs[0].items() if k != "labels"}).logits
+        logits = model(**{name: value for name, value in inputs[0].items() if name not in LABELS})[0]
     model.save_pretrained(f"{results}.adapter")
     save_file({"losses": torch.stack(losses), "logits": logits}, results)
 

@@ -16,7 +16,7 @@ from tiny_checkpoint import write_tiny_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-sys.path[:0] = [str(SCRIPTS), str(ROOT / "examples" / "text-classification")]
+sys.path[:0] = [str(SCRIPTS), str(ROOT / "examples"), str(ROOT / "examples" / "text-classification")]
 
 from tiny_glue import write_tiny_glue  # noqa: E402 (needs the example's modules, found through the line above)
 

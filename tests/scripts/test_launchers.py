@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -305,6 +306,14 @@ def test_a_missing_adapter_is_named_with_what_to_do(name: str, launch: Launch, t
     assert str(ROOT) in ran.stderr
 
 
+@pytest.mark.parametrize("name", FROM_MNLI)
+def test_a_run_starts_from_the_model_itself_where_asked_to(name: str, launch: Launch, tmp_path: Path) -> None:
+    ran = launch(name, "--start_from", "none", cwd=tmp_path, DRY_RUN=1)
+    assert ran.returncode == 0, ran.stderr
+    assert "from the model itself" in ran.stdout
+    assert not {"lora_path", "start_from"} & set(command_of(ran.stdout)[1])
+
+
 def test_the_published_adapter_is_found_in_the_current_folder(launch: Launch, tmp_path: Path) -> None:
     path = tmp_path / "roberta_base_lora_mnli.bin"
     path.touch()
@@ -354,6 +363,53 @@ def test_an_active_environment_with_this_project_is_used(launch: Launch, tmp_pat
     ran = launch("roberta_base_mnli", cwd=tmp_path, DRY_RUN=1, LORA_PYTHON="", VIRTUAL_ENV=sys.prefix, PATH=path)
     assert ran.returncode == 0, ran.stderr
     assert command_of(ran.stdout)[0] == [f"{sys.prefix}/bin/python"]
+
+
+def fake_environment(folder: Path, version: str) -> Path:
+    """Make a folder that looks like an environment into which some `transformers` was installed."""
+    packages = folder / "packages"
+    (packages / "transformers-0.dist-info").mkdir(parents=True)
+    (packages / "transformers-0.dist-info" / "METADATA").write_text(f"Name: transformers\nVersion: {version}\n")
+    (packages / "transformers").mkdir()
+    (packages / "transformers" / "__init__.py").touch()
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{packages}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return folder
+
+
+def test_an_environment_whose_package_was_replaced_says_so(launch: Launch, tmp_path: Path) -> None:
+    environment = fake_environment(tmp_path / "venv", "5.23.0")
+    (environment / ".installed").write_text("whatever was installed")
+    ran = launch("roberta_base_sst2", cwd=tmp_path, DRY_RUN=1, LORA_PYTHON="", VIRTUAL_ENV="", LORA_VENV=environment)
+    assert ran.returncode == 2
+    assert "another transformers stands in place of this project's" in ran.stderr
+    assert "setfit" in ran.stderr
+    assert f"{environment}/bin/python -m pip install --no-deps -e {ROOT}" in ran.stderr
+
+
+def test_the_script_says_so_too(launch: Launch, tmp_path: Path) -> None:
+    environment = fake_environment(tmp_path / "venv", "5.23.0")
+    ran = launch("roberta_base_sst2", cwd=tmp_path, LORA_PYTHON=environment / "bin" / "python")
+    assert ran.returncode == 2
+    assert "run_glue.py: error: another transformers 5.23.0 stands in place of this project's" in ran.stderr
+    assert "pip install --no-deps -e" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_an_active_environment_of_another_package_is_passed_over_aloud(launch: Launch, tmp_path: Path) -> None:
+    other, own = fake_environment(tmp_path / "other", "5.23.0"), fake_environment(tmp_path / "own", "4.4.2+lora.9")
+    what = subprocess.run(
+        ["bash", "-c", f'echo "demo $(cksum <"{ROOT}/setup.py")"'], capture_output=True, text=True, check=True
+    )
+    (own / ".installed").write_text(what.stdout.strip())
+    path = f"{other}/bin:{os.environ['PATH']}"
+    variables = {"LORA_PYTHON": "", "VIRTUAL_ENV": other, "LORA_VENV": own, "PATH": path}
+    ran = launch("roberta_base_sst2", cwd=tmp_path, DRY_RUN=1, **variables)
+    assert ran.returncode == 0, ran.stderr
+    assert f"the active environment ({other}) has another transformers or none; running in {own}" in ran.stderr
+    assert command_of(ran.stdout)[0][0].startswith(sys.prefix) or command_of(ran.stdout)[0][0].startswith(str(own))
 
 
 # Every launcher, really run -------------------------------------------------------------------------------------

@@ -82,3 +82,30 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     done = _run(str(tmp_path), "--length", "20", "--budget", "0.1")
     assert done.returncode == 1
     assert "DOES NOT FIT" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["no-such-model"], "'no-such-model' is neither one of deberta-v2-xxlarge, "),
+        (["."], "'.' is neither one of"),
+        (["roberta-base", "--batch", "0"], "'0' is no whole number of at least 1"),
+        (["roberta-base", "--lora_r", "-4"], "'-4' is no whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_reckoned_is_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == "", "nothing is printed before it"
+
+
+def test_a_folder_with_a_configuration_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    ran = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert f"the configuration of '{tmp_path}' cannot be used" in ran.stderr
+    assert "Traceback" not in ran.stderr

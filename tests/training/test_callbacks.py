@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from tensorboardX.proto.event_pb2 import Event
-from training_case import build
+from training_case import build, trainer_of
 
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import (
@@ -50,11 +53,15 @@ def test_events_come_in_order(tmp_path: Path) -> None:
         ("on_train_begin", 0),
         ("on_epoch_begin", 0),
         ("on_step_begin", 0),
+        ("on_substep_end", 0),
         ("on_pre_optimizer_step", 0),
+        ("on_optimizer_step", 0),
         ("on_step_end", 1),
         ("on_log", 1),
         ("on_step_begin", 1),
+        ("on_substep_end", 1),
         ("on_pre_optimizer_step", 1),
+        ("on_optimizer_step", 1),
         ("on_step_end", 2),
         ("on_log", 2),
         *evaluation,
@@ -191,3 +198,134 @@ def test_a_state_survives_its_file(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"global_step": 1, "something": 2}')
     with pytest.raises(ValueError, match="holds 'something'"):
         TrainerState.load_from_json(tmp_path / "other.json")
+
+
+# -- every reporter sees every figure ------------------------------------------------------------------------------
+
+
+class WandbRun:
+    """A run as ``wandb.init`` gives it. The real one talks to a service; what it would be sent is written down."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings, self.figures, self.finished = settings, [], False  # type: ignore[var-annotated]
+
+    def log(self, figures: dict[str, Any]) -> None:
+        assert not self.finished
+        self.figures.append(figures)
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+@pytest.fixture
+def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[WandbRun]:
+    runs: list[WandbRun] = []
+
+    def init(**settings: Any) -> WandbRun:
+        runs.append(WandbRun(**settings))
+        return runs[-1]
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    return runs
+
+
+def names(run: WandbRun) -> set[str]:
+    return {name for figures in run.figures for name in figures}
+
+
+def test_wandb_gets_what_comes_after_a_training(tmp_path: Path, wandb_runs: list[WandbRun]) -> None:
+    trainer = build(str(tmp_path), max_steps=3, logging_steps=1, save_strategy="no")
+    trainer.add_callback(WandbCallback)
+    trainer.train()
+    trainer.evaluate(metric_key_prefix="eval_final")
+    trainer.predict(trainer.eval_dataset, metric_key_prefix="test")
+    (run,) = wandb_runs
+    assert not run.finished
+    assert {"train/loss", "train/train_loss", "eval/final_loss", "test/loss"} <= names(run)
+    trainer.train()
+    first, second = wandb_runs
+    assert first.finished, "a second training is a run of its own"
+    assert "train/loss" in names(second)
+
+
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+def test_reporters_get_figures_without_a_training(call: str, tmp_path: Path, wandb_runs: list[WandbRun]) -> None:
+    trainer = build(str(tmp_path))
+    trainer.add_callback(WandbCallback)
+    trainer.add_callback(TensorBoardCallback)
+    getattr(trainer, call)(trainer.eval_dataset)
+    (run,) = wandb_runs
+    assert "eval/loss" in names(run)
+    written = read_events(Path(trainer.args.logging_dir))
+    assert "eval/loss" in {value.tag for event in written for value in event.summary.value}
+
+
+# -- the flow --------------------------------------------------------------------------------------------------------
+
+
+def test_substeps_and_optimizer_steps_are_told_where_they_happen(tmp_path: Path) -> None:
+    class Looks(TrainerCallback):
+        def __init__(self) -> None:
+            self.substeps, self.seen = 0, []  # type: ignore[var-annotated]
+
+        def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.substeps += 1
+            assert kwargs["model"].classifier.bias.grad is not None
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.before = kwargs["model"].classifier.bias.detach().clone()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            bias = kwargs["model"].classifier.bias
+            self.seen.append(bool(bias.grad.abs().sum() > 0 and not torch.equal(bias, self.before)))
+
+    looks = Looks()
+    trainer = build(str(tmp_path), max_steps=3, gradient_accumulation_steps=3, warmup_steps=0, save_strategy="no")
+    trainer.add_callback(looks)
+    trainer.train()
+    assert (looks.substeps, looks.seen) == (6, [True, True, True])
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
+def test_only_the_best_is_saved(tmp_path: Path) -> None:
+    class Given(Trainer):
+        metrics = iter([0.5, 0.7, 0.6, 0.9])
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            return {"eval_quality": next(self.metrics)}
+
+    settings = {"save_strategy": "best", "metric_for_best_model": "quality", "eval_steps": 5, "max_steps": 20}
+    trainer = trainer_of(Given, tmp_path, **settings)
+    trainer.train()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        "checkpoint-10",
+        "checkpoint-20",
+        "checkpoint-5",
+    ]
+    assert trainer.state.best_model_checkpoint == str(tmp_path / "checkpoint-20")
+    for wrong in ({"metric_for_best_model": None}, {"evaluation_strategy": "no"}):
+        with pytest.raises(ValueError, match="save_strategy 'best' needs evaluations"):
+            build(str(tmp_path), **{**settings, **wrong})
+
+
+def test_shares_of_all_steps(tmp_path: Path) -> None:
+    settings = {"logging_steps": 0.1, "eval_steps": 0.25, "save_steps": 0.5, "max_steps": 20, "warmup_steps": 0}
+    trainer = build(str(tmp_path), **settings)
+    trainer.train()
+    history = trainer.state.log_history
+    assert [entry["step"] for entry in history if "loss" in entry] == list(range(2, 21, 2))
+    assert [entry["step"] for entry in history if "eval_loss" in entry] == [5, 10, 15, 20]
+    assert sorted(int(path.name[11:]) for path in tmp_path.glob("checkpoint-*")) == [10, 20]
+    # The rate that the step was made with, not the next one's.
+    assert [e["learning_rate"] for e in history if "loss" in e] == pytest.approx(
+        [1e-2 * (20 - step) / 20 for step in range(1, 20, 2)]
+    )
+
+
+@pytest.mark.parametrize("name", ["logging_steps", "eval_steps", "save_steps"])
+@pytest.mark.parametrize("value", [2.5, 0, 0.0, -1, float("inf"), float("nan")])
+def test_fractions_of_steps_are_refused(name: str, value: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .*a whole number of steps, or a share"):
+        TrainingArguments(str(tmp_path), **{name: value})
+    assert getattr(TrainingArguments(str(tmp_path), **{name: 5.0}), name) == 5
+    assert isinstance(getattr(TrainingArguments(str(tmp_path), **{name: 5.0}), name), int)

@@ -12,6 +12,7 @@ from torch import Tensor
 from training_case import examples, pad
 
 from transformers import (
+    AutoModelForSequenceClassification,
     RobertaConfig,
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
@@ -212,3 +213,30 @@ def test_a_forward_pass_without_a_label_does_not_count(tmp_path: Path) -> None:
     for name, value in trained[0].items():
         for other in trained[1:]:
             torch.testing.assert_close(value, other[name], atol=1e-6, rtol=1e-5)
+
+
+def test_the_log_of_a_good_adapter_says_nothing_of_new_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_info()
+    try:
+        folder = base(tmp_path)
+        capsys.readouterr()
+        model = AutoModelForSequenceClassification.from_pretrained(folder, apply_lora=True, lora_r=2, lora_alpha=4)
+        said = capsys.readouterr().err
+        assert "new until they are trained or loaded" in said, "of a base alone it is true"
+        assert "Adapters at their starting values" in said
+        model.save_adapter(tmp_path / "adapter")
+        for load in (AutoModelForSequenceClassification.from_pretrained, model.__class__.from_pretrained):
+            load(tmp_path / "adapter")
+            said = capsys.readouterr().err
+            assert "new" not in said
+            assert "starting values" not in said
+        model.save_pretrained(tmp_path / "whole")
+        AutoModelForSequenceClassification.from_pretrained(folder, apply_lora=True, lora_r=2, lora_alpha=4)
+        assert "starting values" in capsys.readouterr().err, "the silence ends with the loading"
+    finally:
+        logging.set_verbosity(level)

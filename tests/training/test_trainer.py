@@ -636,7 +636,7 @@ def test_an_optimizer_and_schedule_of_the_caller_s(tmp_path: Path) -> None:
     args = arguments(tmp_path, max_steps=4, logging_steps=1, save_strategy="steps", save_steps=2)
     trainer = Trainer(model, args, pad, examples(20), optimizers=(optimizer, schedule))
     trainer.train()
-    assert [e["learning_rate"] for e in trainer.state.log_history if "loss" in e] == [0.3, 0.15, 0.15, 0.075]
+    assert [e["learning_rate"] for e in trainer.state.log_history if "loss" in e] == [0.3, 0.3, 0.15, 0.15]
 
 
 def test_a_start_message_tells_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

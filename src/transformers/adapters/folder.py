@@ -76,6 +76,8 @@ def _base_and_fields(content: AdapterContent, base: str | os.PathLike[str] | Non
         fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
     if any(".query_proj." in name for name in content.tensors):  # DeBERTa's alone has two meanings
         fields["lora_position_query"] = content.position_query
+    if content.task_type == "CAUSAL_LM" or (content.architecture or "").endswith("ForCausalLM"):
+        fields["is_decoder"] = True
     methods = content.methods or {"apply_lora": True, "apply_bitfit": content.all_biases}
     return os.fspath(base), {**fields, **methods}
 

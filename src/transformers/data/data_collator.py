@@ -66,15 +66,28 @@ def _with_numeric_labels(features: Sequence[Any]) -> Sequence[Any]:
     Text beside another label, such as a class's name beside its id, is no label and stays.
 
     Raises:
-        ValueError: If the only label is any other text.
+        ValueError: If the only label is any other text, or some examples have a label and others have none.
     """
     if not features or isinstance(features, Mapping):  # a batch already
         return features
+    _check_all_or_none(features)
     first = _as_dict(features[0])
     labels = [name for name in _LABELS if first.get(name) is not None]
     if not labels or not all(_is_text(first[name]) for name in labels):
         return features
     return [{**_as_dict(row), **{name: _number(_as_dict(row).get(name), name) for name in labels}} for row in features]
+
+
+def _check_all_or_none(features: Sequence[Any]) -> None:
+    """Refuse a batch of which some examples have a label: it would pass for one without labels, or fail obscurely."""
+    rows = [_as_dict(row) for row in features]
+    for name in _LABELS:
+        without = [number for number, row in enumerate(rows) if row.get(name) is None]
+        if 0 < len(without) < len(rows):
+            raise ValueError(
+                f"{len(without)} of the {len(rows)} examples of a batch have no '{name}' (the first is number "
+                f"{without[0]} of it), and the others have one. Give every example its label, or none."
+            )
 
 
 def _number(value: Any, column: str) -> Any:

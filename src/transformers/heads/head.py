@@ -89,7 +89,20 @@ class Head(PreTrainedModel):
         first_token_only: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
-        """Let the encoder below the head work; arguments, result and errors as of its own ``encode``."""
+        """Encode a padded batch and leave the result packed: the encoder below the head does it.
+
+        Args:
+            inputs: What the caller gave.
+            first_token_only: Let the last layer compute each row's first token alone, unless hidden states or
+                attentions are asked for.
+            adapter_names: The adapter of each row; the active one everywhere where None.
+
+        Returns:
+            The packed output.
+
+        Raises:
+            ValueError: As of ``forward``.
+        """
         if self.encoded is not None:
             return self.encoded
         encoder = cast(_Encoder, self.base_model)

@@ -19,28 +19,28 @@ from ..modeling_outputs import QuestionAnsweringModelOutput
 from ..modeling_utils import in_dtype_of
 from .head import Head
 
-__all__ = ["QuestionAnswering", "check_two_scores"]
-
-
-def check_two_scores(config: PretrainedConfig) -> None:
-    """Refuse a number of labels that is not that of start and end.
-
-    Raises:
-        ValueError: If ``num_labels`` is not 2.
-    """
-    if config.num_labels != 2:
-        raise ValueError(
-            f"num_labels is {config.num_labels}, but question answering has two scores for each token, start and end. "
-            "Pass num_labels=2."
-        )
+__all__ = ["QuestionAnswering"]
 
 
 class QuestionAnswering(Head):
-    """A scorer of every token as an answer's start and end; a model builds its ``qa_outputs``."""
+    """A scorer of every token as an answer's start and end."""
 
     task_type: ClassVar[str | None] = "QUESTION_ANS"
     mixes_adapters: ClassVar[bool] = True
-    qa_outputs: nn.Linear
+
+    def _build_head(self, config: PretrainedConfig) -> None:
+        """Make the head's modules.
+
+        Raises:
+            ValueError: If ``num_labels`` is not 2.
+        """
+        if config.num_labels != 2:
+            raise ValueError(
+                f"num_labels is {config.num_labels}, but question answering has two scores for each token, start and "
+                "end. Pass num_labels=2."
+            )
+        self.num_labels = config.num_labels
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
 
     def score_tokens(self, features: Tensor) -> Tensor:
         """Score tokens as start and end. Shape: (…, D) to (…, 2)."""

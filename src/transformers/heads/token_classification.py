@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ..configuration_utils import PretrainedConfig
 from ..layers.inputs import EncoderInputs
 from ..layers.losses import mean_cross_entropy
 from ..modeling_outputs import TokenClassifierOutput
@@ -21,12 +22,16 @@ __all__ = ["TokenClassification"]
 
 
 class TokenClassification(Head):
-    """A classifier of every token; a model builds its ``dropout`` and ``classifier``."""
+    """A classifier of every token."""
 
     task_type: ClassVar[str | None] = "TOKEN_CLS"
     mixes_adapters: ClassVar[bool] = True
-    dropout: nn.Module
-    classifier: nn.Linear
+
+    def _build_head(self, config: PretrainedConfig, dropout: nn.Module) -> None:
+        """Make the head's modules; a model says what dropout its features get."""
+        self.num_labels = config.num_labels
+        self.dropout = dropout
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     def score_tokens(self, features: Tensor) -> Tensor:
         """Score the labels of tokens. Shape: (…, D) to (…, N)."""

@@ -18,7 +18,13 @@ from ..base.model import ModelWithBase
 from ..methods.trainable import added_parameter_names
 from ..utils import logging
 
-__all__ = ["LoadReport", "MismatchedShapesError", "drop_position_ids", "match_state_dict", "named_tensors"]
+__all__ = [
+    "LoadReport",
+    "MismatchedShapesError",
+    "drop_position_ids",
+    "match_state_dict",
+    "named_tensors",
+]
 
 logger = logging.get_logger(__name__)
 
@@ -101,9 +107,11 @@ class LoadReport:
         if base:
             logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(base))
         if head:
-            logger.info("Not in '%s', so the head's start anew (train them): %s", source, _listing(head))
+            names = _listing(head)
+            logger.info("Not in '%s', so the head's are new until they are trained or loaded: %s", source, names)
         if self.missing_adapter:
-            logger.info("Adapters at their starting values: %d tensors", len(self.missing_adapter))
+            count = len(self.missing_adapter)
+            logger.info("Adapters at their starting values until they are trained or loaded: %d tensors", count)
         if self.unexpected:
             logger.info("In '%s', but not part of this model: %s", source, _listing(self.unexpected))
         for name, found, wanted in self.mismatched:

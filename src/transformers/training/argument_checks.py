@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
 
 import torch
 
-from ..trainer_utils import IntervalStrategy
+from ..trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from .argument_fields import ArgumentFields
 from .deepspeed_config import check_deepspeed
-
-if TYPE_CHECKING:
-    from ..training_args import TrainingArguments
 
 __all__ = ["check_training_arguments"]
 
 
-def check_training_arguments(args: TrainingArguments) -> None:
+def check_training_arguments(args: ArgumentFields) -> None:
     """Refuse values that cannot work.
 
     Raises:
@@ -39,9 +36,6 @@ _LEAST = {
     "per_device_eval_batch_size": 1,
     "gradient_accumulation_steps": 1,
     "eval_accumulation_steps": 1,
-    "eval_steps": 1,
-    "logging_steps": 1,
-    "save_steps": 1,
     "save_total_limit": 0,
     "dataloader_num_workers": 0,
     "ddp_timeout": 1,
@@ -55,7 +49,7 @@ _LEAST = {
 _SHARES = ("warmup_ratio", "label_smoothing_factor", "adam_beta1", "adam_beta2", "cls_dropout")
 
 
-def _check_numbers(args: TrainingArguments) -> None:
+def _check_numbers(args: ArgumentFields) -> None:
     for name, least in _LEAST.items():
         value = getattr(args, name)
         if value is not None and not (math.isfinite(value) and value >= least):
@@ -64,17 +58,38 @@ def _check_numbers(args: TrainingArguments) -> None:
         value = getattr(args, name)
         if value is not None and not (0 <= value < 1 or (name == "warmup_ratio" and value == 1)):
             raise ValueError(f"{name} is {value}; it must be at least 0 and below 1.")
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        value = getattr(args, name)
+        if value is not None and not (0 < value < 1 or (value >= 1 and float(value).is_integer())):
+            raise ValueError(
+                f"{name} is {value}; it must be a whole number of steps, or a share of all between 0 and 1."
+            )
     if args.warmup_steps > 1 and args.warmup_steps != int(args.warmup_steps):
         raise ValueError(f"warmup_steps is {args.warmup_steps}; it must be a whole number, or a share below 1.")
     if args.max_steps <= 0 and not 0 <= args.num_train_epochs <= 1e9:
         raise ValueError(f"num_train_epochs is {args.num_train_epochs}; it must be from 0 to 1e9, or set max_steps.")
 
 
-def _check_strategies(args: TrainingArguments) -> None:
+def _check_strategies(args: ArgumentFields) -> None:
     if args.load_best_model_at_end and args.evaluation_strategy == IntervalStrategy.NO:
         raise ValueError(
             "load_best_model_at_end needs evaluations to compare: set evaluation_strategy to 'steps' or 'epoch'."
         )
+    if args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU and args.evaluation_strategy == IntervalStrategy.NO:
+        raise ValueError(
+            "lr_scheduler_type reduce_lr_on_plateau moves by evaluations: set evaluation_strategy to 'steps' or "
+            "'epoch'."
+        )
+    if args.save_strategy == SaveStrategy.BEST and (
+        args.evaluation_strategy == IntervalStrategy.NO or args.metric_for_best_model is None
+    ):
+        raise ValueError(
+            "save_strategy 'best' needs evaluations to compare, and what 'best' means: set evaluation_strategy to "
+            "'steps' or 'epoch', and metric_for_best_model."
+        )
+    unknown = set(args.include_for_metrics or ()) - {"inputs", "loss"}
+    if unknown:
+        raise ValueError(f"include_for_metrics names '{min(unknown)}'; it may hold inputs and loss.")
 
 
 _LEFT_OUT = {
@@ -85,7 +100,7 @@ _LEFT_OUT = {
 }
 
 
-def _check_left_out(args: TrainingArguments) -> None:
+def _check_left_out(args: ArgumentFields) -> None:
     """Take the neutral values of what 4.4.2 could do and this package cannot, as its JSON files hold them."""
     for name, reason in _LEFT_OUT.items():
         value = getattr(args, name)
@@ -93,7 +108,7 @@ def _check_left_out(args: TrainingArguments) -> None:
             raise ValueError(f"{name} is {value!r}: {reason}. Leave it out.")
 
 
-def _check_sharing(args: TrainingArguments) -> None:
+def _check_sharing(args: ArgumentFields) -> None:
     words = args.fsdp.split()
     kinds = [word for word in words if word in ("full_shard", "shard_grad_op")]
     if words and (len(kinds) != 1 or set(words) - {*kinds, "auto_wrap"}):
@@ -105,7 +120,7 @@ def _check_sharing(args: TrainingArguments) -> None:
         check_deepspeed(args)
 
 
-def _check_precision(args: TrainingArguments) -> None:
+def _check_precision(args: ArgumentFields) -> None:
     if args.fp16 and args.bf16:
         raise ValueError("fp16 and bf16 are both set; choose one of them (bf16 is the safer one).")
     if args.fp16_backend not in ("auto", "amp"):

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler, SequentialSam
 from .. import trainer_pt_utils
 from ..data.samplers import ExampleSampler
 from ..integrations import get_reporting_integration_callbacks
-from ..optimization import create_optimizer, get_scheduler
 from ..trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
 from ..trainer_pt_utils import LabelSmoother
 from ..trainer_utils import EvalPrediction, TrainerMemoryTracker, set_seed
@@ -24,14 +23,17 @@ from ..utils import logging
 from . import batches as data
 from .callback_base import CallbackHandler, TrainerCallback
 from .devices import build_accelerator
+from .item_count import ItemCount
 from .overrides import overrides, warn_of_methods_without_effect
-from .parallel import choose_parallel
 from .precision import choose_precision
+from .sharing import choose_parallel
 from .state import TrainerControl, TrainerState
 
 __all__ = ["TrainerBase"]
 
 logger = logging.get_logger(__name__)
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class TrainerBase:
@@ -56,9 +58,16 @@ class TrainerBase:
     ) -> None:
         if model is None and model_init is None:
             raise ValueError("Trainer needs either a model or model_init.")
+        if model_init is not None and any(item is not None for item in optimizers):
+            raise ValueError(
+                "Trainer was given model_init and optimizers: every train() makes a new model, which they would not "
+                "train. Let the arguments name the optimizer, or override create_optimizer."
+            )
         if model is not None and model_init is not None:
             logger.warning("Trainer was given a model and model_init: train() will make the model anew by model_init.")
         self.args = args = args if args is not None else TrainingArguments("tmp_trainer")
+        self._memory_tracker = TrainerMemoryTracker(args.skip_memory_metrics)
+        self._memory_tracker.start()
         set_seed(args.seed, bool(args.use_deterministic_algorithms))
         self.accelerator = build_accelerator(args.no_cuda, args.ddp_timeout)
         self.parallel = choose_parallel(args)
@@ -77,9 +86,12 @@ class TrainerBase:
             is_local_process_zero=self.is_local_process_zero(), is_world_process_zero=self.is_world_process_zero()
         )
         self.control = TrainerControl()
-        self._memory_tracker = TrainerMemoryTracker(args.skip_memory_metrics)
         self.is_in_train = False
         self._pass_weight = 1.0
+        self._item_count: ItemCount | None = None
+        self._made_by_run: tuple[Any, Any] = (None, None)
+        self._changes: dict[str, tuple[Any, Any]] = {}
+        self._learning_rate = 0.0
         self._examples_seen = 0
         self._gradient_norm = math.nan
         self._ignore_keys_for_eval: list[str] | None = None
@@ -87,6 +99,7 @@ class TrainerBase:
         self.callback_handler = self._build_callbacks(callbacks or [])
         warn_of_methods_without_effect(self)
         self.control = self.callback_handler.on_init_end(args, self.state, self.control)
+        self._memory_tracker.stop_and_update_metrics(stage="init")
 
     def _build_callbacks(self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> CallbackHandler:
         common, bar = self._default_callbacks()
@@ -145,21 +158,28 @@ class TrainerBase:
         if self.train_dataset is None:
             raise ValueError("Training needs a train_dataset.")
         dataset, collator = self._without_unused_columns(self.train_dataset, "training")
-        return data.train_loader(dataset, collator, self.args, self._get_train_sampler())
+        # Of its later versions an override may want the data set.
+        wanted = any(item.kind in _BY_PLACE for item in inspect.signature(self._get_train_sampler).parameters.values())
+        sampler = self._get_train_sampler(*([dataset] if wanted else []))
+        return data.train_loader(dataset, collator, self.args, sampler)
 
-    def _get_train_sampler(self) -> Sampler[int] | None:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         """Give the order of the training examples; override it for another one, such as one that balances classes.
 
         What an override gives draws the examples of all processes, anew in every epoch, unless it is one of PyTorch's
         ``DistributedSampler``; None means the data set's own order.
+
+        Args:
+            train_dataset: The training set, without columns that are not used; the Trainer's own by default.
         """
-        if isinstance(self.train_dataset, IterableDataset):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(dataset, IterableDataset):
             return None
         lengths = None
         if self.args.group_by_length:
             names = getattr(self.tokenizer, "model_input_names", None) or ["input_ids"]
             lengths = data.example_lengths(self.train_dataset, self.args.length_column_name, names[0])
-        return ExampleSampler(data.global_batches(len(self.train_dataset), self.args, lengths=lengths))
+        return ExampleSampler(data.global_batches(len(dataset), self.args, lengths=lengths))
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Build the loader of the evaluation set, or of another one.
@@ -215,90 +235,6 @@ class TrainerBase:
         """Move a batch to the device."""
         return data.to_device(inputs, self.args.device)
 
-    # -- optimizer and loss --------------------------------------------------------------------------------------
-
-    def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
-        """Build the optimizer and the schedule, unless they were given."""
-        self.create_optimizer()
-        self.create_scheduler(self.optimizer, num_training_steps)
-
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Build the optimizer, unless it was given."""
-        if self.optimizer is None:
-            self.optimizer = create_optimizer(self.args, model if model is not None else self.model)
-        optimizer: torch.optim.Optimizer = self.optimizer
-        return optimizer
-
-    def create_scheduler(self, optimizer: Any = None, num_training_steps: Any = None) -> Any:
-        """Build the schedule, unless it was given.
-
-        Args:
-            optimizer: The optimizer. It and the next argument may change places: 4.4.2 and 5.x differ in the order.
-            num_training_steps: Steps of the whole run.
-        """
-        if isinstance(optimizer, int):
-            optimizer, num_training_steps = num_training_steps, optimizer
-        if self.lr_scheduler is None:
-            self.lr_scheduler = get_scheduler(
-                self.args.lr_scheduler_type,
-                optimizer if optimizer is not None else self.create_optimizer(),
-                num_warmup_steps=self.args.get_warmup_steps(num_training_steps),
-                num_training_steps=num_training_steps,
-                scheduler_specific_kwargs=self.args.lr_scheduler_kwargs,
-            )
-        return self.lr_scheduler
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
-    ) -> Any:
-        """Give the mean loss of a batch; override it for a loss of your own.
-
-        Args:
-            model: The model.
-            inputs: A batch on the device.
-            return_outputs: Give the pair (loss, outputs).
-            num_items_in_batch: Of no use here: the loop weights the passes itself.
-
-        Raises:
-            ValueError: If the model gives no loss.
-        """
-        loss: Tensor | None
-        if self._computes_loss_outside(inputs):
-            labels = inputs["labels"]
-            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-            if self.compute_loss_func is not None:
-                loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
-            elif self.label_smoother is not None:
-                loss = self.label_smoother(outputs, labels)
-        else:
-            outputs = model(**inputs)
-            loss = _loss_of(outputs)
-        if loss is None:
-            raise ValueError(
-                f"The model gave no loss for a batch of {sorted(inputs)}. Its labels are called {self.label_names}: "
-                "is that column in the data set, or was it left out as unused?"
-            )
-        return (loss, outputs) if return_outputs else loss
-
-    def _computes_loss_outside(self, inputs: Any) -> bool:
-        """Say whether the loss comes from smoothing or the caller's function, not from the model itself."""
-        return (self.compute_loss_func is not None or self.label_smoother is not None) and "labels" in inputs
-
-    def _check_loss(self) -> None:
-        """Refuse a loss from outside where the model's own has a part that it would drop."""
-        consistency = getattr(getattr(self.model, "config", None), "consistency", None)
-        outside = self._computes_loss_outside({"labels": None}) and not overrides(self, "compute_loss", TrainerBase)
-        if consistency is not None and outside:
-            what = "label_smoothing_factor" if self.compute_loss_func is None else "compute_loss_func"
-            raise ValueError(
-                f"The model's configuration asks for consistency training ('{consistency}'), whose second pass is "
-                f"part of the model's own loss; {what} takes that loss's place. Use one of them."
-            )
-
     # -- log and callbacks ---------------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -325,6 +261,28 @@ class TrainerBase:
         """Take out a callback, or the first one of a class."""
         self.callback_handler.remove_callback(callback)
 
+    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say that there is none.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "There is no hyperparameter_search here yet: call train() in a loop, or inside your search library's own "
+            "objective, with one Trainer for each set of values (model_init makes the model anew)."
+        )
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say that the Trainer does not upload.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "push_to_hub is not offered here yet: save_model() writes what is to be shared into "
+            f"'{self.args.output_dir}', which `hf upload` (of huggingface_hub) takes to the hub."
+        )
+
     metrics_format = trainer_pt_utils.metrics_format
     log_metrics = trainer_pt_utils.log_metrics
     save_metrics = trainer_pt_utils.save_metrics
@@ -345,7 +303,7 @@ class TrainerBase:
     is_model_parallel = False  # several GPUs in one process
     hp_name = None
     hp_search_backend = None
-    current_flos = 0  # not counted
+    current_flos = 0  # counted in the state
 
     @property
     def use_amp(self) -> bool:
@@ -381,14 +339,3 @@ def _default_collator(tokenizer: Any) -> Callable[[list[Any]], Any]:
     from ..data.data_collator import DataCollatorWithPadding, default_data_collator
 
     return default_data_collator if tokenizer is None else DataCollatorWithPadding(tokenizer)
-
-
-def _loss_of(outputs: Any) -> Tensor | None:
-    """Read the loss of a model's outputs: the entry or attribute of that name, or the first of a tuple."""
-    if isinstance(outputs, Mapping):
-        return outputs.get("loss")
-    if hasattr(outputs, "loss"):
-        loss: Tensor | None = outputs.loss
-        return loss
-    first: Tensor | None = outputs[0] if isinstance(outputs, list | tuple) else outputs
-    return first

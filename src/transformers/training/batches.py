@@ -31,6 +31,7 @@ __all__ = [
     "global_batches",
     "hide_unused_columns",
     "seeded_order",
+    "tell_epoch",
     "to_device",
     "train_loader",
     "without_unused_columns",
@@ -279,6 +280,22 @@ def train_loader(
     if args.dataloader_num_workers > 0:
         dataset = SeededExamples(dataset, _data_seed(args))
     return BatchLoader(dataset, batch_sampler=batches, collate_fn=collator, **options)
+
+
+def tell_epoch(loader: Any, epoch: int) -> None:
+    """Tell the number of the epoch to whatever of a loader orders its data by it.
+
+    A stream of ``datasets`` shuffles anew with it, PyTorch's ``DistributedSampler`` too.
+
+    Args:
+        loader: A loader. It, its data set and its samplers may have ``set_epoch``.
+        epoch: The number, from 0.
+    """
+    dataset, batches = getattr(loader, "dataset", None), getattr(loader, "batch_sampler", None)
+    dataset = dataset.dataset if isinstance(dataset, SeededExamples) else dataset
+    found: list[Any] = [loader, dataset, getattr(loader, "sampler", None), getattr(batches, "sampler", None)]
+    for listener in {id(item): item for item in found if hasattr(item, "set_epoch")}.values():
+        listener.set_epoch(epoch)
 
 
 def deals_out(sampler: Any) -> bool:

@@ -61,13 +61,23 @@ class TrainerCallback:
     ) -> Any:
         """Tell that the forward passes of a step start."""
 
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """Tell that a forward and backward pass of a step is over, and another one of the same step follows."""
+
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> Any:
         """Tell that the gradients are there and clipped."""
 
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """Tell that the weights were updated; the gradients are still there."""
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
-        """Tell that the weights were updated; the keyword ``loss`` holds the step's loss."""
+        """Tell that a step is over; the keywords ``loss`` and ``learning_rate`` hold the step's own."""
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -207,7 +217,9 @@ class CallbackHandler(TrainerCallback):
     on_epoch_begin = _pass_on("on_epoch_begin", clears=("should_epoch_stop",))
     on_epoch_end = _pass_on("on_epoch_end")
     on_step_begin = _pass_on("on_step_begin", clears=("should_log", "should_evaluate", "should_save"))
+    on_substep_end = _pass_on("on_substep_end")
     on_pre_optimizer_step = _pass_on("on_pre_optimizer_step")
+    on_optimizer_step = _pass_on("on_optimizer_step")
     on_step_end = _pass_on("on_step_end")
     on_prediction_step = _pass_on("on_prediction_step")
     on_evaluate = _pass_on("on_evaluate", clears=("should_evaluate",), keyword="metrics")

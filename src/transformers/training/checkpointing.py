@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ..optimization import own_rates, renew_rates
 from ..utils import logging
 from .checkpoint import (
     find_last_checkpoint,
@@ -19,12 +20,16 @@ from .checkpoint import (
 )
 from .checkpoint_state import capture_rng_state
 from .evaluation import EvaluatingTrainer
+from .foreign_models import check_holds_trained, saves_itself, write_module_state
+from .resumed_arguments import changed_arguments, report_changes, settle
 from .saving import (
     TRAINER_STATE_NAME,
+    TRAINING_ARGS_NAME,
     is_training_checkpoint,
     load_training_state,
     read_model,
     save_training_state,
+    write_arguments,
     write_model,
 )
 from .state import TrainerState
@@ -73,12 +78,23 @@ class CheckpointingTrainer(EvaluatingTrainer):
         optimizer_state = None if self.args.save_only_model else self.parallel.optimizer_state(self.optimizer)
         with self._writing(folder) as partial:
             self.save_model(str(partial))
+            self._complete_weights(partial)
             rng_states = gather_object([capture_rng_state(self.args.device)])  # every process is done with its files
             if self.is_world_process_zero():
                 self._write_state(partial, optimizer_state, rng_states)
         if self.is_world_process_zero():
             rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
         self.accelerator.wait_for_everyone()
+
+    def _complete_weights(self, folder: Path) -> None:
+        """See to it that training can go on with the weights of a checkpoint, whatever has written them."""
+        with self.parallel.whole_model(self.model) if saves_itself(self.model) else nullcontext():
+            if self.is_world_process_zero():
+                if saves_itself(self.model):
+                    write_module_state(self.model, folder)
+                check_holds_trained(self.model, folder)
+                if not (folder / TRAINING_ARGS_NAME).is_file():
+                    write_arguments(self.args, folder)
 
     @contextmanager
     def _writing(self, folder: Path) -> Iterator[Path]:
@@ -125,8 +141,14 @@ class CheckpointingTrainer(EvaluatingTrainer):
         read_model(self.model, wanted, only_fitting=True)
         return None
 
+    def _settle_arguments(self, checkpoint: Path) -> None:
+        """Compare the arguments with the checkpoint's, before anything is made of them; see ``resumed_arguments``."""
+        self._changes = changed_arguments(checkpoint, self.args)
+        settle(self._changes, self.args, checkpoint)
+
     def _resume(self, checkpoint: Path) -> dict[str, Any] | None:
         """Put everything back as it was when the checkpoint was written; give the state of the random generators."""
+        own = own_rates(self.optimizer, self.lr_scheduler) if all(self._made_by_run) else None
         with self.parallel.whole_model(self.model, change=True):
             read_model(self.model, checkpoint)
         rng_states = load_training_state(
@@ -136,10 +158,14 @@ class CheckpointingTrainer(EvaluatingTrainer):
             scheduler=self.lr_scheduler,
             scaler=self.precision.scaler,
         )
+        if own is not None:
+            renew_rates(self.optimizer, self.lr_scheduler, own, other_rate="learning_rate" in self._changes)
+        report_changes(self._changes, checkpoint, own_optimizer=own is not None)
         saved = TrainerState.load_from_json(checkpoint / TRAINER_STATE_NAME)
         self._adapt_state(saved, checkpoint)
         self.state = saved
         self.callback_handler.load_state_dict(saved.callback_states)
+        logger.info("Model, optimizer and schedule are those of %s; nothing of them is new.", checkpoint)
         if len(rng_states) != self.args.world_size:
             logger.warning("The checkpoint has %d processes: dropout goes on with other numbers.", len(rng_states))
             return None
@@ -157,6 +183,8 @@ class CheckpointingTrainer(EvaluatingTrainer):
                 new.global_batch_size,
             )
             saved.epoch_steps_done = saved.epoch_steps_done * saved.global_batch_size // new.global_batch_size
+        if {"metric_for_best_model", "greater_is_better"} & self._changes.keys():  # another scale than the best's
+            saved.best_metric = saved.best_model_checkpoint = None
         if self.args.ignore_data_skip:
             saved.epoch_steps_done = 0
         if saved.best_model_checkpoint is not None and not Path(saved.best_model_checkpoint).is_dir():

@@ -104,6 +104,9 @@ class DeepSpeedParallel(Parallel):
         """See ``Parallel``; ``clip`` has done it."""
         return bool(self._engine.was_step_applied())
 
+    def clear_gradients(self, optimizer: Any) -> None:
+        """See ``Parallel``; the engine has done it."""
+
     def may_scale_less(self, scaler: torch.amp.GradScaler) -> bool:
         """See ``Parallel``."""
         return bool(self.args.fp16 and self._engine.optimizer.cur_scale > 1)

@@ -11,12 +11,10 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .argument_fields import ArgumentFields
 from .devices import launched_processes
-
-if TYPE_CHECKING:
-    from ..training_args import TrainingArguments
 
 __all__ = ["check_deepspeed", "fill_config", "read_config"]
 
@@ -24,7 +22,7 @@ AUTO = "auto"
 _SCHEDULES = {"WarmupLR": "constant_with_warmup", "WarmupDecayLR": "linear", "WarmupCosineLR": "cosine"}
 
 
-def check_deepspeed(args: TrainingArguments) -> None:
+def check_deepspeed(args: ArgumentFields) -> None:
     """Refuse a configuration that cannot be read, is not offered, or contradicts the flags.
 
     Raises:
@@ -72,7 +70,7 @@ def read_config(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
     return config
 
 
-def fill_config(args: TrainingArguments, hidden_size: int | None = None) -> dict[str, Any]:
+def fill_config(args: ArgumentFields, hidden_size: int | None = None) -> dict[str, Any]:
     """Give the configuration for DeepSpeed: every ``"auto"`` filled in, and what the Trainer decides put in.
 
     The optimizer and the schedule are the Trainer's own, so that their sections (which agree with the flags) are
@@ -111,7 +109,7 @@ def fill_config(args: TrainingArguments, hidden_size: int | None = None) -> dict
     return config
 
 
-def _entries(args: TrainingArguments) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+def _entries(args: ArgumentFields) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Give every entry that a flag decides: the flag, the entry's path, and the value (None if not yet known)."""
     processes = launched_processes()  # the process group is not there yet when flags are checked
     total = args.per_device_train_batch_size * processes * args.gradient_accumulation_steps
@@ -136,7 +134,7 @@ def _entries(args: TrainingArguments) -> Iterator[tuple[str, tuple[str, ...], An
     yield "the warm-up", (*schedule, "warmup_num_steps"), warmup
 
 
-def _check_sections(config: dict[str, Any], args: TrainingArguments) -> None:
+def _check_sections(config: dict[str, Any], args: ArgumentFields) -> None:
     """Refuse an optimizer or schedule other than the one that the flags name."""
     kind = _get(config, ("optimizer", "type"))
     if kind is not None and (str(kind).lower() not in ("adam", "adamw") or args.optim != "adamw_torch"):

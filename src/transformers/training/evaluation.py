@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ..trainer_pt_utils import distributed_concat, nested_detach, nested_numpify
 from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
-from .base import TrainerBase
+from . import batches as data
 from .devices import explaining_lost_processes
 from .evaluation_batches import (
     CollectedBatches,
@@ -22,12 +22,14 @@ from .evaluation_batches import (
     owned_examples,
     summarize,
 )
-from .overrides import overrides
+from .item_count import ItemCount
+from .learning import LearningTrainer
+from .overrides import overrides, takes
 
 __all__ = ["EvaluatingTrainer"]
 
 
-class EvaluatingTrainer(TrainerBase):
+class EvaluatingTrainer(LearningTrainer):
     """The part of a ``Trainer`` that evaluates and predicts; see ``Trainer`` for the arguments."""
 
     def evaluate(
@@ -43,6 +45,9 @@ class EvaluatingTrainer(TrainerBase):
 
         Returns:
             ``<prefix>_loss``, what ``compute_metrics`` gives, speed figures and the epoch.
+
+        Raises:
+            ValueError: If figures were asked for that cannot be computed, because labels or outputs are missing.
         """
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         if isinstance(dataset, dict):
@@ -50,10 +55,13 @@ class EvaluatingTrainer(TrainerBase):
             for name, part in dataset.items():
                 metrics.update(self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}"))
             return metrics
-        self._memory_tracker.start()
         only_loss = True if self.compute_metrics is None else None
-        loader = self.get_eval_dataloader(dataset)
-        metrics = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix).metrics
+        with self._memory_tracker.ended_by_errors():
+            self._memory_tracker.start()
+            loader = self.get_eval_dataloader(dataset)
+            output = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix)
+            self._check_metrics(output)
+        metrics = output.metrics
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._memory_tracker.stop_and_update_metrics(metrics, metric_key_prefix)
@@ -69,12 +77,37 @@ class EvaluatingTrainer(TrainerBase):
             ignore_keys: Outputs of the model to leave out of the predictions.
             metric_key_prefix: Prefix of the metrics' names.
         """
-        self._memory_tracker.start()
-        loader = self.get_test_dataloader(test_dataset)
-        output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
+        with self._memory_tracker.ended_by_errors():
+            self._memory_tracker.start()
+            loader = self.get_test_dataloader(test_dataset)
+            output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
-        self._memory_tracker.stop_and_update_metrics(output.metrics, metric_key_prefix)
+        self._memory_tracker.stop_and_update_metrics(output.metrics, "test")
         return PredictionOutput(output.predictions, output.label_ids, output.metrics)
+
+    def _check_metrics(self, output: EvalLoopOutput) -> None:
+        """Refuse an evaluation without the figures that ``compute_metrics`` or ``label_names`` ask for.
+
+        Raises:
+            ValueError: Saying what was not there.
+        """
+        if (
+            output.num_samples == 0
+            or self.args.prediction_loss_only
+            or overrides(self, "prediction_loop", EvaluatingTrainer)
+        ):
+            return
+        asked = "compute_metrics" if self.compute_metrics is not None else "label_names"
+        needs_outputs = self.compute_metrics is not None
+        if needs_outputs and output.predictions is None and output.label_ids is not None:
+            raise ValueError("The evaluation gave no outputs, so compute_metrics cannot be called. Is all ignored?")
+        labelled = output.label_ids is not None or any(name.endswith("_loss") for name in output.metrics)
+        if (needs_outputs and output.label_ids is None) or (self.args.label_names and not labelled):
+            raise ValueError(
+                f"The evaluation's batches have no labels, and {asked} asks for them: they should be called "
+                f"{', '.join(self.label_names) or '(the model takes none)'}. Is that column in the evaluation set, "
+                "and label_names spelt right?"
+            )
 
     @explaining_lost_processes()
     def _timed_loop(
@@ -127,6 +160,8 @@ class EvaluatingTrainer(TrainerBase):
         self.callback_handler.eval_dataloader = dataloader
         self.model.eval()
         batches = CollectedBatches()
+        with_inputs = "inputs" in (self.args.include_for_metrics or ()) and not only_loss
+        main_input = getattr(self.model, "main_input_name", "input_ids")
         seen = 0
         for number, inputs in enumerate(dataloader):
             examples = owned_examples(dataloader, number, seen, inputs)
@@ -134,7 +169,7 @@ class EvaluatingTrainer(TrainerBase):
             if logits is not None and self.preprocess_logits_for_metrics is not None:
                 logits = self.preprocess_logits_for_metrics(logits, labels)
             if examples:
-                batches.add(examples, loss, logits, labels)
+                batches.add(examples, loss, logits, labels, inputs[main_input] if with_inputs else None)
                 seen += len(examples)
             if self.args.eval_accumulation_steps and (number + 1) % self.args.eval_accumulation_steps == 0:
                 batches.move_to_cpu()
@@ -142,7 +177,8 @@ class EvaluatingTrainer(TrainerBase):
         batches.move_to_cpu()
         if is_dealt_out(dataloader):
             batches = batches.gathered(self.accelerator)
-        return summarize(batches, metric_key_prefix, self.compute_metrics)
+        with_losses = "loss" in (self.args.include_for_metrics or ())
+        return summarize(batches, metric_key_prefix, self.compute_metrics, with_losses=with_losses)
 
     def prediction_loop(
         self,
@@ -178,13 +214,26 @@ class EvaluatingTrainer(TrainerBase):
         Returns:
             Loss, logits and labels, detached; a single output or label stands by itself, several as a tuple; None
             where there are none.
+
+        Raises:
+            ValueError: If a batch has some of its labels only.
         """
+        count = data.count_items(inputs, self.label_names)  # on the CPU still, where counting waits for nothing
         inputs = self._prepare_inputs(inputs)
-        has_labels = bool(self.label_names) and all(inputs.get(name) is not None for name in self.label_names)
+        found = [name for name in self.label_names if inputs.get(name) is not None]
+        has_labels = bool(found)
+        if has_labels and len(found) < len(self.label_names):
+            missing = next(name for name in self.label_names if name not in found)
+            raise ValueError(
+                f"A batch of the evaluation has the labels '{found[0]}' and lacks '{missing}', which label_names asks "
+                "for as well."
+            )
         labels = tuple(nested_detach(inputs[name]) for name in self.label_names) if has_labels else None
         with torch.no_grad(), self.precision.context(training=False):
             if has_labels:
-                loss, outputs = self.compute_loss(model, dict(inputs), return_outputs=True)
+                counted = {"num_items_in_batch": ItemCount(count, self.args.device)}
+                given = counted if takes(self.compute_loss, "num_items_in_batch") else {}
+                loss, outputs = self.compute_loss(model, dict(inputs), return_outputs=True, **given)
                 loss = loss.mean().detach()
             else:
                 loss, outputs = None, model(**inputs)

@@ -6,7 +6,7 @@ they have, and the results are put in the data set's order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,20 +34,28 @@ class CollectedBatches:
         losses: Mean loss of the batch; None without labels.
         logits: The model's outputs, nested, first axis: the examples; None if only the loss is wanted.
         labels: The labels, likewise.
+        inputs: The main input, likewise; None if it is not asked for.
     """
 
     indices: list[list[int]] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
     logits: list[Any] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
+    inputs: list[Any] = field(default_factory=list)
     _on_cpu: int = 0
 
-    def add(self, indices: Sequence[int], loss: Any, logits: Any, labels: Any) -> None:
+    @classmethod
+    def _of(cls, lists: Iterable[list[Any]]) -> CollectedBatches:
+        indices, losses, logits, labels, inputs = lists
+        return cls(indices, losses, logits, labels, inputs)
+
+    def add(self, indices: Sequence[int], loss: Any, logits: Any, labels: Any, inputs: Any = None) -> None:
         """Add a batch, as it comes from the model; see the class for the arguments."""
         self.indices.append(list(indices))
         self.losses.append(loss)
         self.logits.append(logits)
         self.labels.append(labels)
+        self.inputs.append(inputs)
 
     def move_to_cpu(self) -> None:
         """Turn the tensors that came since the last call into arrays."""
@@ -56,6 +64,7 @@ class CollectedBatches:
             self.losses[number] = None if self.losses[number] is None else float(self.losses[number])
             self.logits[number] = _per_example(nested_numpify(self.logits[number]), size)
             self.labels[number] = _per_example(nested_numpify(self.labels[number]), size)
+            self.inputs[number] = nested_numpify(self.inputs[number])
         self._on_cpu = len(self.indices)
 
     def gathered(self, accelerator: Accelerator) -> CollectedBatches:
@@ -64,9 +73,14 @@ class CollectedBatches:
 
         if accelerator.num_processes == 1:
             return self
-        parts = gather_object([(self.indices, self.losses, self.logits, self.labels)])
-        indices, losses, logits, labels = ([item for part in parts for item in part[place]] for place in range(4))
-        return CollectedBatches(indices, losses, logits, labels)
+        parts = gather_object([(self.indices, self.losses, self.logits, self.labels, self.inputs)])
+        return self._of([item for part in parts for item in part[place]] for place in range(5))
+
+    def in_order(self) -> CollectedBatches:
+        """Give the batches in the order of the data set; each holds neighbours."""
+        order = sorted(range(len(self.indices)), key=lambda number: self.indices[number])
+        lists = (self.indices, self.losses, self.logits, self.labels, self.inputs)
+        return self._of([values[number] for number in order] for values in lists)
 
 
 def owned_examples(dataloader: DataLoader[Any], number: int, start: int, batch: Any) -> list[int]:
@@ -110,7 +124,11 @@ def example_count(dataloader: DataLoader[Any]) -> int:
 
 
 def summarize(
-    batches: CollectedBatches, prefix: str, compute_metrics: Callable[[EvalPrediction], Mapping[str, Any]] | None
+    batches: CollectedBatches,
+    prefix: str,
+    compute_metrics: Callable[[EvalPrediction], Mapping[str, Any]] | None,
+    *,
+    with_losses: bool = False,
 ) -> EvalLoopOutput:
     """Join the batches of all processes in the data set's order, and compute the metrics.
 
@@ -118,25 +136,51 @@ def summarize(
         batches: The batches of all processes.
         prefix: Prefix of the metrics' names, such as ``eval``.
         compute_metrics: The metrics; needs predictions and labels.
+        with_losses: Give the losses to ``compute_metrics``, too.
+
+    Raises:
+        ValueError: If some batches have labels, outputs or a loss and others have not, or ``compute_metrics`` gives
+            no dict.
     """
-    positions = np.array([index for indices in batches.indices for index in indices], dtype=np.int64)
-    order = np.argsort(positions, kind="stable")
-    logits = _joined(batches.logits, order)
-    labels = _joined(batches.labels, order)
+    batches = batches.in_order()
+    sizes = [len(indices) for indices in batches.indices]
+    logits = _joined(batches.logits, "outputs")
+    labels = _joined(batches.labels, "labels")
+    inputs = _joined(batches.inputs, "inputs")
+    losses = None if _absent(batches.losses, "a loss") else np.repeat(batches.losses, sizes)
     metrics: dict[str, Any] = {}
     if compute_metrics is not None and logits is not None and labels is not None:
-        metrics = dict(compute_metrics(EvalPrediction(predictions=logits, label_ids=labels)))
-    sizes = [len(indices) for indices in batches.indices]
-    if batches.losses and all(loss is not None for loss in batches.losses):
+        found = compute_metrics(EvalPrediction(logits, labels, inputs, losses if with_losses else None))
+        if not isinstance(found, Mapping):
+            raise ValueError(
+                f"compute_metrics gave {found!r}; a dict of names and figures was expected (an empty one if there are "
+                "none). Is its return missing?"
+            )
+        metrics = dict(found)
+    if losses is not None:
         metrics["loss"] = float(np.average(batches.losses, weights=sizes))
     metrics = {name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": value for name, value in metrics.items()}
-    return EvalLoopOutput(logits, labels, denumpify_detensorize(metrics), len(positions))
+    return EvalLoopOutput(logits, labels, denumpify_detensorize(metrics), sum(sizes))
 
 
-def _joined(parts: list[Any], order: np.ndarray) -> Any:
-    if not parts or any(part is None for part in parts):
-        return None
-    return map_nested(lambda array: array[order], concatenate_padded(parts))
+def _joined(parts: list[Any], what: str) -> Any:
+    """Join what the batches gave, whole: an output need not have a row for each example."""
+    return None if _absent(parts, what) else concatenate_padded(parts)
+
+
+def _absent(parts: list[Any], what: str) -> bool:
+    """Say whether no batch gave something.
+
+    Raises:
+        ValueError: If some did and others did not: what is left would not be of the whole set.
+    """
+    without = sum(part is None for part in parts)
+    if 0 < without < len(parts):
+        raise ValueError(
+            f"{without} of {len(parts)} batches of the evaluation have no {what.removeprefix('a ')}, and the others "
+            f"do. Give every example its labels, or none."
+        )
+    return without == len(parts)
 
 
 def _per_example(arrays: Any, size: int) -> Any:

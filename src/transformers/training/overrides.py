@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from ..utils import logging
 
-__all__ = ["overrides", "warn_of_methods_without_effect"]
+__all__ = ["overrides", "takes", "warn_of_methods_without_effect"]
 
 logger = logging.get_logger(__name__)
 
@@ -25,7 +27,6 @@ _NEVER_CALLED = (
     "_save_optimizer_and_scheduler",
     "_sorted_checkpoints",
     "_wrap_model",
-    "floating_point_ops",
     "get_batch_samples",
     "store_flos",
 )
@@ -40,6 +41,12 @@ def overrides(trainer: Any, name: str, owner: type) -> bool:
         owner: The class that has the package's own.
     """
     return getattr(getattr(trainer, name), "__func__", None) is not getattr(owner, name)
+
+
+def takes(function: Callable[..., Any], argument: str) -> bool:
+    """Say whether a function can be given an argument by its name."""
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(item.kind is item.VAR_KEYWORD for item in parameters.values())
 
 
 def warn_of_methods_without_effect(trainer: Any) -> None:

@@ -23,7 +23,7 @@ from .precision import Precision
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
 
-__all__ = ["Parallel", "Traffic", "choose_parallel", "layers_of", "whole_parameters", "whole_size"]
+__all__ = ["Parallel", "Traffic", "layers_of", "whole_parameters", "whole_size"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,11 @@ class Parallel:
         scale = scaler.get_scale()
         scaler.step(optimizer)
         scaler.update()
-        optimizer.zero_grad(set_to_none=True)
         return scaler.get_scale() >= scale
+
+    def clear_gradients(self, optimizer: Any) -> None:
+        """Forget the gradients of a step that is done."""
+        optimizer.zero_grad(set_to_none=True)
 
     def may_scale_less(self, scaler: torch.amp.GradScaler) -> bool:
         """Say whether an overflow can be met with a smaller scale of the loss."""
@@ -147,23 +150,6 @@ class Parallel:
     def load_optimizer_state(self, optimizer: Any, state: dict[str, Any]) -> None:
         """Put back what ``optimizer_state`` gave, here or under another way of sharing the work."""
         optimizer.load_state_dict(state)
-
-
-def choose_parallel(args: TrainingArguments) -> Parallel:
-    """Choose how the processes share the work.
-
-    Raises:
-        ValueError: If what the flags ask for cannot be had.
-    """
-    if args.deepspeed is not None:
-        from .deepspeed import DeepSpeedParallel
-
-        return DeepSpeedParallel(args)
-    if args.fsdp:
-        from .fsdp import FullyShardedParallel
-
-        return FullyShardedParallel(args)
-    return Parallel(args)
 
 
 def whole_size(parameter: Tensor) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging as python_logging
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ from ..modeling_utils import PreTrainedModel
 from ..utils import logging
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, is_of_transformers, verify_checkpoint
 from .checkpoint_state import load_tree, save_tree
+from .foreign_models import (
+    MODULE_STATE_NAME,
+    check_fit,
+    is_peft_model,
+    read_module_state,
+    read_peft_weights,
+    saves_itself,
+)
 
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
@@ -27,21 +36,22 @@ TRAINER_STATE_NAME = "trainer_state.json"
 TRAINING_ARGS_NAME = "training_args.json"
 
 _WHOLE_MODEL = ("config.json", "model*.safetensors*", "pytorch_model*.bin*")
-_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "lora_metadata.json", "trained_model.*")
+_ADAPTER = ("adapter_config.json", "adapter_model.*", "lora_metadata.json", "trained_model.*")
 
 logger = logging.get_logger(__name__)
 
 
 def holds_adapter(model: nn.Module) -> bool:
     """Say whether a model is saved as what it trains (an adapter, biases, the head), without the frozen base."""
-    return bool(getattr(getattr(model, "config", None), "freezes_base", False))
+    own = not is_peft_model(model) and not saves_itself(model)
+    return own and bool(getattr(getattr(model, "config", None), "freezes_base", False))
 
 
 def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: TrainingArguments) -> None:
     """Write a model, its tokenizer and the arguments of its training into a folder.
 
-    A model on a frozen base gives its adapter folder, another ``PreTrainedModel`` what ``save_pretrained`` writes, and
-    any other module ``model.safetensors``.
+    A model on a frozen base gives its adapter folder, another one with ``save_pretrained`` what that writes, and any
+    other module ``model.safetensors``.
 
     Args:
         model: The model, with whole values.
@@ -56,28 +66,30 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        before = _files_in(folder)
         _write_weights(model, folder, tokenizer, args)
+        _remove_obsolete(model, folder, before)
     except SafetensorError as error:
         raise OSError(f"The model could not be written into '{folder}' ({error}).") from error
     if hasattr(tokenizer, "save_pretrained"):
         tokenizer.save_pretrained(folder)
+    write_arguments(args, folder)
+
+
+def write_arguments(args: TrainingArguments, folder: Path) -> None:
+    """Write the arguments of a training beside its model."""
     (folder / TRAINING_ARGS_NAME).write_text(args.to_json_string() + "\n", encoding="utf-8")
 
 
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
-    """Write the weights, and only then take an earlier save in another form away: loading would take that one."""
     if holds_adapter(model):
         from ..adapters.saving import save_adapter
 
         save_adapter(model, folder, tokenizer=tokenizer, training_args=args.to_dict())  # type: ignore[arg-type]
-        if folder.resolve() != Path(str(getattr(model, "name_or_path", ""))).resolve():  # never the base itself
-            _remove(folder, _WHOLE_MODEL)
-    elif isinstance(model, PreTrainedModel):
+    elif isinstance(model, PreTrainedModel) and not saves_itself(model):
         model.save_pretrained(folder, replaces_adapter=True)
-        _remove(folder, _ADAPTER)
     elif hasattr(model, "save_pretrained"):
         model.save_pretrained(folder)  # type: ignore[operator]
-        _remove(folder, _ADAPTER)
     else:
         from safetensors.torch import save_model
 
@@ -86,11 +98,38 @@ def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: Trainin
         let_umask_decide(path)
 
 
-def _remove(folder: Path, patterns: Iterable[str]) -> None:
-    """Take files of an earlier save in another form away."""
-    for path in (path for pattern in patterns for path in folder.glob(pattern)):
-        logger.info("Replacing %s of an earlier run.", path)
-        path.unlink()
+def _files_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Give what tells a file that is written anew from the one that was there: its inode and the time of writing."""
+    found = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+
+
+def _remove_obsolete(model: nn.Module, folder: Path, before: dict[str, tuple[int, int]]) -> None:
+    """Take an earlier save in another form away, which loading would take in the place of this one.
+
+    Only what was there before and was not written now goes, and only where what was written is of one form.
+    """
+    now = _files_in(folder)
+    written = {name for name, state in now.items() if before.get(name) != state}
+    wrote_adapter, wrote_whole = _some_match(written, _ADAPTER), _some_match(written, _WHOLE_MODEL)
+    if wrote_adapter is wrote_whole or folder.resolve() in _bases_of(model):
+        return
+    for name in now.keys() - written:
+        if _some_match([name], _WHOLE_MODEL if wrote_adapter else _ADAPTER):
+            logger.info("Replacing %s of an earlier run.", folder / name)
+            (folder / name).unlink()
+
+
+def _some_match(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
+
+
+def _bases_of(model: nn.Module) -> set[Path]:
+    """Give the folders that the model was made from: they are another model's, and stay as they are."""
+    names = [getattr(model, "name_or_path", None)]
+    if is_peft_model(model):
+        names += [getattr(each, "base_model_name_or_path", None) for each in model.peft_config.values()]  # type: ignore
+    return {Path(str(name)).resolve() for name in names if name}
 
 
 def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = False) -> None:
@@ -106,6 +145,12 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
         ValueError: If a tensor is missing, unknown, or of another shape.
     """
     folder = Path(folder)
+    if (folder / MODULE_STATE_NAME).is_file() and saves_itself(model):
+        read_module_state(model, folder)
+        return
+    if is_peft_model(model) and (folder / "adapter_config.json").is_file():
+        read_peft_weights(model, folder)
+        return
     forms = ("adapter_config.json", "trained_model.json")
     if holds_adapter(model) and any((folder / name).is_file() for name in forms):
         from ..adapters.folder import load_adapter_weights
@@ -117,7 +162,7 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
     tensors = load_weights(folder)
     own: dict[str, Tensor] = model.state_dict()
     if not only_fitting:
-        _check_fit(own, tensors, folder)
+        check_fit(own, tensors, folder)
     fitting = [name for name, value in tensors.items() if name in own and own[name].shape == value.shape]
     with torch.no_grad():
         for name in fitting:
@@ -125,23 +170,6 @@ def read_model(model: nn.Module, folder: str | Path, *, only_fitting: bool = Fal
     if only_fitting:
         level = python_logging.INFO if fitting else python_logging.WARNING
         logger.log(level, "Took %d of %d tensors from '%s'.", len(fitting), len(own), folder)
-
-
-def _check_fit(own: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
-    present = {own[name].data_ptr() for name in tensors if name in own}  # a tied tensor is saved under one name
-    missing = [name for name, value in own.items() if name not in tensors and value.data_ptr() not in present]
-    unknown = [name for name in tensors if name not in own]
-    other = [name for name, value in tensors.items() if name in own and own[name].shape != value.shape]
-    for names, what in (
-        (missing, "lacks {}"),
-        (unknown, "has {}, unlike the model"),
-        (other, "has {} in another shape"),
-    ):
-        if names:
-            shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise ValueError(
-                f"'{folder}' is not of this model: it {what.format(shown)}. Build the model as that run did."
-            )
 
 
 def save_training_state(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TrainerControl", "TrainerState"]
+__all__ = ["TrainerControl", "TrainerState", "plain_value"]
 
 
 @dataclass
@@ -20,7 +20,7 @@ class TrainerState:
         global_step: Optimizer steps so far.
         max_steps: Optimizer steps of the whole run.
         num_train_epochs: Epochs that the run touches.
-        total_flos: Kept for readers of the file; not counted.
+        total_flos: Floating-point operations so far, as the model estimates them (``floating_point_ops``).
         log_history: Every log so far, each with its step.
         best_metric: Best value of ``metric_for_best_model`` so far.
         best_model_checkpoint: Folder of the checkpoint with that value.
@@ -66,7 +66,7 @@ class TrainerState:
 
     def save_to_json(self, json_path: str | Path) -> None:
         """Write the state as a JSON file; floats come back bit by bit, arrays among the metrics as lists."""
-        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=_plain) + "\n"
+        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=plain_value) + "\n"
         Path(json_path).write_text(text, encoding="utf-8")
 
     @classmethod
@@ -83,7 +83,7 @@ class TrainerState:
         return cls(**values)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Give a NumPy or PyTorch value as lists and numbers, and anything else as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 

@@ -1,4 +1,4 @@
-"""Which classes belong to which model type: the one table that the Auto classes read."""
+"""`AutoConfig`, and the classes of `transformers.models.table` by model type or by configuration."""
 
 from __future__ import annotations
 
@@ -11,33 +11,11 @@ from ...configuration.labels import drop_other_labels
 from ...configuration_utils import PretrainedConfig
 from ...utils.hub import split_hub_options
 from ...utils.lazy_names import LazyNames
+from ..table import MODEL_TYPES, module_of
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
-__all__ = ["CONFIG_MAPPING", "MODEL_CLASSES", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
-
-# model_type -> package, then the class of each task in it.
-MODEL_CLASSES: dict[str, dict[str, str]] = {
-    "roberta": {
-        "config": "models.roberta.configuration_roberta:RobertaConfig",
-        "base": "models.roberta.modeling_roberta:RobertaModel",
-        "causal-lm": "models.roberta.modeling_roberta:RobertaForCausalLM",
-        "masked-lm": "models.roberta.modeling_roberta:RobertaForMaskedLM",
-        "multiple-choice": "models.roberta.modeling_roberta:RobertaForMultipleChoice",
-        "question-answering": "models.roberta.modeling_roberta:RobertaForQuestionAnswering",
-        "sequence-classification": "models.roberta.modeling_roberta:RobertaForSequenceClassification",
-        "token-classification": "models.roberta.modeling_roberta:RobertaForTokenClassification",
-    },
-    "deberta-v2": {
-        "config": "models.deberta_v2.configuration_deberta_v2:DebertaV2Config",
-        "base": "models.deberta_v2.modeling_deberta_v2:DebertaV2Model",
-        "masked-lm": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForMaskedLM",
-        "multiple-choice": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForMultipleChoice",
-        "question-answering": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForQuestionAnswering",
-        "sequence-classification": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForSequenceClassification",
-        "token-classification": "models.deberta_v2.modeling_deberta_v2:DebertaV2ForTokenClassification",
-    },
-}
+__all__ = ["CONFIG_MAPPING", "AutoConfig", "ClassesByConfig", "ConfigMapping", "model_class"]
 
 
 def model_class(model_type: str, task: str) -> Any:
@@ -50,16 +28,16 @@ def model_class(model_type: str, task: str) -> Any:
     Raises:
         ValueError: If the model type or the task is not in the table.
     """
-    if model_type not in MODEL_CLASSES:
+    if model_type not in MODEL_TYPES:
         raise ValueError(
-            f"Model type '{model_type}' is not part of this package, which holds {', '.join(MODEL_CLASSES)}: the "
+            f"Model type '{model_type}' is not part of this package, which holds {', '.join(MODEL_TYPES)}: the "
             "types with LoRA inside. A BERT checkpoint can be converted: see "
             "`python -m transformers.models.roberta.convert_bert_to_roberta --help`."
         )
-    if task not in MODEL_CLASSES[model_type]:
+    if task not in MODEL_TYPES[model_type]:
         raise ValueError(f"Model type '{model_type}' has no class for '{task}'.")
-    module, _, name = MODEL_CLASSES[model_type][task].partition(":")
-    return getattr(importlib.import_module(f"transformers.{module}"), name)
+    module = module_of(model_type, "configuration" if task == "config" else "modeling")
+    return getattr(importlib.import_module(f"..{module}", __package__), MODEL_TYPES[model_type][task])
 
 
 class ConfigMapping(MutableMapping[str, type[PretrainedConfig]]):
@@ -71,7 +49,7 @@ class ConfigMapping(MutableMapping[str, type[PretrainedConfig]]):
     def __getitem__(self, model_type: str) -> type[PretrainedConfig]:
         if model_type in self._registered:
             return self._registered[model_type]
-        if model_type not in MODEL_CLASSES:
+        if model_type not in MODEL_TYPES:
             raise KeyError(model_type)
         config_class: type[PretrainedConfig] = model_class(model_type, "config")
         return config_class
@@ -83,13 +61,13 @@ class ConfigMapping(MutableMapping[str, type[PretrainedConfig]]):
         del self._registered[model_type]
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**MODEL_CLASSES, **self._registered})
+        return iter({**MODEL_TYPES, **self._registered})
 
     def __len__(self) -> int:
-        return len({**MODEL_CLASSES, **self._registered})
+        return len({**MODEL_TYPES, **self._registered})
 
     def __contains__(self, model_type: object) -> bool:
-        return model_type in MODEL_CLASSES or model_type in self._registered
+        return model_type in MODEL_TYPES or model_type in self._registered
 
 
 CONFIG_MAPPING = ConfigMapping()
@@ -194,6 +172,6 @@ class AutoConfig:
         if not isinstance(model_type, str):
             raise ValueError(
                 f"The configuration of '{pretrained_model_name_or_path}' names no model_type; one of "
-                f"{', '.join(MODEL_CLASSES)} was expected."
+                f"{', '.join(MODEL_TYPES)} was expected."
             )
         return _config_class(model_type).from_dict(config_dict, **rest)

@@ -10,26 +10,12 @@ from ...configuration_utils import PretrainedConfig
 from ...modeling_utils import PreTrainedModel
 from ...utils.hub import split_hub_options
 from ...utils.lazy_names import LazyNames
-from .configuration_auto import MODEL_CLASSES, AutoConfig, ClassesByConfig, model_class
+from ..table import MODEL_TYPES, TASKS
+from .configuration_auto import AutoConfig, ClassesByConfig, model_class
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
-__all__ = [
-    "MODEL_FOR_CAUSAL_LM_MAPPING",
-    "MODEL_FOR_MASKED_LM_MAPPING",
-    "MODEL_FOR_MULTIPLE_CHOICE_MAPPING",
-    "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
-    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
-    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
-    "MODEL_MAPPING",
-    "AutoModel",
-    "AutoModelForCausalLM",
-    "AutoModelForMaskedLM",
-    "AutoModelForMultipleChoice",
-    "AutoModelForQuestionAnswering",
-    "AutoModelForSequenceClassification",
-    "AutoModelForTokenClassification",
-]
+__all__ = [name for task in TASKS.values() for name in (task.auto_class, task.mapping)]
 
 
 class _AutoModelBase:
@@ -65,59 +51,20 @@ class _AutoModelBase:
         return found.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
 
-class AutoModel(_AutoModelBase):
-    """The bare encoder of any model type."""
-
-    task = "base"
-
-
-class AutoModelForMaskedLM(_AutoModelBase):
-    """The masked language model of any model type."""
-
-    task = "masked-lm"
-
-
-class AutoModelForSequenceClassification(_AutoModelBase):
-    """The sequence classifier of any model type."""
-
-    task = "sequence-classification"
-
-
-class AutoModelForCausalLM(_AutoModelBase):
-    """The language model of any model type that reads forwards; pass ``is_decoder=True``."""
-
-    task = "causal-lm"
-
-
-class AutoModelForMultipleChoice(_AutoModelBase):
-    """The chooser among texts of any model type."""
-
-    task = "multiple-choice"
-
-
-class AutoModelForQuestionAnswering(_AutoModelBase):
-    """The extractive question answerer of any model type."""
-
-    task = "question-answering"
-
-
-class AutoModelForTokenClassification(_AutoModelBase):
-    """The token classifier of any model type."""
-
-    task = "token-classification"
+def _auto_class(task: str) -> type[_AutoModelBase]:
+    """Make the Auto class of a task."""
+    name, _, purpose = TASKS[task]
+    doc = f"{purpose} of any model type: ``{name}.from_pretrained(name)``."
+    return type(name, (_AutoModelBase,), {"task": task, "__doc__": doc, "__module__": __name__})
 
 
 def _by_config(task: str) -> ClassesByConfig:
     """Show the table's classes of one task by their configurations."""
-    model_types = [model_type for model_type, classes in MODEL_CLASSES.items() if task in classes]
+    model_types = [model_type for model_type, classes in MODEL_TYPES.items() if task in classes]
     return ClassesByConfig(model_types, partial(model_class, task=task))
 
 
-# 4.4.2's names, for scripts that list which model types there are.
-MODEL_MAPPING = _by_config(AutoModel.task)
-MODEL_FOR_MASKED_LM_MAPPING = _by_config(AutoModelForMaskedLM.task)
-MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING = _by_config(AutoModelForSequenceClassification.task)
-MODEL_FOR_CAUSAL_LM_MAPPING = _by_config(AutoModelForCausalLM.task)
-MODEL_FOR_MULTIPLE_CHOICE_MAPPING = _by_config(AutoModelForMultipleChoice.task)
-MODEL_FOR_QUESTION_ANSWERING_MAPPING = _by_config(AutoModelForQuestionAnswering.task)
-MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING = _by_config(AutoModelForTokenClassification.task)
+# The Auto classes, and 4.4.2's names for scripts that list which model types there are.
+for _task, _names in TASKS.items():
+    globals()[_names.auto_class] = _auto_class(_task)
+    globals()[_names.mapping] = _by_config(_task)

@@ -9,17 +9,12 @@ from typing import Any, NoReturn
 from ...tokenization_utils_base import PreTrainedTokenizerBase
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 from ...utils.hub import HUB_OPTIONS, cached_file, load_json
+from ..table import TOKENIZER_OF, TOKENIZERS, module_of
 from .configuration_auto import CONFIG_MAPPING, ClassesByConfig
 
 __all__ = ["TOKENIZER_MAPPING", "AutoTokenizer", "tokenizer_class_from_name"]
 
-_MODULES = {
-    "RobertaTokenizer": "roberta.tokenization_roberta",
-    "BertTokenizer": "bert.tokenization_bert",
-    "DebertaV2Tokenizer": "deberta_v2.tokenization_deberta_v2",
-}
 _GENERIC = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
-_OF_MODEL_TYPE = {"roberta": "RobertaTokenizer", "bert": "BertTokenizer", "deberta-v2": "DebertaV2Tokenizer"}
 # Which vocabulary files make which tokenizer, where nothing else says so.
 _OF_FILES = (
     (("spm.model",), "DebertaV2Tokenizer"),
@@ -33,20 +28,20 @@ def tokenizer_class_from_name(class_name: str) -> type[PreTrainedTokenizerBase] 
     if class_name in _GENERIC:
         return PreTrainedTokenizerFast
     name = class_name.removesuffix("Fast")
-    if name not in _MODULES:
+    if name not in TOKENIZERS:
         return None
-    module = importlib.import_module(f"..{_MODULES[name]}", __package__)
+    module = importlib.import_module(f"..{module_of(TOKENIZERS[name], 'tokenization')}", __package__)
     found: type[PreTrainedTokenizerBase] = getattr(module, name)
     return found
 
 
 def _slow_and_fast(model_type: str) -> tuple[type[PreTrainedTokenizerBase] | None, ...]:
-    name = _OF_MODEL_TYPE[model_type]
+    name = TOKENIZER_OF[model_type]
     return tokenizer_class_from_name(name), tokenizer_class_from_name(f"{name}Fast")
 
 
 # 4.4.2's name: configuration class to the pair of slow and fast tokenizer, which are one class here.
-TOKENIZER_MAPPING = ClassesByConfig([kind for kind in _OF_MODEL_TYPE if kind in CONFIG_MAPPING], _slow_and_fast)
+TOKENIZER_MAPPING = ClassesByConfig([kind for kind in TOKENIZER_OF if kind in CONFIG_MAPPING], _slow_and_fast)
 
 
 class AutoTokenizer:
@@ -99,7 +94,7 @@ class AutoTokenizer:
         if found is None:
             raise ValueError(
                 f"'{os.fspath(pretrained_model_name_or_path)}' has a {name}, which is not here, and no tokenizer.json "
-                f"that would do without it. Here are {', '.join([*_MODULES, 'PreTrainedTokenizerFast'])}."
+                f"that would do without it. Here are {', '.join([*TOKENIZERS, 'PreTrainedTokenizerFast'])}."
             )
         return found.from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs)
 
@@ -120,9 +115,9 @@ def _class_name(name: str | os.PathLike[str], config: Any, tokenizer_type: str |
         return {} if path is None else dict(load_json(path))
 
     if tokenizer_type is not None:
-        if tokenizer_type not in _OF_MODEL_TYPE:
-            raise ValueError(f"tokenizer_type is {tokenizer_type!r}; choose from {', '.join(_OF_MODEL_TYPE)}.")
-        return _OF_MODEL_TYPE[tokenizer_type]
+        if tokenizer_type not in TOKENIZER_OF:
+            raise ValueError(f"tokenizer_type is {tokenizer_type!r}; choose from {', '.join(TOKENIZER_OF)}.")
+        return TOKENIZER_OF[tokenizer_type]
     model = (
         read("config.json") if config is None else vars(config) | {"model_type": getattr(config, "model_type", None)}
     )
@@ -131,7 +126,7 @@ def _class_name(name: str | os.PathLike[str], config: Any, tokenizer_type: str |
     if stated:
         unknown = tokenizer_class_from_name(stated) is None
         return "PreTrainedTokenizerFast" if unknown and complete else str(stated)
-    by_model = _OF_MODEL_TYPE.get(str(model.get("model_type")))
+    by_model = TOKENIZER_OF.get(str(model.get("model_type")))
     by_files = next((found for files, found in _OF_FILES if all(map(is_there, files))), None)
     if by_model is not None and (complete or by_model == by_files):
         return by_model

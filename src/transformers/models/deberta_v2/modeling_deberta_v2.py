@@ -25,7 +25,7 @@ from ...configuration_utils import PretrainedConfig
 from ...heads.encoding import Encoding
 from ...heads.masked_lm import MaskedLM
 from ...heads.multiple_choice import MultipleChoice
-from ...heads.question_answering import QuestionAnswering, check_two_scores
+from ...heads.question_answering import QuestionAnswering
 from ...heads.sequence_classification import SequenceClassification
 from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
@@ -423,20 +423,7 @@ class DebertaV2Model(Encoding, DebertaV2PreTrainedModel):
         first_token_only: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
-        """Encode a padded batch and leave the result packed, as the heads want it.
-
-        Args:
-            inputs: What the caller gave.
-            first_token_only: Let the last layer compute each row's first token alone, unless hidden states or
-                attentions are asked for.
-            adapter_names: The adapter of each row; the active one everywhere where None.
-
-        Returns:
-            The packed output.
-
-        Raises:
-            ValueError: As of `forward`.
-        """
+        """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs = inputs.with_choices_of(self.config)
         words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
         hidden_states = self.embeddings(words, inputs.position_ids, inputs.token_type_ids, layout)
@@ -615,10 +602,8 @@ class DebertaV2ForTokenClassification(TokenClassification, DebertaV2PreTrainedMo
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
-        self.dropout = StableDropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self._build_head(config, StableDropout(config.hidden_dropout_prob))
         self.post_init()
 
 
@@ -636,10 +621,8 @@ class DebertaV2ForQuestionAnswering(QuestionAnswering, DebertaV2PreTrainedModel)
 
     def __init__(self, config: DebertaV2Config) -> None:
         super().__init__(config)
-        check_two_scores(config)
-        self.num_labels = config.num_labels
         self.deberta = DebertaV2Model(config)
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self._build_head(config)
         self.post_init()
 
 

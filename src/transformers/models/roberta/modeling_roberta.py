@@ -26,7 +26,7 @@ from ...heads.causal_lm import CausalLM
 from ...heads.encoding import PooledEncoding
 from ...heads.masked_lm import MaskedLM
 from ...heads.multiple_choice import MultipleChoice
-from ...heads.question_answering import QuestionAnswering, check_two_scores
+from ...heads.question_answering import QuestionAnswering
 from ...heads.sequence_classification import SequenceClassification
 from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
@@ -404,20 +404,7 @@ class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
         first_token_only: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> PackedOutput:
-        """Encode a padded batch and leave the result packed, as the heads want it.
-
-        Args:
-            inputs: What the caller gave.
-            first_token_only: Let the last layer compute each row's first token alone, unless hidden states or
-                attentions are asked for.
-            adapter_names: The adapter of each row; the active one everywhere where None.
-
-        Returns:
-            The packed output.
-
-        Raises:
-            ValueError: As of `forward`.
-        """
+        """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs.refuse_decoding()
         inputs = inputs.with_choices_of(self.config)
         words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
@@ -478,6 +465,16 @@ def _head_masks(head_mask: Tensor | None, layers: int, heads: int) -> list[Tenso
 # Heads ----------------------------------------------------------------------------------------------------------
 
 
+class _Decoder(nn.Linear):
+    """A linear layer whose weight may be frozen in half precision, tied to the embeddings; its bias is trained."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the layer in the weight's dtype, and add the bias in its own. Shape: (…, D) to (…, V)."""
+        if self.weight.dtype == self.bias.dtype:
+            return super().forward(features)
+        return functional.linear(features.to(self.weight.dtype), self.weight) + self.bias
+
+
 class RobertaLMHead(nn.Module):
     """Scores of all words for each token.
 
@@ -489,7 +486,7 @@ class RobertaLMHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.decoder: nn.Linear = _Decoder(config.hidden_size, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
@@ -630,10 +627,8 @@ class RobertaForTokenClassification(TokenClassification, RobertaPreTrainedModel)
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.dropout = _head_dropout(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self._build_head(config, _head_dropout(config))
         self.post_init()
 
 
@@ -651,10 +646,8 @@ class RobertaForQuestionAnswering(QuestionAnswering, RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        check_two_scores(config)
-        self.num_labels = config.num_labels
         self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self._build_head(config)
         self.post_init()
 
 

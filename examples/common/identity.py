@@ -1,0 +1,158 @@
+"""What makes two runs the same run: data, task, labels, model and method, by content, recorded in the output folder.
+
+Only a run that is the same goes on from a checkpoint: else it would give the old weights under the new run's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers.utils import logging
+
+from .arguments import ModelArguments
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from transformers import PreTrainedModel
+
+__all__ = ["IDENTITY_FILE", "check_same_run", "describe_run", "hash_rows", "record_run"]
+
+logger = logging.get_logger("transformers.examples.identity")
+
+IDENTITY_FILE = "run_identity.json"
+OWN_FILES = "files of your own"
+_METHOD = (
+    "apply_lora",
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_position_query",
+    "apply_adapter",
+    "adapter_type",
+    "adapter_size",
+    "apply_bitfit",
+    "consistency",
+    "reg_loss_wgt",
+    "masking_prob",
+)
+
+
+def hash_rows(split: Dataset, columns: Iterable[str]) -> str:
+    """Give the sha256 of a split's content: its columns' names and values in the order of the rows.
+
+    Args:
+        split: Any split.
+        columns: Those that count; others may differ.
+    """
+    names = [name for name in columns if name in split.column_names]
+    digest = hashlib.sha256(repr(names).encode())
+    for batch in split.select_columns(names).iter(batch_size=1000):
+        rows = zip(*(batch[name] for name in names), strict=True)
+        digest.update("".join(f"{row!r}\n" for row in rows).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def describe_run(
+    model: PreTrainedModel, model_args: ModelArguments, task: str | None, rows: Mapping[str, str]
+) -> dict[str, Any]:
+    """Say which run this is.
+
+    Args:
+        model: As it is before training.
+        model_args: Its flags.
+        task: The task's name; None for files of the user's own.
+        rows: What it learns from and chooses its best weights by: name to `hash_rows`.
+
+    Returns:
+        A description as JSON holds it: two runs are the same if theirs are equal.
+    """
+    starts = ("model_name_or_path", "lora_path", "adapter_path")
+    return {
+        "task": task or OWN_FILES,
+        "data": dict(rows),
+        "labels": list(model.config.id2label.values()),
+        "problem": model.config.problem_type,
+        "model": model.base_sha256(),
+        "start": {name: _hash_weights(getattr(model_args, name)) for name in starts},
+        "method": {name: getattr(model.config, name, None) for name in _METHOD},
+    }
+
+
+def _hash_weights(path: str | None) -> str | None:
+    """Hash the weights in a local folder or file; None for the hub's, whose base is hashed as it was read."""
+    if path is None or not Path(path).exists():
+        return None
+    found = [Path(path)]
+    if Path(path).is_dir():
+        found = sorted(file for file in Path(path).iterdir() if file.suffix in (".safetensors", ".bin"))
+    digest = hashlib.sha256()
+    for file in found:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def record_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write down in the output folder which run it holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / IDENTITY_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def check_same_run(checkpoint: str, run: Mapping[str, Any]) -> None:
+    """Refuse to go on from another run's checkpoint; of changed arguments the Trainer tells.
+
+    Args:
+        checkpoint: The checkpoint to go on from; the run that it is part of is recorded beside it.
+        run: This run, by `describe_run`.
+
+    Raises:
+        ValueError: If the checkpoint is another run's.
+    """
+    path = Path(checkpoint).resolve().parent / IDENTITY_FILE
+    if not path.is_file():
+        logger.warning(
+            "%s is lacking, so whether %s was trained on these data and labels, from this model and by this method "
+            "cannot be checked.",
+            path,
+            checkpoint,
+        )
+        return
+    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    differences = _differences(before, run)
+    if differences:
+        raise ValueError(
+            f"--output_dir {path.parent} holds checkpoints of {differences[0]}. Give another one, or "
+            "--overwrite_output_dir to start anew."
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
+    """Say what is another, the most telling first, as it follows "checkpoints of"."""
+    if before.get("task") != now["task"]:
+        return [f"{before.get('task')}, not of {now['task']}"]
+    found = []
+    old, new = before.get("data", {}), now["data"]
+    for name in dict.fromkeys((*old, *new)):
+        if name in old and name in new and old[name] != new[name]:
+            found.append(f"another run: its {name} data are not these")
+    if before.get("labels") != now["labels"] or before.get("problem") != now["problem"]:
+        found.append(f"another run: its labels are {_some(before.get('labels', []))}, not {_some(now['labels'])}")
+    method = before.get("method", {})
+    changed = [name for name in now["method"] if method.get(name) != now["method"][name]]
+    if changed:
+        found.append(
+            "another run: "
+            + ", ".join(f"--{name} was {method.get(name)} and is {now['method'][name]}" for name in changed)
+        )
+    if before.get("model") != now["model"] or before.get("start") != now["start"]:
+        found.append("another run: it started from other weights")
+    return found
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:5]) + (" …" if len(labels) > 5 else "")

@@ -1,0 +1,99 @@
+"""What is written down of a run, to understand and repeat it; no kind of run overwrites another's record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainingArguments
+
+__all__ = ["RECORD_FILE", "describe_results", "holds_training", "kind_of_run", "read_record", "write_record"]
+
+RECORD_FILE = "run_record.json"
+
+
+def kind_of_run(args: TrainingArguments) -> str:
+    """Name what a run does: ``train``, or ``eval``, ``predict`` or ``eval_predict`` where it does not train."""
+    if args.do_train:
+        return "train"
+    return "_".join(name for name, done in (("eval", args.do_eval), ("predict", args.do_predict)) if done)
+
+
+def describe_results(
+    trainer: Trainer, task: str, results: Mapping[str, float], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put everything together that is needed to understand and repeat the figures.
+
+    Args:
+        trainer: Of the run.
+        task: Its task, or the file that stands for it.
+        results: Metrics by name.
+        arguments: The run's flags by group, such as ``model_arguments``; the Trainer's are added.
+    """
+    from transformers.training.environment import describe_environment
+
+    model = trainer.model
+    return {
+        "kind": kind_of_run(trainer.args),
+        "task": task,
+        "metrics": dict(results),
+        "trainable_values": model.num_parameters(only_trainable=True),
+        "total_values": model.num_parameters(),
+        "examples_per_second": results.get("train_samples_per_second", results.get("eval_samples_per_second")),
+        "seed": trainer.args.seed,
+        "global_batch_size": trainer.args.global_batch_size,
+        **arguments,
+        "training_arguments": trainer.args.to_dict(),
+        "environment": describe_environment(trainer.args.device),
+        "output": str(Path(trainer.args.output_dir).resolve()),
+        "holds_adapter": bool(model.config.freezes_base),
+    }
+
+
+def read_record(folder: Path, name: str = RECORD_FILE) -> dict[str, Any] | None:
+    """Read a record; None where there is none, or what is there is none."""
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def holds_training(folder: Path) -> bool:
+    """Say whether a training has left its record in a folder."""
+    record = read_record(folder)
+    return record is not None and _kind(record) == "train"
+
+
+def _kind(record: Mapping[str, Any]) -> str:
+    """Give a record's kind, also where it was written before kinds were recorded."""
+    if "kind" in record:
+        return str(record["kind"])
+    return "train" if "train_loss" in record.get("metrics", {}) else "eval"
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Write a record as ``run_record.json``, or beside it where that is another kind of run's.
+
+    A training's is always ``run_record.json``: another kind's makes room for it under its own name,
+    ``run_record_<kind>.json``.
+
+    Args:
+        folder: The output folder.
+        record: By `describe_results`.
+
+    Returns:
+        The file.
+    """
+    path = folder / RECORD_FILE
+    present = read_record(folder)
+    if present is not None and _kind(present) != record["kind"]:
+        if record["kind"] == "train":
+            path.rename(folder / f"run_record_{_kind(present)}.json")
+        else:
+            path = folder / f"run_record_{record['kind']}.json"
+    path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return path

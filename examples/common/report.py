@@ -1,0 +1,119 @@
+"""What a run says to people at its end: a table of the figures, and the commands that go on from here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .curve import draw_curve
+from .records import describe_results, read_record, write_record
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+__all__ = ["NextStep", "Subject", "print_report"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        title: The task's name for people.
+        source: The task, or the file that stands for it; goes into the record.
+        metrics: Names of the metrics, the main one first.
+    """
+
+    title: str
+    source: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """A command that goes on from here.
+
+    Attributes:
+        purpose: What it is for, in a word or three.
+        command: What to type.
+    """
+
+    purpose: str
+    command: str
+
+
+def print_report(
+    trainer: Trainer,
+    subject: Subject,
+    results: Mapping[str, float],
+    arguments: Mapping[str, Any],
+    next_steps: Sequence[NextStep] = (),
+) -> None:
+    """Print the table and the next commands; write the record and, after a training, the learning curve.
+
+    The record of a training that had nothing left to do stays as it was, and so does its time.
+
+    Args:
+        trainer: Of the run.
+        subject: What was done.
+        results: Metrics by name; ``nothing_trained`` is 1 where a training had ended before.
+        arguments: The run's flags by group, for the record.
+        next_steps: Commands to print.
+    """
+    folder = Path(trainer.args.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {name: value for name, value in results.items() if name != "nothing_trained"}
+    record = describe_results(trainer, subject.source, figures, arguments)
+    earlier = read_record(folder) if "nothing_trained" in results else None
+    if earlier is not None and "metrics" in earlier:
+        record = {**record, **earlier, "metrics": {**figures, **earlier["metrics"]}}
+    write_record(folder, record)
+    curve = _draw(trainer, subject, folder) if trainer.args.do_train else None
+    _print_table(record, subject, curve)
+    if next_steps:
+        print("\nNext:")
+        for step in next_steps:
+            print(f"  {step.purpose:14}{step.command}")
+
+
+def _draw(trainer: Trainer, subject: Subject, folder: Path) -> Path | None:
+    state = trainer.state
+    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    step = Path(best).name.rpartition("-")[2] if best else ""
+    title = f"{subject.title}: {Path(trainer.model.name_or_path).name or trainer.model.config.model_type}"
+    return draw_curve(
+        state.log_history,
+        subject.metrics[0],
+        title,
+        folder / "learning_curve.png",
+        int(step) if step.isdecimal() else None,
+    )
+
+
+def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    metrics = record["metrics"]
+    table = Table(title=subject.title, title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name in dict.fromkeys((*subject.metrics, "combined_score", "loss")):
+        for ending, where in (("", ""), ("_mm", ", mismatched")):
+            if f"eval_{name}{ending}" in metrics:
+                table.add_row(f"{name.replace('_', ' ')}{where}", f"{metrics[f'eval_{name}{ending}']:.4f}")
+    trainable, total = record["trainable_values"], record["total_values"]
+    table.add_row("trained / all values", f"{trainable:,} / {total:,} ({trainable / total:.2%})")
+    table.add_row("minutes", f"{metrics['minutes']:.1f}")
+    if record["examples_per_second"] is not None:
+        table.add_row("examples per second", f"{record['examples_per_second']:.1f}")
+    if record["kind"] == "train":
+        table.add_row("adapter" if record["holds_adapter"] else "model", record["output"])
+    if curve is not None:
+        table.add_row("learning curve", curve.name)
+    console = Console(width=max(100, len(record["output"]) + 30) if not sys.stdout.isatty() else None)
+    console.print()
+    console.print(table)
