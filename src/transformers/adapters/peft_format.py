@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..configuration.lora_options import ALL_LINEAR, check_lora_options
+from ..configuration.lora_options import ALL_LINEAR, PEFT_NAMES, check_lora_options
 from ..configuration_utils import PretrainedConfig
 from ..methods.lora.config import NOT_OFFERED
 from ..methods.lora.layers import lora_layers, lora_parameter_names
@@ -25,17 +25,6 @@ _PREFIX = "base_model.model."
 
 # Fields of PEFT's LoraConfig at the values that switch them off.
 _SWITCHED_OFF: dict[str, Any] = {**NOT_OFFERED, "auto_mapping": None, "revision": None}
-
-# Options that both have, each with what it is called in a configuration here.
-_OFFERED = {
-    "exclude_modules": "lora_exclude_modules",
-    "layers_to_transform": "lora_layers_to_transform",
-    "layers_pattern": "lora_layers_pattern",
-    "rank_pattern": "lora_rank_pattern",
-    "alpha_pattern": "lora_alpha_pattern",
-    "use_rslora": "lora_use_rslora",
-    "use_dora": "lora_use_dora",
-}
 
 # Ways of starting an adapter that leave the base's weights alone; the others (PiSSA, OLoRA, CorDA, LoftQ, …) take a
 # part out of them, so that the adapter does not belong to the base as it was published.
@@ -124,7 +113,7 @@ def peft_config(
 
 def _places(model: AdaptableModel, config: PretrainedConfig) -> dict[str, Any]:
     """Give PEFT's fields for where LoRA goes in and in which form."""
-    fields: dict[str, Any] = {peft: getattr(config, ours) for peft, ours in _OFFERED.items()}
+    fields: dict[str, Any] = {peft: getattr(config, ours) for peft, ours in PEFT_NAMES.items()}
     targets = config.lora_target_modules
     targets = sorted(config.lora_targets) if targets is None else targets
     names_whole_paths = isinstance(targets, str) or any("." in target for target in targets)
@@ -234,7 +223,7 @@ def _read_options(content: dict[str, Any], source: str) -> dict[str, Any]:
         raise ValueError(
             f"'{source}': target_modules is {targets!r}; a list of module names or a regular expression was expected."
         )
-    found = {ours: content.get(peft) for peft, ours in _OFFERED.items()}
+    found = {ours: content.get(peft) for peft, ours in PEFT_NAMES.items()}
     options = {name: value for name, value in found.items() if value not in (None, [], {}, "")}
     options["lora_target_modules"] = sorted(targets) if isinstance(targets, list) else targets
     saved = [name for name in content.get("modules_to_save") or [] if not may_be_head(name)]

@@ -20,6 +20,7 @@ __all__ = [
     "ALL_LINEAR",
     "LORA_OPTIONS",
     "MEANING_OPTIONS",
+    "PEFT_NAMES",
     "PLACE_OPTIONS",
     "check_lora_options",
     "nearest",
@@ -54,6 +55,17 @@ PLACE_OPTIONS = (
 
 # Those without which an adapter's matrices mean something else, as its alpha.
 MEANING_OPTIONS = ("lora_rank_pattern", "lora_alpha_pattern", "lora_use_rslora", "lora_use_dora")
+
+# PEFT's names of those that it has under a name of its own, with the same values.
+PEFT_NAMES = {
+    "exclude_modules": "lora_exclude_modules",
+    "layers_to_transform": "lora_layers_to_transform",
+    "layers_pattern": "lora_layers_pattern",
+    "rank_pattern": "lora_rank_pattern",
+    "alpha_pattern": "lora_alpha_pattern",
+    "use_rslora": "lora_use_rslora",
+    "use_dora": "lora_use_dora",
+}
 
 # What each adapter puts into a model's configuration when it is the active one, beside its labels.
 ADAPTER_FIELDS = ("lora_r", "lora_alpha", "lora_dropout", *LORA_OPTIONS)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
+from ...configuration.lora_options import LORA_OPTIONS, PEFT_NAMES
+
 __all__ = ["NOT_OFFERED", "LoraConfig", "TaskType", "as_lora_config", "check_task", "get_peft_model"]
 
 # Fields of PEFT's LoraConfig that this package does not offer, at the values that switch them off.
@@ -106,7 +108,7 @@ class LoraConfig:
         task_type: TaskType | str | None = None,
         **others: Any,
     ) -> None:
-        _refuse_others(others)
+        _refuse_others({name: value for name, value in others.items() if name not in PEFT_NAMES})
         self.r = r
         self.lora_alpha = lora_alpha
         self.lora_dropout = lora_dropout
@@ -122,6 +124,7 @@ class LoraConfig:
         self.rank_pattern = dict(rank_pattern or {})
         self.alpha_pattern = dict(alpha_pattern or {})
         self.task_type = _task(task_type)
+        vars(self).update({name: value for name, value in others.items() if name in PEFT_NAMES})
         _start(init_lora_weights)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,16 +138,10 @@ class LoraConfig:
             "lora_alpha": self.lora_alpha,
             "lora_dropout": self.lora_dropout,
             "lora_target_modules": self.target_modules,
-            "lora_exclude_modules": self.exclude_modules,
-            "lora_layers_to_transform": self.layers_to_transform,
-            "lora_layers_pattern": self.layers_pattern,
             "lora_bias": self.bias,
             "lora_modules_to_save": self.modules_to_save,
-            "lora_rank_pattern": self.rank_pattern,
-            "lora_alpha_pattern": self.alpha_pattern,
-            "lora_use_rslora": self.use_rslora,
-            "lora_use_dora": self.use_dora,
             "lora_init": _start(self.init_lora_weights),
+            **{ours: vars(self).get(peft, LORA_OPTIONS[ours]) for peft, ours in PEFT_NAMES.items()},
         }
 
     def __repr__(self) -> str:
