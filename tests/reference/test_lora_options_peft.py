@@ -22,9 +22,11 @@ from transformers import (
     PreTrainedModel,
     RobertaConfig,
     RobertaModel,
+    TrainingArguments,
 )
 from transformers.adapters.folder import adapter_tensors
 from transformers.adapters.peft_format import to_peft_names
+from transformers.optimization import create_optimizer
 
 pytestmark = pytest.mark.reference
 
@@ -88,6 +90,10 @@ CASES = {
         {"lora_init": "olora", "lora_target_modules": NAMES},
         {"target_modules": NAMES, "init_lora_weights": "olora"},
         starts_alike=False,
+    ),
+    "lora-plus": Case(
+        {"lora_plus_lr_ratio": 8.0, "lora_target_modules": ["query", "word_embeddings"], "lora_bias": "lora_only"},
+        {"loraplus_lr_ratio": 8.0, "target_modules": ["query", "word_embeddings"], "bias": "lora_only"},
     ),
     "deberta-all-linear": _same(True, target_modules="all-linear"),
     "deberta-dora": _same(True, target_modules=["query_proj", "key_proj", "output.dense"], use_dora=True),
@@ -176,10 +182,18 @@ def test_values_gradients_and_training_equal_peft(cases: Path, name: str) -> Non
     model(**batches[0]).loss.backward()
     _compare_gradients(model, theirs, exact=case.starts_alike)
     model.zero_grad()
-    losses, logits = train_adapter(model, batches, 2e-3)
+    losses, logits = train_adapter(model, batches, 2e-3, _optimizer(model))
     assert losses[-10:].mean() < losses[:10].mean(), "nothing was learned, so equality would say little"
     assert (losses - theirs["losses"]).abs().max() <= 1e-4
     assert (logits - theirs["logits"]).abs().max() <= 1e-3
+
+
+def _optimizer(model: PreTrainedModel) -> torch.optim.Optimizer | None:
+    """Give LoRA+ its optimizer, by the Trainer's own rule."""
+    if model.config.lora_plus_lr_ratio is None:
+        return None
+    groups = create_optimizer(TrainingArguments("unused", learning_rate=5e-4), model).param_groups
+    return torch.optim.AdamW([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
 
 
 def _compare_gradients(model: PreTrainedModel, theirs: dict[str, Tensor], *, exact: bool) -> None:

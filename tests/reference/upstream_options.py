@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
 
 from transformers import AutoModelForSequenceClassification
@@ -40,6 +41,7 @@ def logits(model: torch.nn.Module, batch: dict) -> torch.Tensor:
 
 def run_case(folder: Path) -> None:
     options = json.loads((folder / "options.json").read_text())
+    ratio = options.pop("loraplus_lr_ratio", None)
     tensors = load_file(folder / "batches.safetensors")
     steps = 1 + max(int(name.partition(".")[0]) for name in tensors)
     batches = [
@@ -55,7 +57,10 @@ def run_case(folder: Path) -> None:
         model.save_pretrained(folder / "initial")
         model.peft_config["default"].init_lora_weights = options["init_lora_weights"]
     results = {"start.logits": logits(model, batches[0])}
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+    if ratio is None:
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+    else:
+        optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, lr=5e-4, loraplus_lr_ratio=ratio)
     model.train()
     losses = []
     for step, batch in enumerate(batches):

@@ -326,6 +326,12 @@ def _check_agreement(fields: Mapping[str, Any], metadata: Mapping[str, Any], wei
                 f"'{weights.parent}': {name} is {fields[name]} in {CONFIG_NAME}, but {value} in {METADATA_NAME}. "
                 "One of them was changed by hand; another value than in training gives wrong results."
             )
+    targets, noted = fields["options"]["lora_target_modules"], metadata.get("target_modules")
+    if noted is not None and targets != (sorted(noted) if isinstance(noted, list) else noted):
+        raise ValueError(
+            f"'{weights.parent}': target_modules is {targets!r} in {CONFIG_NAME}, but {noted!r} in {METADATA_NAME}. "
+            "One of them was changed by hand."
+        )
     for name in MEANING_OPTIONS:
         found, noted = fields["options"].get(name, LORA_OPTIONS[name]), metadata["lora_options"].get(name)
         if found != (LORA_OPTIONS[name] if noted is None else noted):

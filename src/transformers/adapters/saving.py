@@ -183,8 +183,9 @@ def _write(
     if not for_peft:
         _write_json(scratch / PART_METADATA_NAME, {**metadata, "methods": methods_of(model.config)})
         return _PART_FILES
-    _write_json(scratch / CONFIG_NAME, peft_config(model, config, base, trained))
-    _write_json(scratch / METADATA_NAME, metadata)
+    for_others = peft_config(model, config, base, trained)
+    _write_json(scratch / CONFIG_NAME, for_others)
+    _write_json(scratch / METADATA_NAME, {**metadata, "target_modules": for_others["target_modules"]})
     return (WEIGHTS_NAME, METADATA_NAME, CONFIG_NAME)
 
 

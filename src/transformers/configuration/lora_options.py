@@ -23,6 +23,7 @@ __all__ = [
     "PEFT_NAMES",
     "PLACE_OPTIONS",
     "check_lora_options",
+    "check_start",
     "nearest",
     "start_takes_from_base",
 ]
@@ -71,7 +72,7 @@ PEFT_NAMES = {
 ADAPTER_FIELDS = ("lora_r", "lora_alpha", "lora_dropout", *LORA_OPTIONS)
 
 _BIASES = ("none", "all", "lora_only")
-_STARTS = ("default", "gaussian", "orthogonal", "pissa", "pissa_niter_N", "olora")
+_STARTS = ("default", "gaussian", "orthogonal", "pissa", "olora")  # and pissa_niter_N
 _PISSA_NITER = re.compile(r"pissa_niter_[1-9]\d*")
 _NAMES = ("lora_target_modules", "lora_exclude_modules", "lora_layers_pattern", "lora_modules_to_save")
 _SWITCHES = ("lora_use_rslora", "lora_use_dora")
@@ -182,15 +183,27 @@ def _check_pattern(name: str, value: object, *, whole: bool) -> None:
             raise ValueError(f"{name}: {number!r} for {key!r}; {expected} was expected.")
 
 
+def check_start(name: str, value: object) -> None:
+    """Refuse a start that is not offered.
+
+    Args:
+        name: What the field is called.
+        value: Its value.
+
+    Raises:
+        ValueError: If there is no such start.
+    """
+    known = isinstance(value, str) and (value in _STARTS or _PISSA_NITER.fullmatch(value) is not None)
+    if not known:
+        raise ValueError(
+            f"{name} is {value!r}; one of {', '.join(_STARTS)}, pissa_niter_N was expected (N a number of "
+            "iterations). PEFT's other starts (eva, corda, loftq, lora_ga, …) are not part of this package."
+        )
+
+
 def _check_start(config: MethodFields) -> None:
     start = config.lora_init
-    if not isinstance(start, str) or (
-        start not in _STARTS[:-2] and start != "olora" and not _PISSA_NITER.fullmatch(start)
-    ):
-        raise ValueError(
-            f"lora_init is {start!r}; one of {', '.join(_STARTS)} was expected (N a number of iterations). PEFT's "
-            "eva, corda, loftq, lora_ga and mica starts are not part of this package."
-        )
+    check_start("lora_init", start)
     ranks = [config.lora_r, *config.lora_rank_pattern.values()]
     if start == "orthogonal" and any(isinstance(r, int) and r % 2 for r in ranks):
         raise ValueError(f"lora_init 'orthogonal' shares the rank between A and B, so it must be even, not {ranks}.")

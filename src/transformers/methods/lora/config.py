@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
-from ...configuration.lora_options import LORA_OPTIONS, PEFT_NAMES
+from ...configuration.lora_options import LORA_OPTIONS, PEFT_NAMES, check_start
 
 __all__ = ["NOT_OFFERED", "LoraConfig", "TaskType", "as_lora_config", "check_task", "get_peft_model"]
 
@@ -46,7 +46,6 @@ _WITHOUT_EFFECT = (
     "revision",
     "runtime_config",
 )
-_STARTS = ("gaussian", "orthogonal", "olora")
 
 
 class TaskType(StrEnum):
@@ -219,14 +218,9 @@ def _task(value: TaskType | str | None) -> TaskType | None:
 
 def _start(value: bool | str | None) -> str:
     """Give this package's name of a start."""
-    if value is True:
-        return "default"
-    if isinstance(value, str) and (value in _STARTS or value.startswith("pissa")):
-        return value
-    raise ValueError(
-        f"init_lora_weights is {value!r}, which is not part of this package; True, gaussian, orthogonal, pissa, "
-        "pissa_niter_N and olora are."
-    )
+    start = "default" if value is True else value
+    check_start("init_lora_weights", start)
+    return str(start)
 
 
 def _refuse_others(fields: dict[str, Any]) -> None:
