@@ -14,14 +14,17 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .configuration.checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
 from .configuration.fields import MethodFields
 from .configuration.labels import drop_other_labels
 from .configuration.lora_options import LORA_OPTIONS, check_lora_options
+from .configuration.shapes import COMMON, place_of
 from .utils import logging
-from .utils.hub import cached_file, load_json, split_hub_options
+from .utils.hub import cached_file, split_hub_options
+from .utils.json_files import load_json
+from .utils.shapes import Record, shown
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ CONFIG_NAME = "config.json"
 # What `cached_file` understands; every from_pretrained passes these on and keeps the rest for the configuration.
 # Dropouts that have a value always; those of other names may be None, which leaves the choice to the model.
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "lora_dropout")
+
+# What a class says of its model type, which no file changes.
+_CLASS_FIELDS = ("field_shapes", "lora_initialization", "lora_targets", "takes_bottleneck_adapters")
 
 ConfigType = TypeVar("ConfigType", bound="PretrainedConfig")
 
@@ -83,12 +89,16 @@ class PretrainedConfig(MethodFields):
             its older name.
         name_or_path: Where the configuration came from.
         **kwargs: Kept as attributes. Among them LoRA's options, from ``lora_target_modules`` to
-            ``lora_plus_lr_ratio`` (`transformers.configuration.fields.MethodFields` describes each), ``gradient_checkpointing`` (recompute activations in training) and
-            ``torchscript`` (return tuples), and the other fields of `NEUTRAL_FIELDS`, which have 4.4.2's defaults.
+            ``lora_plus_lr_ratio`` (`transformers.configuration.fields.MethodFields` describes each),
+            ``gradient_checkpointing`` (recompute activations in training), ``torchscript`` (return tuples), and the
+            other fields of `NEUTRAL_FIELDS`, which have 4.4.2's defaults.
 
     Raises:
         ValueError: If fields or labels contradict each other or are out of range.
     """
+
+    field_shapes: ClassVar[Record] = Record(COMMON)
+    """What the fields are; of a file's other fields all is kept."""
 
     gradient_checkpointing: bool
     torchscript: bool
@@ -171,6 +181,7 @@ class PretrainedConfig(MethodFields):
         self._set_others(kwargs)
         self._check_dropouts()
         self._check_methods()
+        self.check_fields()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; one of NumPy's numbers becomes Python's, which the checks and JSON know."""
@@ -182,8 +193,23 @@ class PretrainedConfig(MethodFields):
         neutral = copy.deepcopy({**LORA_OPTIONS, **NEUTRAL_FIELDS})
         unset = {name: value for name, value in neutral.items() if not hasattr(self, name)}
         for name, value in {**unset, **fields}.items():
-            if name not in ("model_type", "transformers_version"):  # the class and this package say these
-                setattr(self, name, value)
+            if name in ("model_type", "transformers_version"):  # the class and this package say these
+                continue
+            if _is_reserved(type(self), name):
+                raise ValueError(
+                    f"{name} is {shown(value)}, but it is a name of {type(self).__name__} itself: no field."
+                )
+            setattr(self, name, value)
+
+    def check_fields(self) -> None:
+        """Check the type and range of every field that the class describes.
+
+        Raises:
+            ValueError: Naming the field, its value, and what was expected.
+        """
+        for name, shape in self.field_shapes.fields.items():
+            if name in vars(self):
+                shape.check(vars(self)[name], name)
 
     def check_sizes(self, *names: str) -> None:
         """Check that fields are positive whole numbers.
@@ -338,17 +364,33 @@ class PretrainedConfig(MethodFields):
             ValueError: If a value is out of range.
         """
         return_unused = kwargs.pop("return_unused_kwargs", False)
+        place = place_of(config_dict.get("name_or_path"))
+        cls.field_shapes.check(config_dict, place)
         known = set(cls._defaults()) | set(config_dict) | {"num_labels"}
         overrides = {name: value for name, value in kwargs.items() if name in known}
         unused = {name: value for name, value in kwargs.items() if name not in known}
         content = copy.deepcopy(config_dict)
         drop_other_labels(content, overrides)
-        config = cls(**{**content, **overrides})
+        config = cls._made_of(content, overrides, place)
         if return_unused:
             return config, unused
         if unused:
             logger.warning("%s has no field for %s: not used.", cls.__name__, ", ".join(sorted(unused)))
         return config
+
+    @classmethod
+    def _made_of(
+        cls: type[ConfigType], content: dict[str, Any], overrides: dict[str, Any], place: str = ""
+    ) -> ConfigType:
+        """Make a configuration of a file's fields, and name the file where they contradict each other."""
+        if "self" in content:
+            raise ValueError(f"{place or 'The configuration'}: self is no name of a field.")
+        try:
+            return cls(**{**content, **overrides})
+        except ValueError as error:
+            if overrides or not place:
+                raise
+            raise ValueError(f"{place}: {error}") from error
 
     @classmethod
     def from_json_file(cls: type[ConfigType], json_file: str | os.PathLike[str]) -> ConfigType:
@@ -358,7 +400,7 @@ class PretrainedConfig(MethodFields):
             OSError: If the file cannot be read.
             ValueError: If it is not a JSON object, or a value is out of range.
         """
-        return cls(**load_json(json_file))
+        return cls._made_of(load_json(json_file, cls.field_shapes), {}, f"'{os.fspath(json_file)}'")
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as a mapping that JSON can hold."""
@@ -433,6 +475,19 @@ class PretrainedConfig(MethodFields):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def _is_reserved(config_class: type[PretrainedConfig], name: str) -> bool:
+    """Say whether an attribute of an instance would hide a part of its class, such as a method."""
+    if name.startswith("__"):
+        return True
+    owner = next((each for each in config_class.__mro__ if name in vars(each)), None)
+    if owner is None:
+        return False
+    found = vars(owner)[name]
+    if isinstance(found, property):
+        return found.fset is None
+    return callable(found) or isinstance(found, classmethod | staticmethod) or name in _CLASS_FIELDS
 
 
 def _whole_where_possible(value: float | None) -> float | None:

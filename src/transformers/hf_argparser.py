@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import shlex
 import sys
 import types
@@ -31,6 +30,8 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from .utils import logging
 from .utils.hub import hide_tokens
+from .utils.json_files import LARGEST, parse_json, read_bytes
+from .utils.shapes import shown
 
 __all__ = ["HfArgumentParser", "string_to_bool"]
 
@@ -178,12 +179,13 @@ class HfArgumentParser(ArgumentParser):
     def _read_json(self, json_file: str | Path) -> dict[str, Any]:
         """Read a file that holds flags, or stop with one line."""
         try:
-            values = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
+            text = read_bytes(json_file, LARGEST).decode("utf-8-sig")
+            values = parse_json(text, "the file")
         except (OSError, ValueError) as error:
             self.error(f"cannot read the arguments from '{json_file}': {error}")
         if not isinstance(values, dict):
             self.error(f"'{json_file}' must hold one JSON object of arguments, not a {type(values).__name__}.")
-        return values
+        return dict(values)
 
     def _parse_json_and_words(self, json_file: str, words: Sequence[str]) -> tuple[Any, ...]:
         """Read a file of flags; those of the command line win, under whatever name the file has them."""
@@ -381,9 +383,9 @@ def _reader(kind: Any) -> Callable[[str], Any]:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = parse_json(text, shown(text))
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is not JSON ({error})") from error
+        raise ArgumentTypeError(str(error)) from error
     if not isinstance(value, dict):
         raise ArgumentTypeError(f"{text!r} is not a JSON object; write for example '{{\"name\": 1}}'")
     return value

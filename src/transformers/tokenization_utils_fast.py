@@ -14,6 +14,7 @@ from tokenizers.models import WordLevel
 
 from .tokenization.calling import EncodeStyle
 from .tokenization.limits import Limits, TruncationStrategy
+from .tokenization.reading import is_of_library, read_tokenizer_json
 from .tokenization.special import ROLES, as_added_token, token_list
 from .tokenization.texts import explain_bad_text
 from .tokenization_utils_base import PreTrainedTokenizerBase
@@ -71,10 +72,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             return copy.deepcopy(tokenizer_object)
         if tokenizer_file is None:
             raise ValueError(f"{type(self).__name__} needs tokenizer_file= or tokenizer_object=; neither was given.")
-        try:
-            return Tokenizer.from_file(os.fspath(tokenizer_file))
-        except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"'{os.fspath(tokenizer_file)}' is not a tokenizer.json: {error}") from error
+        return read_tokenizer_json(tokenizer_file)
 
     def _adopt(self, value: str | AddedToken) -> AddedToken:
         """Take over the flags of a token that the library's object lists, if only its text is given."""
@@ -247,16 +245,18 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         """Let an object of the library encode texts with the settings of one call.
 
         Raises:
-            ValueError: If a text cannot be cut as asked.
+            ValueError: If a text cannot be cut as asked, or the tokenizer's parts do not go together.
         """
         with self._set_up(backend, limits, style):
             try:
                 encodings: list[Encoding] = backend.encode_batch(
                     texts, is_pretokenized=words, add_special_tokens=style.special
                 )
-            except Exception as error:  # the library raises nothing more specific
-                if "Truncation error" not in str(error):
+            except BaseException as error:
+                if isinstance(error, TypeError | UnicodeError) or not is_of_library(error):
                     raise
+                if "Truncation error" not in str(error):
+                    raise ValueError(f"The tokenizer '{self.name_or_path}' cannot encode a text: {error}.") from error
                 raise ValueError(
                     f"A text cannot be cut to {limits.max_length} tokens by {limits.truncation!s}: {error}. Choose "
                     "'longest_first', or a larger max_length."

@@ -20,6 +20,7 @@ from .layers.losses import IGNORED_LABEL, mean_cross_entropy
 from .training.argument_fields import ArgumentFields
 from .training.nested import map_nested
 from .training.state import TrainerState, plain_value
+from .utils.json_files import load_json
 from .utils.lazy_names import LazyNames
 
 _LAZY = LazyNames(
@@ -356,7 +357,7 @@ def save_metrics(self: RunOfTrainer, split: str, metrics: dict[str, float], comb
     _write_json(folder / f"{split}_results.json", metrics)
     if combined:
         path = folder / "all_results.json"
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        earlier = load_json(path, allow_nan=True) if path.is_file() else {}
         _write_json(path, {**earlier, **metrics})
 
 

@@ -21,6 +21,7 @@ from .training.devices import launcher_deepspeed
 from .training.process_arguments import ParallelMode
 from .training.reports import resolve_report_to
 from .utils import logging
+from .utils.json_files import parse_json
 
 __all__ = ["OptimizerNames", "ParallelMode", "TrainingArguments", "default_logdir"]
 
@@ -58,7 +59,7 @@ class TrainingArguments(ArgumentFields):
         if isinstance(self.include_for_metrics, str):
             self.include_for_metrics = self.include_for_metrics.split()
         if isinstance(self.lr_scheduler_kwargs, str):
-            self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
+            self.lr_scheduler_kwargs = parse_json(self.lr_scheduler_kwargs, "lr_scheduler_kwargs")
         for old, new in (
             ("per_gpu_train_batch_size", "per_device_train_batch_size"),
             ("per_gpu_eval_batch_size", "per_device_eval_batch_size"),

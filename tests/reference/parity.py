@@ -188,6 +188,9 @@ def compare_training(
     losses, logits = train_adapter(model, batches, 2e-3)
     assert losses[-10:].mean() < losses[:10].mean(), "nothing was learned, so equality would say little"
     assert (losses - theirs["losses"]).abs().max() <= tolerance
-    difference = (logits - theirs["logits"]).abs()
-    mask = batches[0]["attention_mask"]
-    assert (difference[mask.bool()] if difference.shape[:2] == mask.shape else difference).max() <= 10 * tolerance
+    difference, mask = logits - theirs["logits"], batches[0]["attention_mask"]
+    if difference.shape == mask.shape:  # scores that are compared along a text: their bias follows rounding alone
+        difference = difference - difference.mean(1, keepdim=True)
+    elif difference.shape[:2] == mask.shape:
+        difference = difference[mask.bool()]
+    assert difference.abs().max() <= 10 * tolerance

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from ..methods.bottleneck import bottleneck_parameter_names
 from ..modeling.weights import read_tensors
-from ..utils.hub import load_json
+from ..utils.hub import check_inside
+from ..utils.json_files import load_json
+from ..utils.shapes import shown
 from .interface import AdaptableModel
 from .part_format import PART_METADATA_NAME
 from .reading import read_adapter
+from .shapes import HEAD_CONFIG
 
 __all__ = ["BottleneckContent", "read_bottleneck", "start_from_bottleneck"]
 
@@ -94,6 +97,7 @@ def read_bottleneck(folder: str | os.PathLike[str]) -> BottleneckContent:
 
 
 def _read_adapterhub(path: Path) -> BottleneckContent:
+    check_inside(path / ADAPTER_NAME, path)
     adapters: dict[str, Tensor] = {}
     tasks: set[str] = set()
     for key, tensor in read_tensors(path / ADAPTER_NAME).items():
@@ -109,8 +113,10 @@ def _read_adapterhub(path: Path) -> BottleneckContent:
     if len(tasks) > 1:
         raise ValueError(f"'{path / ADAPTER_NAME}' holds adapters of several tasks: {', '.join(sorted(tasks))}.")
     head_path, config_path = path / HEAD_NAME, path / HEAD_CONFIG_NAME
+    for file in (head_path, config_path):
+        check_inside(file, path)
     head = _read_head(head_path) if head_path.is_file() else {}
-    labels = _read_labels(load_json(config_path), config_path) if config_path.is_file() else None
+    labels = _read_labels(load_json(config_path, HEAD_CONFIG), config_path) if config_path.is_file() else None
     return BottleneckContent(str(path), adapters, head, labels)
 
 
@@ -126,12 +132,11 @@ def _read_head(path: Path) -> dict[str, Tensor]:
 
 def _read_labels(content: dict[str, Any], path: Path) -> dict[int, str] | None:
     """Read the labels' names off AdapterHub's description of a head; None where it does not name them."""
-    config = content.get("config")
-    label2id = config.get("label2id") if isinstance(config, dict) else None
+    label2id = (content.get("config") or {}).get("label2id")
     if label2id is None:
         return None
-    if not isinstance(label2id, dict) or not all(isinstance(number, int) for number in label2id.values()):
-        raise ValueError(f"'{path}': label2id is {label2id!r}; a mapping of names to class ids was expected.")
+    if len(set(label2id.values())) < len(label2id):
+        raise ValueError(f"'{path}': label2id is {shown(label2id)}; an id of its own for each name was expected.")
     return {number: name for name, number in sorted(label2id.items(), key=lambda item: item[1])}
 
 

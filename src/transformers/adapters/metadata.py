@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..configuration.lora_options import LORA_OPTIONS
 from ..configuration_utils import PretrainedConfig
 from ..utils import logging
-from ..utils.hub import load_json
+from ..utils.json_files import load_json
+from ..utils.shapes import Record
 from ..version import __version__
 from .interface import AdaptableModel
+from .shapes import LORA_METADATA
 
 __all__ = [
     "FORMAT_VERSION",
@@ -28,19 +30,6 @@ __all__ = [
 logger = logging.get_logger(__name__)
 
 FORMAT_VERSION = 1
-_TEXT_OR_NONE = ((str, type(None)), "a text or null")
-_READ_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "base_model_name_or_path": ((str,), "a text"),
-    "weights_sha256": ((str,), "a text"),
-    "base_sha256": _TEXT_OR_NONE,
-    "problem_type": _TEXT_OR_NONE,
-    "finetuning_task": _TEXT_OR_NONE,
-    "id2label": ((dict,), "a mapping of class ids to names"),
-}
-_LORA_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "lora_r": ((int,), "a whole number"),
-    "lora_alpha": ((int, float), "a number"),
-}
 _LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets")
 
 
@@ -124,13 +113,15 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     return check_metadata(load_json(path), path)
 
 
-def check_metadata(content: dict[str, Any], path: str | os.PathLike[str], *, with_lora: bool = True) -> dict[str, Any]:
+def check_metadata(
+    content: dict[str, Any], path: str | os.PathLike[str], shape: Record = LORA_METADATA
+) -> dict[str, Any]:
     """Check the fields of a metadata file that loading relies on.
 
     Args:
         content: The file's content.
         path: The file, for messages.
-        with_lora: Check LoRA's fields too.
+        shape: What the file must be.
 
     Returns:
         The content, with whole numbers as keys of ``id2label``.
@@ -142,29 +133,18 @@ def check_metadata(content: dict[str, Any], path: str | os.PathLike[str], *, wit
         raise ValueError(
             f"'{path}': format_version is {content.get('format_version')!r}; this package reads {FORMAT_VERSION}."
         )
-    fields = {**_READ_FIELDS, **(_LORA_FIELDS if with_lora else {})}
-    for name, (types, expected) in fields.items():
-        if name not in content or not isinstance(content[name], types) or isinstance(content[name], bool):
-            raise ValueError(f"'{path}': {name} is {content.get(name)!r}; {expected} was expected.")
+    shape.check(content, f"'{path}'")
     labels = content["id2label"]
     numbers = sorted(int(key) for key in labels if key.isdecimal() and str(int(key)) == key)
-    if not labels or numbers != list(range(len(labels))) or not _are_texts(labels.values()):
+    named = all(isinstance(name, str) for name in labels.values())
+    if not labels or numbers != list(range(len(labels))) or not named:
         raise ValueError(f"'{path}': id2label is {labels!r}; a name for each class id from 0 on was expected.")
     id2label = {number: labels[str(number)] for number in numbers}
     label2id = content.get("label2id", {name: number for number, name in id2label.items()})
-    if not isinstance(label2id, dict) or any(type(number) is not int for number in label2id.values()):
-        raise ValueError(f"'{path}': label2id is {label2id!r}; a mapping of names to class ids was expected.")
-    others = content.get("other_bases", [])
-    if not isinstance(others, list) or not all(isinstance(o, dict) and _are_texts(o.values()) for o in others):
-        raise ValueError(f"'{path}': other_bases is {others!r}; a list of objects of texts was expected.")
-    options = content.get("lora_options", {})
-    if not isinstance(options, dict) or not set(options) <= set(LORA_OPTIONS):
+    others, options = content.get("other_bases", []), content.get("lora_options", {})
+    if not set(options) <= set(LORA_OPTIONS):
         raise ValueError(f"'{path}': lora_options is {options!r}; the fields {', '.join(LORA_OPTIONS)} were expected.")
     return {**content, "id2label": id2label, "label2id": label2id, "other_bases": others, "lora_options": options}
-
-
-def _are_texts(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..configuration_utils import PretrainedConfig
-from ..utils.hub import load_json
+from ..utils.json_files import load_json
 from .metadata import check_metadata
+from .shapes import PART_METADATA
 
 __all__ = ["PART_METADATA_NAME", "PART_WEIGHTS_NAME", "methods_of", "peft_holds", "read_part_metadata"]
 
@@ -42,8 +43,4 @@ def read_part_metadata(path: Any) -> dict[str, Any]:
     Raises:
         ValueError: If it is not a JSON object, of a newer format, or a field is missing or of a wrong type.
     """
-    content = load_json(path)
-    methods = content.get("methods")
-    if not isinstance(methods, dict) or set(methods) != set(_METHODS):
-        raise ValueError(f"'{path}': methods is {methods!r}; the fields {', '.join(_METHODS)} were expected.")
-    return check_metadata(content, path, with_lora=bool(methods["apply_lora"]))
+    return check_metadata(load_json(path), path, PART_METADATA)

@@ -5,7 +5,6 @@ The format is a fact that both sides keep to; no PEFT is needed here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..methods.lora.config import NOT_OFFERED
 from ..methods.lora.layers import lora_layers, lora_parameter_names
 from ..methods.lora.places import may_be_head, saved_module_names
 from .interface import AdaptableModel
+from .shapes import PEFT_CONFIG
 
 __all__ = ["beyond_peft", "classifier_width", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
 
@@ -194,23 +194,12 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
             f"'{source}': init_lora_weights is {content['init_lora_weights']!r}, which changes the base's weights; "
             "let PEFT save it as a plain adapter (path_initial_model_for_weight_conversion)."
         )
-    if content.get("bias", "none") not in ("none", "all", "lora_only"):
-        raise ValueError(f"'{source}': bias is {content['bias']!r}; none, all or lora_only was expected.")
-    r, alpha, dropout = content.get("r"), content.get("lora_alpha"), content.get("lora_dropout", 0.0)
-    if isinstance(r, bool) or not isinstance(r, int) or r <= 0:
-        raise ValueError(f"'{source}': r is {r!r}; a positive whole number was expected.")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha) or alpha <= 0:
-        raise ValueError(f"'{source}': lora_alpha is {alpha!r}; a positive number was expected.")
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise ValueError(f"'{source}': lora_dropout is {dropout!r}; a number in [0, 1) was expected.")
-    base = content.get("base_model_name_or_path")
-    if base is not None and not isinstance(base, str):
-        raise ValueError(f"'{source}': base_model_name_or_path is {base!r}; a path or hub id was expected.")
+    PEFT_CONFIG.check(content, f"'{source}'")
     return {
-        "base": base,
-        "r": r,
-        "lora_alpha": alpha,
-        "lora_dropout": dropout,
+        "base": content.get("base_model_name_or_path"),
+        "r": content["r"],
+        "lora_alpha": content["lora_alpha"],
+        "lora_dropout": content.get("lora_dropout", 0.0),
         "options": _read_options(content, source),
     }
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..configuration.lora_options import LORA_OPTIONS, MEANING_OPTIONS
 from ..configuration_utils import PretrainedConfig
 from ..modeling.weights import read_tensors
-from ..utils.hub import cached_file, load_json
+from ..utils.hub import cached_file
+from ..utils.json_files import load_json
 from .legacy import read_legacy_adapter
 from .metadata import file_sha256, read_metadata
 from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, read_part_metadata

@@ -57,7 +57,10 @@ class LabelFields:
                 raise ValueError(f"id2label is {id2label!r}; a mapping of class ids to names was expected.") from error
             self.label2id = {value: key for key, value in self.id2label.items()}
         if label2id is not None:
-            self.label2id = {key: int(value) for key, value in label2id.items()}
+            try:
+                self.label2id = {key: int(value) for key, value in label2id.items()}
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ValueError(f"label2id is {label2id!r}; a mapping of names to class ids was expected.") from error
 
 
 def drop_other_labels(content: dict[str, Any], overrides: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ real: its constructor may compute with tensors, and what it made stays wherever 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -21,6 +21,7 @@ from .token_embeddings import VocabularyModel
 
 __all__ = ["fill_model", "storage_for"]
 
+_LARGEST_MISSING = 2**29  # bytes; a checkpoint of a few tensors is completed up to here
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
@@ -58,6 +59,7 @@ def fill_model(
     fitting, report = match_state_dict(model, state_dict)
     report.check(source, ignore_mismatched_sizes)
     own, _ = named_tensors(model)
+    _check_missing(own, [*report.missing_base, *report.missing_adapter], state_dict, source)
     provided = {name: tensor for name, tensor in fitting.items() if isinstance(own[name], nn.Parameter)}
     added = added_parameter_names(model)
     record = model.base_record
@@ -95,6 +97,23 @@ def fill_model(
     return report
 
 
+def _check_missing(
+    own: Mapping[str, Tensor], missing: Sequence[str], state_dict: Mapping[str, Tensor], source: str
+) -> None:
+    """See that a configuration does not make a model of a size that its checkpoint has nothing to do with.
+
+    Raises:
+        ValueError: If what the checkpoint lacks needs far more memory than what it holds.
+    """
+    needed = sum(own[name].nbytes for name in missing)
+    held = sum(tensor.nbytes for tensor in state_dict.values())
+    if needed > max(_LARGEST_MISSING, 4 * held):
+        raise ValueError(
+            f"'{source}' lacks {len(missing)} of the model's parameters, such as '{missing[0]}': its configuration "
+            f"asks for {needed:,} bytes more than the {held:,} of its weights. The two do not belong together."
+        )
+
+
 def _storage_dtype(
     model: VocabularyModel,
     name: str,
@@ -107,7 +126,9 @@ def _storage_dtype(
     part_of_run = model.config.freezes_base and (own.requires_grad or added or not model.is_base_parameter(name))
     if dtype is None or part_of_run or not own.is_floating_point():
         return own.dtype
-    return dtype if isinstance(dtype, torch.dtype) else checkpoints
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    return checkpoints if checkpoints.is_floating_point else own.dtype
 
 
 def _start_missing(model: VocabularyModel, dtypes: Mapping[str, torch.dtype]) -> None:

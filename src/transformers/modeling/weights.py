@@ -7,9 +7,10 @@ and its shards. Legacy files are pickles and are read weights-only: one that wan
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import stat
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils.hub import cached_file, load_json
+from ..utils.hub import cached_file, read_shard_index
+from ..utils.json_files import check_file_size
+from ..utils.shapes import shown
 
 __all__ = [
     "SAFE_WEIGHTS_NAME",
     "WEIGHTS_NAME",
+    "check_tensors",
     "let_umask_decide",
     "load_weights",
     "read_tensors",
@@ -31,6 +35,12 @@ __all__ = [
 
 SAFE_WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_NAME = "pytorch_model.bin"
+
+LARGEST_WEIGHTS = 2**40
+_DTYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
 
 
 def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Tensor]:
@@ -65,15 +75,9 @@ def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) ->
 
 def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_options: Any) -> dict[str, Tensor]:
     """Read the shards that an index names, each once."""
-    weight_map = load_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise ValueError(f"'{index}' has no 'weight_map', which names the file of each tensor.")
-    shards = set(map(str, weight_map.values()))
-    outside = sorted(shard for shard in shards if not shard.endswith((".safetensors", ".bin")) or "/" in shard)
-    if outside:
-        raise ValueError(f"'{index}' names '{outside[0]}'; a file in the model's own folder was expected.")
+    weight_map = read_shard_index(index)["weight_map"]
     tensors: dict[str, Tensor] = {}
-    for shard in sorted(shards):
+    for shard in sorted(set(weight_map.values())):
         path = cached_file(path_or_repo_id, shard, **hub_options)
         if path is None:
             raise OSError(f"'{index}' names the file '{shard}', which '{path_or_repo_id}' does not hold.")
@@ -103,18 +107,23 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        size = check_file_size(path, LARGEST_WEIGHTS)
         try:
-            return load_file(path)
+            tensors = load_file(path)
         except SafetensorError as error:
             raise ValueError(f"'{path}' is not a whole safetensors file ({error}). Fetch or save it again.") from error
+        check_tensors(tensors, path, size)
+        return tensors
     return _read_legacy(path)
 
 
 def _read_legacy(path: Path) -> dict[str, Tensor]:
     """Read a pickled state dict, tensors only."""
+    size = check_file_size(path, LARGEST_WEIGHTS)
+    _check_archive(path, size)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged pickle lets the reader fail in any way: IndexError, AssertionError, …
         raise ValueError(
             f"'{path}' cannot be read as a state dict: it is damaged, or holds more than tensors (which could run "
             f"code and is refused). {str(error).splitlines()[0] if str(error) else type(error).__name__}"
@@ -123,7 +132,52 @@ def _read_legacy(path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError(f"'{path}' holds no state dict: a mapping of names to tensors was expected.")
+    check_tensors(content, path, size)
     return dict(content)
+
+
+def _check_archive(path: Path, size: int) -> None:
+    """See that an archive's parts are not packed: ``torch.save`` never packs them, and a few bytes could become many.
+
+    Raises:
+        ValueError: If one is, or the archive is damaged.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return  # the format before PyTorch 1.6, or none
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, struct.error) as error:
+        raise ValueError(f"'{path}' cannot be read as a state dict: its archive is damaged ({error}).") from error
+    packed = next((part for part in parts if part.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None or sum(part.file_size for part in parts) > size:
+        raise ValueError(f"'{path}' cannot be read as a state dict: its archive is packed, or claims too much.")
+
+
+def check_tensors(tensors: Mapping[Any, Tensor], path: str | os.PathLike[str], size: int) -> None:
+    """See that what a file gave is plain tensors by name, none larger than the file.
+
+    Args:
+        tensors: What was read.
+        path: The file.
+        size: Its size in bytes.
+
+    Raises:
+        ValueError: Naming the tensor and what is wrong with it.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise ValueError(f"'{path}' holds a tensor under the key {shown(name)}; a name (a text) was expected.")
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.dtype not in _DTYPES:
+            what = str(tensor.dtype).removeprefix("torch.") if plain else "of a special layout"
+            expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+            raise ValueError(f"'{path}': the tensor {shown(name)} is {what}; a plain one of {expected} was expected.")
+        if tensor.numel() * tensor.itemsize > size:
+            raise ValueError(
+                f"'{path}': the tensor {shown(name)} has the shape {tuple(tensor.shape)}, which is more than the "
+                f"file's {size:,} bytes."
+            )
 
 
 def write_tensors(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:

@@ -83,8 +83,8 @@ MODEL_TYPES: dict[str, dict[str, str]] = {
     },
 }
 
-# By class: the model type in whose package a tokenizer stands. BERT has no model here, but RoBERTa-layout checkpoints with
-# its WordPiece vocabulary exist.
+# By class: the model type in whose package a tokenizer stands. BERT has no model here, but there are checkpoints in
+# RoBERTa's layout with its WordPiece vocabulary.
 TOKENIZERS = {"RobertaTokenizer": "roberta", "BertTokenizer": "bert", "DebertaV2Tokenizer": "deberta-v2"}
 
 # By model type: the tokenizer of its checkpoints, its own or another's.

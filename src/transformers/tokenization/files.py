@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 
 from tokenizers import AddedToken
 
-from ..utils.hub import cached_file, load_json
+from ..utils.hub import cached_file
+from ..utils.json_files import load_json
+from ..utils.shapes import Shape
 from .interface import TokenizerWithFiles
+from .shapes import ADDED_TOKENS, LARGEST_SETTINGS, SPECIAL_TOKENS, TOKENIZER_CONFIG
 from .special import ROLES, as_added_token
 
 T = TypeVar("T", bound=TokenizerWithFiles)
@@ -50,6 +53,11 @@ _NOT_SETTINGS = (
 )
 
 
+# Arguments of tokenizers that name files or hold a vocabulary: a caller may give them, a file of settings may not, or
+# it could have any file of this machine read, and copied when the tokenizer is saved.
+_CALLERS_ONLY = ("additional", "merges", "roles", "self", "tokenizer_object", "vocab")
+
+
 def load_tokenizer(
     cls: type[T], name: str | os.PathLike[str], hub: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> T:
@@ -77,23 +85,29 @@ def load_tokenizer(
         path = cached_file(name, filename, **hub)
         return None if path is None else str(path)
 
-    def read(filename: str) -> dict[str, Any]:
+    def read(filename: str, shape: Shape) -> dict[str, Any]:
         path = find(filename)
-        return {} if path is None else dict(load_json(path))
+        return {} if path is None else load_json(path, shape, largest=LARGEST_SETTINGS)
 
     files = {argument: find(filename) for argument, filename in cls.vocab_files_names.items()}
     if not any(files.values()):
         raise OSError(_nothing_found(cls, name, find("adapter_config.json")))
-    config = read(CONFIG_FILE)
-    settings: dict[str, Any] = {**read(SPECIAL_TOKENS_FILE), **config}
-    settings = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+    config = read(CONFIG_FILE, TOKENIZER_CONFIG)
+    settings: dict[str, Any] = {**read(SPECIAL_TOKENS_FILE, SPECIAL_TOKENS), **config}
+    settings = {key: value for key, value in settings.items() if key not in (*_NOT_SETTINGS, *_CALLERS_ONLY)}
     complete = files.get("tokenizer_file") is not None
     # Where tokenizer.json lists the tokens, its flags count; only the roles are needed.
     settings = {key: _read_token(value, text_only=complete) for key, value in settings.items()}
     given = {key: value for key, value in overrides.items() if key not in _NOT_SETTINGS}
-    tokenizer = cls(**{**files, "name_or_path": os.fspath(name), **settings, **given})
+    try:
+        tokenizer = cls(**{**files, "name_or_path": os.fspath(name), **settings, **given})
+    except ValueError as error:
+        if given or os.fspath(name) in str(error):  # else the caller's own values may be at fault
+            raise
+        raise ValueError(f"The tokenizer in '{os.fspath(name)}' cannot be made: {error}") from error
     if not complete:
-        _restore_added_tokens(tokenizer, config.get("added_tokens_decoder") or {}, read(ADDED_TOKENS_FILE), name)
+        listed = config.get("added_tokens_decoder") or {}
+        _restore_added_tokens(tokenizer, listed, read(ADDED_TOKENS_FILE, ADDED_TOKENS), name)
     return tokenizer
 
 

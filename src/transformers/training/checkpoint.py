@@ -26,6 +26,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..utils import logging
+from ..utils.json_files import load_json
+from .shapes import MANIFEST
 
 __all__ = [
     "MANIFEST_NAME",
@@ -42,6 +44,11 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 _PICKLED_STATE = ("optimizer.pt", "scheduler.pt", "training_args.bin")
+# What a training that goes on reads; other files may be put beside it.
+_IS_READ = re.compile(
+    r"(config|trainer_state|training_args|optimizer|scheduler|rng_state|adapter_config|lora_metadata)\.json"
+    r"|(optimizer|scheduler|rng_state|(adapter_|trained_|pytorch_)?model.*)\.(safetensors|bin)"
+)
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LEFTOVER = re.compile(r"\.checkpoint-\d+\.(partial|replaced|deleted)")
 
@@ -114,7 +121,7 @@ def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
     if not folder.is_dir():
         raise TornCheckpointError(f"there is no folder '{folder}'")
     try:
-        files = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+        files = load_json(folder / MANIFEST_NAME, MANIFEST)["files"]
     except FileNotFoundError as error:
         if is_of_transformers(folder):
             raise TornCheckpointError(
@@ -122,17 +129,22 @@ def verify_checkpoint(folder: str | Path, *, contents: bool = True) -> None:
                 "with: give its path as resume_from_checkpoint"
             ) from error
         raise TornCheckpointError(f"'{folder}' has no {MANIFEST_NAME}: it was never finished") from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, OSError) as error:
         raise TornCheckpointError(f"'{folder / MANIFEST_NAME}' cannot be read: {error}") from error
     for name, expected in files.items():
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             raise TornCheckpointError(f"'{path}' is missing")
+        if not path.is_file() or path.resolve() != folder.resolve() / name:
+            raise TornCheckpointError(f"'{path}' is a folder or a link, where a file of the checkpoint was written")
         size = path.stat().st_size
         if size != expected["bytes"]:
             raise TornCheckpointError(f"'{path}' has {size} bytes instead of {expected['bytes']}")
         if contents and _sha256(path) != expected["sha256"]:
             raise TornCheckpointError(f"the contents of '{path}' have changed since it was written")
+    added = sorted(path.name for path in folder.iterdir() if _IS_READ.fullmatch(path.name) and path.name not in files)
+    if added:
+        raise TornCheckpointError(f"'{folder / added[0]}' is none of the files that its {MANIFEST_NAME} lists")
 
 
 def list_checkpoints(output_dir: str | Path) -> list[Path]:

@@ -13,14 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..modeling.weights import write_tensors
 from ..utils import logging
+from ..utils.json_files import read_json
+from ..utils.shapes import Anything, ListOf, Shape, shown
+from .shapes import LARGEST_STATE
 
 __all__ = ["capture_rng_state", "load_tree", "restore_rng_state", "save_tree"]
 
 _TENSOR, _TUPLE, _PAIRS = "__tensor__", "__tuple__", "__pairs__"
+
+_ITEMS = ListOf(Anything())
+_ENTRIES = ListOf(ListOf(Anything(), least=2, most=2))
 
 logger = logging.get_logger(__name__)
 
@@ -44,15 +51,32 @@ def save_tree(tree: Any, folder: str | Path, name: str) -> None:
         write_tensors(tensors, Path(folder, f"{name}.safetensors"))
 
 
-def load_tree(folder: str | Path, name: str) -> Any:
+def load_tree(folder: str | Path, name: str, shape: Shape | None = None) -> Any:
     """Read what ``save_tree`` wrote: the same tree, bit by bit, its tensors on the CPU.
+
+    Args:
+        folder: The folder.
+        name: Stem of the files.
+        shape: What the tree must be.
 
     Raises:
         OSError: If a file is missing.
+        ValueError: If a file is damaged, or holds something else; the message names file and place.
     """
-    encoded = json.loads(Path(folder, f"{name}.json").read_text(encoding="utf-8"))
-    path = Path(folder, f"{name}.safetensors")
-    return _decode(encoded, load_file(path) if path.is_file() else {})
+    path = Path(folder, f"{name}.json")
+    encoded = read_json(path, largest=LARGEST_STATE, allow_nan=True)
+    tensors = Path(folder, f"{name}.safetensors")
+    tree = _decode(encoded, _read_tensors(tensors) if tensors.is_file() else {}, f"'{path}'")
+    if shape is not None:
+        shape.check(tree, f"'{path}'")
+    return tree
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"'{path}' is not a whole safetensors file ({error}).") from error
 
 
 def capture_rng_state(device: torch.device) -> dict[str, Any]:
@@ -68,10 +92,17 @@ def capture_rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put the generators of this process back to where ``capture_rng_state`` found them."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
+    """Put the generators of this process back to where ``capture_rng_state`` found them.
+
+    Raises:
+        ValueError: If the state is none that they can have.
+    """
+    try:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["torch"])
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"The checkpoint's state of random numbers is damaged: {error}") from error
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif (device.type == "cuda") is not ("cuda" in state):
@@ -98,15 +129,26 @@ def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     raise TypeError(f"A {type(value).__name__} (at '{path.lstrip('.')}') cannot be part of a checkpoint.")
 
 
-def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _decode(value: Any, tensors: dict[str, torch.Tensor], place: str) -> Any:
     if isinstance(value, list):
-        return [_decode(item, tensors) for item in value]
+        return [_decode(item, tensors, place) for item in value]
     if not isinstance(value, dict):
         return value
     if _TENSOR in value:
-        return tensors[value[_TENSOR]]
+        name = value[_TENSOR]
+        if not isinstance(name, str) or name not in tensors:
+            raise ValueError(f"{place} speaks of the tensor {shown(name)}, which the file of tensors beside it lacks.")
+        return tensors[name]
     if _TUPLE in value:
-        return tuple(_decode(item, tensors) for item in value[_TUPLE])
+        _ITEMS.check(value[_TUPLE], f"{place}: {_TUPLE}")
+        return tuple(_decode(item, tensors, place) for item in value[_TUPLE])
     if _PAIRS in value:
-        return {key: _decode(item, tensors) for key, item in value[_PAIRS]}
-    return {key: _decode(item, tensors) for key, item in value.items()}
+        _ENTRIES.check(value[_PAIRS], f"{place}: {_PAIRS}")
+        return {_key(key, place): _decode(item, tensors, place) for key, item in value[_PAIRS]}
+    return {key: _decode(item, tensors, place) for key, item in value.items()}
+
+
+def _key(key: Any, place: str) -> Any:
+    if isinstance(key, dict | list):
+        raise ValueError(f"{place} has the key {shown(key)}; a number or a text was expected.")
+    return key

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..utils.json_files import LARGEST, parse_json, read_bytes
 from .argument_fields import ArgumentFields
 from .devices import launched_processes
+from .shapes import DEEPSPEED
 
 __all__ = ["check_deepspeed", "fill_config", "read_config"]
 
@@ -58,15 +60,19 @@ def read_config(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
         ValueError: If there is no such file, or it holds no JSON object.
     """
     if isinstance(source, Mapping):
-        return copy.deepcopy(dict(source))
+        config = copy.deepcopy(dict(source))
+        DEEPSPEED.check(config, "The DeepSpeed configuration")
+        return config
+    name = f"The DeepSpeed configuration '{source}'"
     try:
-        config = json.loads(Path(str(source)).expanduser().read_text(encoding="utf-8"))
+        config = parse_json(read_bytes(Path(str(source)).expanduser(), LARGEST).decode("utf-8"), name)
     except OSError as error:
-        raise ValueError(f"The DeepSpeed configuration '{source}' cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise ValueError(f"The DeepSpeed configuration '{source}' is not JSON: {error}.") from error
+        raise ValueError(f"{name} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not JSON: {error}.") from error
     if not isinstance(config, dict):
-        raise ValueError(f"The DeepSpeed configuration '{source}' must be a JSON object.")
+        raise ValueError(f"{name} must be a JSON object.")
+    DEEPSPEED.check(config, name)
     return config
 
 

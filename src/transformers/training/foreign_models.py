@@ -6,7 +6,6 @@ for any other class the checkpoint holds every tensor of the module beside that.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..utils.json_files import parse_json
 from .parallel import whole_size
 
 __all__ = [
@@ -116,7 +116,8 @@ def _count_values(files: Iterable[Path]) -> int:
     count = 0
     for path in files:
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            text = file.read(int.from_bytes(file.read(8), "little")).decode("utf-8")
+        header = parse_json(text, f"The header of '{path}'")
         shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
         count += sum(int(torch.Size(shape).numel()) for shape in shapes)
     return count

@@ -148,7 +148,7 @@ class LearningTrainer(TrainerBase):
     def floating_point_ops(self, inputs: Any) -> int:
         """Estimate the operations of a forward and backward pass, by the model's own method; 0 if it has none."""
         estimate = getattr(self.model, "floating_point_ops", None)
-        return 0 if estimate is None else int(estimate(inputs))
+        return int(estimate(inputs)) if estimate is not None and isinstance(inputs, Mapping) else 0
 
 
 def _loss_of(outputs: Any) -> Tensor | None:

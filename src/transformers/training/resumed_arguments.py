@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..trainer_utils import SchedulerType
 from ..utils import logging
+from ..utils.json_files import load_json
 
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
@@ -70,7 +71,7 @@ def changed_arguments(checkpoint: Path, args: TrainingArguments) -> Changes:
     path = checkpoint / "training_args.json"
     if not path.is_file():
         return {}
-    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(args.to_json_string())
+    before, now = load_json(path, allow_nan=True), json.loads(args.to_json_string())
     watched = [name for name in now if name in KEPT | REFUSED | TAKEN and name in before]
     return {name: (before[name], now[name]) for name in watched if before[name] != now[name]}
 

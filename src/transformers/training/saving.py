@@ -25,6 +25,7 @@ from .foreign_models import (
     read_peft_weights,
     saves_itself,
 )
+from .shapes import OPTIMIZER, RANDOM_STATES, SCHEDULER
 
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
@@ -208,7 +209,7 @@ def load_training_state(
         raise ValueError(
             f"'{folder}' holds a model only (save_only_model): training cannot go on from it, only start with it."
         )
-    saved = load_tree(folder, "optimizer")
+    saved = load_tree(folder, "optimizer", OPTIMIZER)
     before, now = _parameter_names(saved["param_groups"]), _parameter_names(optimizer.param_groups)
     if before and now and before != now:
         different = sorted(set(before) ^ set(now))
@@ -217,11 +218,11 @@ def load_training_state(
             f"differ in {', '.join(different[:3]) or 'their order'}."
         )
     parallel.load_optimizer_state(optimizer, saved)
-    rest = load_tree(folder, "scheduler")
+    rest = load_tree(folder, "scheduler", SCHEDULER)
     scheduler.load_state_dict(rest["scheduler"])
     if rest["scaler"]:
         scaler.load_state_dict(rest["scaler"])
-    states: list[dict[str, Any]] = load_tree(folder, "rng_state")
+    states: list[dict[str, Any]] = load_tree(folder, "rng_state", RANDOM_STATES)
     return states
 
 

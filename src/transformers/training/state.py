@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..utils.json_files import load_json
+from .shapes import LARGEST_STATE, TRAINER_STATE
+
 __all__ = ["TrainerControl", "TrainerState", "plain_value"]
 
 
@@ -74,9 +77,10 @@ class TrainerState:
         """Read what ``save_to_json`` wrote.
 
         Raises:
-            ValueError: If the file holds something that is no part of a state.
+            ValueError: If the file holds something that is no part of a state, or of another kind.
+            OSError: If it cannot be read.
         """
-        values = json.loads(Path(json_path).read_text(encoding="utf-8"))
+        values = load_json(json_path, TRAINER_STATE, largest=LARGEST_STATE, allow_nan=True)
         unknown = sorted(set(values) - {item.name for item in dataclasses.fields(cls)})
         if unknown:
             raise ValueError(f"'{json_path}' was written by another program: it holds '{unknown[0]}'.")

@@ -14,20 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from . import logging
+from .json_files import load_json
+from .shapes import MapOf, Record, Text, optional
 
 __all__ = [
     "HUB_OPTIONS",
     "cached_file",
+    "check_inside",
     "get_checkpoint_shard_files",
     "hide_tokens",
     "is_offline_mode",
-    "load_json",
+    "read_shard_index",
     "split_hub_options",
 ]
 
 logger = logging.get_logger(__name__)
 
 HUB_OPTIONS = ("cache_dir", "revision", "token", "local_files_only", "subfolder", "force_download")
+
+# The index of a checkpoint in shards: a file's name by each tensor's.
+_SHARD = Text(pattern=r"[^/\\\0]+\.(safetensors|bin)", named="a file in the model's own folder")
+_SHARD_INDEX = Record({"metadata": optional(Record({})), "weight_map": MapOf(_SHARD)}, required=("weight_map",))
+_LARGEST_INDEX = 64 * 2**20
 
 SECONDS_TO_ANSWER = 10
 SECONDS_OF_SILENCE = 60
@@ -75,7 +83,8 @@ def cached_file(
         The local path, or None where the model has no such file.
 
     Raises:
-        OSError: If the folder or repository does not exist, or cannot be reached and is not in the cache.
+        OSError: If the folder or repository does not exist, or cannot be reached and is not in the cache; or if the
+            file's name, or a symbolic link, leads out of the folder.
     """
     name = os.fspath(path_or_repo_id)
     if not name:
@@ -83,11 +92,15 @@ def cached_file(
     folder = Path(name)
     if folder.is_dir():
         candidate = folder / subfolder / filename
+        check_inside(candidate, folder)
         return candidate if candidate.is_file() else None
     if folder.exists():
         raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
     if _looks_like_path(name):
         raise OSError(f"'{name}' does not exist; give an existing folder, or a hub id such as 'roberta-base'.")
+    relative = Path(subfolder, filename)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise OSError(f"'{relative}' leads out of the repository '{name}'; the name of a file in it was expected.")
     offline = local_files_only or is_offline_mode()
     return _from_hub(
         name,
@@ -100,6 +113,31 @@ def cached_file(
         subfolder=subfolder or None,
         force_download=force_download,
     )
+
+
+def check_inside(path: Path, folder: Path) -> None:
+    """See that no name and no symbolic link leads out of a folder.
+
+    The hub's own cache keeps files as links to ``blobs`` beside its ``snapshots``; those are its.
+
+    Args:
+        path: The file, which need not exist.
+        folder: The folder that it must lie in.
+
+    Raises:
+        OSError: Naming what the path leads to.
+    """
+    try:
+        root, target = folder.resolve(), path.resolve()
+    except RuntimeError as error:  # links that lead to each other
+        raise OSError(f"'{path}' is a symbolic link that leads nowhere ({error}).") from error
+    snapshots = next((parent for parent in root.parents if parent.name == "snapshots"), None)
+    blobs = None if snapshots is None else snapshots.parent / "blobs"
+    if not target.is_relative_to(root) and (blobs is None or target.parent != blobs):
+        raise OSError(
+            f"'{path}' leads out of its folder, to '{target}', and is not read: whoever made the folder could have "
+            "any file read and copied. Put a copy of the file in its place."
+        )
 
 
 def _hub_answers() -> bool:
@@ -212,27 +250,16 @@ def split_hub_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     return options, rest
 
 
-def load_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON file that holds one object.
-
-    Args:
-        path: The file.
+def read_shard_index(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the index of a checkpoint in shards.
 
     Returns:
-        The object.
+        The index, whose ``weight_map`` gives the name of a file for each tensor.
 
     Raises:
-        ValueError: If the file is not JSON, or holds something else than an object; the message names it.
+        ValueError: If it is no such index, or names a file outside its folder.
     """
-    import json
-
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' is not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"'{path}' holds a {type(content).__name__}; a JSON object ({{…}}) was expected.")
-    return content
+    return load_json(path, _SHARD_INDEX, largest=_LARGEST_INDEX)
 
 
 def get_checkpoint_shard_files(
@@ -250,11 +277,11 @@ def get_checkpoint_shard_files(
 
     Raises:
         OSError: If there is no index, or a shard that it names is not there.
-        ValueError: If the index is no JSON object.
+        ValueError: If the index is none.
     """
     if not Path(index_filename).is_file():
         raise OSError(f"'{os.fspath(index_filename)}' does not exist; the index of a checkpoint was expected.")
-    index = load_json(index_filename)
+    index = read_shard_index(index_filename)
     weight_map: dict[str, str] = index["weight_map"]
     paths = []
     for name in sorted(set(weight_map.values())):
@@ -262,5 +289,5 @@ def get_checkpoint_shard_files(
         if path is None:
             raise OSError(f"The index names '{name}', which '{pretrained_model_name_or_path}' does not hold.")
         paths.append(str(path))
-    metadata = {**index.get("metadata", {}), "weight_map": weight_map, "all_checkpoint_keys": list(weight_map)}
+    metadata = {**(index.get("metadata") or {}), "weight_map": weight_map, "all_checkpoint_keys": list(weight_map)}
     return paths, metadata

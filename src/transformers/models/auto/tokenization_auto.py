@@ -6,15 +6,20 @@ import importlib
 import os
 from typing import Any, NoReturn
 
+from ...tokenization.shapes import TOKENIZER_CONFIG
 from ...tokenization_utils_base import PreTrainedTokenizerBase
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
-from ...utils.hub import HUB_OPTIONS, cached_file, load_json
+from ...utils.hub import HUB_OPTIONS, cached_file
+from ...utils.json_files import load_json
+from ...utils.shapes import Record, Shape, Text, optional
 from ..table import TOKENIZER_OF, TOKENIZERS, module_of
 from .configuration_auto import CONFIG_MAPPING, ClassesByConfig
 
 __all__ = ["TOKENIZER_MAPPING", "AutoTokenizer", "tokenizer_class_from_name"]
 
 _GENERIC = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+# What is needed of a model's configuration.
+_NAMES = Record({"model_type": optional(Text()), "tokenizer_class": optional(Text())})
 # Which vocabulary files make which tokenizer, where nothing else says so.
 _OF_FILES = (
     (("spm.model",), "DebertaV2Tokenizer"),
@@ -110,19 +115,21 @@ def _class_name(name: str | os.PathLike[str], config: Any, tokenizer_type: str |
     def is_there(filename: str) -> bool:
         return cached_file(name, filename, **hub) is not None
 
-    def read(filename: str) -> dict[str, Any]:
+    def read(filename: str, shape: Shape) -> dict[str, Any]:
         path = cached_file(name, filename, **hub)
-        return {} if path is None else dict(load_json(path))
+        return {} if path is None else load_json(path, shape)
 
     if tokenizer_type is not None:
         if tokenizer_type not in TOKENIZER_OF:
             raise ValueError(f"tokenizer_type is {tokenizer_type!r}; choose from {', '.join(TOKENIZER_OF)}.")
         return TOKENIZER_OF[tokenizer_type]
     model = (
-        read("config.json") if config is None else vars(config) | {"model_type": getattr(config, "model_type", None)}
+        read("config.json", _NAMES)
+        if config is None
+        else vars(config) | {"model_type": getattr(config, "model_type", None)}
     )
     complete = is_there("tokenizer.json")
-    stated = read("tokenizer_config.json").get("tokenizer_class") or model.get("tokenizer_class")
+    stated = read("tokenizer_config.json", TOKENIZER_CONFIG).get("tokenizer_class") or model.get("tokenizer_class")
     if stated:
         unknown = tokenizer_class_from_name(stated) is None
         return "PreTrainedTokenizerFast" if unknown and complete else str(stated)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
@@ -14,7 +13,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
+from ...tokenization.reading import read_lines
+from ...tokenization.shapes import VOCABULARY
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
+from ...utils.shapes import shown
 
 __all__ = ["BertTokenizer", "BertTokenizerFast"]
 
@@ -117,16 +119,30 @@ def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None, unknow
         raise ValueError("BERT's vocabulary is vocab.txt or tokenizer.json; neither was given.")
     if isinstance(vocab, Mapping):
         tokens = dict(vocab)
+        VOCABULARY.check(tokens, "The vocabulary")
     else:
-        try:
-            with Path(vocab).open(encoding="utf-8") as lines:
-                tokens = {line.rstrip("\n"): number for number, line in enumerate(lines)}
-        except UnicodeDecodeError as error:
-            raise ValueError(f"'{os.fspath(vocab)}' is not a vocab.txt: it is not UTF-8 text ({error}).") from error
+        tokens = _numbered(read_lines(vocab), vocab)
     if unknown not in tokens:
         place = "The vocabulary" if isinstance(vocab, Mapping) else f"'{os.fspath(vocab)}'"
         raise ValueError(f"{place} lacks the unknown token {unknown!r}, without which rare words have no id.")
     return tokens
+
+
+def _numbered(lines: list[str], path: str | os.PathLike[str]) -> dict[str, int]:
+    """Give each line its number.
+
+    Raises:
+        ValueError: If two are the same token (empty lines aside), which would leave one id without a token.
+    """
+    numbers: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if line and line in numbers:
+            raise ValueError(
+                f"'{os.fspath(path)}' holds {shown(line)} twice, in lines {numbers[line] + 1} and {number + 1}; a "
+                "token a line was expected, each once."
+            )
+        numbers[line] = number
+    return numbers
 
 
 def _pipeline(vocab: dict[str, int], unknown: str) -> Tokenizer:

@@ -6,11 +6,31 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from ...configuration.checks import check_encoder_only
+from ...configuration.shapes import ENCODER, check_padding_id
 from ...configuration_utils import PretrainedConfig
+from ...utils.shapes import Flag, ListOf, Null, OneOf, Real, Record, Shape, Text, Whole, optional
 
 __all__ = ["DebertaV2Config"]
 
 POSITION_TERMS = ("c2p", "p2c")
+
+
+_FIELDS: dict[str, Shape] = {
+    **dict.fromkeys(("relative_attention", "position_biased_input", "share_att_key", "legacy"), Flag()),
+    "attention_head_size": optional(Whole(1, 65_536)),
+    "conv_act": Text(),
+    "conv_groups": Whole(1, 65_536),
+    "conv_kernel_size": Whole(0, 1_001),
+    "embedding_size": optional(Whole(1, 65_536)),
+    "lora_position_query": Flag(),
+    "max_relative_positions": Whole(-(2**20), 2**20),
+    "norm_rel_ebd": Text(),
+    "pooler_dropout": Real(0, below=1),
+    "pooler_hidden_act": Text(),
+    "pooler_hidden_size": optional(Whole(1, 65_536)),
+    "pos_att_type": OneOf((Null(), Text(), ListOf(Text()))),
+    "position_buckets": Whole(-(2**20), 2**20),
+}
 
 
 class DebertaV2Config(PretrainedConfig):
@@ -59,6 +79,7 @@ class DebertaV2Config(PretrainedConfig):
         ValueError: If the fields do not fit together, or one is out of range.
     """
 
+    field_shapes: ClassVar[Record] = Record({**ENCODER, **_FIELDS})
     model_type: ClassVar[str] = "deberta-v2"
     lora_targets: ClassVar[tuple[str, ...]] = ("query_proj", "value_proj")
     lora_initialization: ClassVar[str] = "normal"
@@ -135,6 +156,7 @@ class DebertaV2Config(PretrainedConfig):
             unk_token_id=unk_token_id,
             **kwargs,
         )
+        check_padding_id(self.pad_token_id, vocab_size=vocab_size)
         self._check_sizes()
         self._check_positions()
         self._check_convolution()
@@ -214,8 +236,11 @@ def _position_terms(pos_att_type: str | Iterable[str] | None) -> list[str] | Non
     """Bring the ways to write position terms into one."""
     if pos_att_type is None:
         return None
+    if not isinstance(pos_att_type, Iterable):
+        _FIELDS["pos_att_type"].check(pos_att_type, "pos_att_type")
     written = pos_att_type.split("|") if isinstance(pos_att_type, str) else list(pos_att_type)
-    terms = [term for term in (str(part).strip().lower() for part in written) if term not in ("", "none")]
+    ListOf(Text()).check(written, "pos_att_type")
+    terms = [term for term in (part.strip().lower() for part in written) if term not in ("", "none")]
     unknown = [term for term in terms if term not in POSITION_TERMS]
     if unknown:
         raise ValueError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...configuration.checks import check_encoder_only
+from ...configuration.shapes import ENCODER, check_padding_id
 from ...configuration_utils import PretrainedConfig
+from ...utils.shapes import Real, Record, optional
 
 __all__ = ["RobertaConfig"]
 
@@ -46,6 +48,7 @@ class RobertaConfig(PretrainedConfig):
         ValueError: If the sizes do not fit together, or a field of `PretrainedConfig` is out of range.
     """
 
+    field_shapes: ClassVar[Record] = Record({**ENCODER, "classifier_dropout": optional(Real(0, below=1))})
     model_type: ClassVar[str] = "roberta"
     lora_targets: ClassVar[tuple[str, ...]] = ("query", "value")
     takes_bottleneck_adapters: ClassVar[bool] = True
@@ -92,4 +95,5 @@ class RobertaConfig(PretrainedConfig):
                 f"hidden_size is {hidden_size}, which {num_attention_heads} attention heads (num_attention_heads) do "
                 "not divide."
             )
+        check_padding_id(self.pad_token_id, vocab_size=vocab_size, max_position_embeddings=max_position_embeddings)
         check_encoder_only(self, may_decode=True)

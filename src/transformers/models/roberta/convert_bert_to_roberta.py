@@ -22,9 +22,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...configuration.shapes import ENCODER
 from ...configuration_utils import CONFIG_NAME
 from ...modeling.weights import load_weights, save_weights
-from ...utils.hub import load_json
+from ...utils.json_files import load_json
+from ...utils.shapes import Record
 from .configuration_roberta import RobertaConfig
 
 __all__ = ["convert", "convert_state_dict"]
@@ -86,7 +88,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
     source, target = Path(source), Path(target)
     if not (source / CONFIG_NAME).is_file():
         raise OSError(f"'{source}' holds no {CONFIG_NAME}; the folder of a BERT checkpoint was expected.")
-    content = load_json(source / CONFIG_NAME)
+    content = load_json(source / CONFIG_NAME, Record(ENCODER))
     if content.get("model_type") != "bert":
         raise ValueError(f"'{source}' holds a '{content.get('model_type')}' model; 'bert' was expected.")
     position_type = content.get("position_embedding_type", "absolute")

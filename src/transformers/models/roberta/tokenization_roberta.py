@@ -17,6 +17,7 @@ from tokenizers.processors import RobertaProcessing
 
 from ...tokenization.calling import EncodeStyle
 from ...tokenization.limits import warn_once
+from ...tokenization.reading import make_bpe, read_merges, read_vocabulary
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 
 __all__ = ["RobertaTokenizer", "RobertaTokenizerFast"]
@@ -155,16 +156,14 @@ def _read_bpe(vocab: Any, merges: Any) -> BPE:
     """
     if vocab is None or merges is None:
         raise ValueError("RoBERTa's vocabulary is vocab.json and merges.txt, or tokenizer.json; something is missing.")
+    place = "vocab.json and merges.txt"
     if not isinstance(vocab, dict):
         for path in (vocab, merges):
-            if not Path(path).is_file():
+            if not isinstance(path, str | os.PathLike) or not Path(path).is_file():
                 raise ValueError(f"'{path}' is no file; RoBERTa's vocab.json and merges.txt were expected.")
-    try:
-        if not isinstance(vocab, dict):
-            vocab, merges = BPE.read_file(os.fspath(vocab), os.fspath(merges))
-        return BPE(vocab, [tuple(pair) for pair in merges], continuing_subword_prefix="", end_of_word_suffix="")
-    except Exception as error:  # the library raises nothing more specific
-        raise ValueError(f"vocab.json and merges.txt do not make a byte-level BPE: {error}") from error
+        place = f"'{os.fspath(vocab)}' and '{os.fspath(merges)}'"
+        vocab, merges = read_vocabulary(vocab), read_merges(merges)
+    return make_bpe(vocab, [(first, second) for first, second in merges], place)
 
 
 def _pipeline(model: BPE) -> Tokenizer:

@@ -7,110 +7,15 @@ single characters (full-width letters, ligatures, control characters) and sequen
 from __future__ import annotations
 
 import re
-import sys
-from array import array
 from collections.abc import Iterable, Iterator
 
+from .character_map import CharacterMap
 from .reader import USER_DEFINED, SentencePieceModel
 
-__all__ = ["SPACE", "CharacterMap", "SentencePieceNormalizer"]
+__all__ = ["SPACE", "SentencePieceNormalizer"]
 
 SPACE = "\u2581"
 """How a space is written inside pieces."""
-
-
-class CharacterMap:
-    """A compiled character map: which text is replaced by what.
-
-    It holds the size of a trie in bytes (4 bytes), the trie as a double array of 32-bit units (Darts-clone,
-    https://github.com/s-yata/darts-clone), and the replacements, each ended by a zero byte. There may be hundreds of
-    thousands of keys, so the trie is walked as it is.
-
-    A unit holds its label in bits 0-7 (and bit 31 where it is a value), "a key ends here" in bit 8, and its children's
-    offset in bits 10-30, times 256 if bit 9 is set. The child of a byte lies at the node's index xor the offset xor
-    the byte, the value of a key that ends here at the index xor the offset.
-
-    Args:
-        charsmap: The map, as the model file holds it; may be empty.
-
-    Raises:
-        ValueError: If it is broken.
-    """
-
-    def __init__(self, charsmap: bytes) -> None:
-        size = int.from_bytes(charsmap[:4], "little")
-        if charsmap and (size < 1024 or size % 1024 or 4 + size >= len(charsmap)):
-            raise ValueError("The SentencePiece model's character map is broken; fetch spm.model again.")
-        self._units = array("I", charsmap[4 : 4 + size])
-        if sys.byteorder == "big":
-            self._units.byteswap()
-        self._texts = charsmap[4 + size :]
-
-    def _child(self, node: int, byte: int) -> int | None:
-        unit = self._units[node]
-        child = node ^ ((unit >> 10) << ((unit & 0x200) >> 6)) ^ byte
-        return child if child < len(self._units) and self._units[child] & 0x800000FF == byte else None
-
-    def _replacement(self, node: int) -> str | None:
-        """Give what the key that ends at a node is replaced by; None if none ends there."""
-        unit = self._units[node]
-        if not unit & 0x100:
-            return None
-        leaf = node ^ ((unit >> 10) << ((unit & 0x200) >> 6))
-        start = self._units[leaf] & 0x7FFFFFFF if leaf < len(self._units) else len(self._texts)
-        end = self._texts.find(b"\0", start)
-        return self._texts[start : end if end >= 0 else None].decode("utf-8") if start < len(self._texts) else None
-
-    def longest_match(self, text: str, start: int) -> tuple[str, int] | None:
-        """Find the longest key that the text has at a position.
-
-        Args:
-            text: The text.
-            start: The position of a character.
-
-        Returns:
-            The replacement, and how many characters the key has; None if no key fits.
-        """
-        found = None
-        node: int | None = 0 if self._units else None
-        for position in range(start, len(text)):
-            for byte in text[position].encode("utf-8"):
-                node = None if node is None else self._child(node, byte)
-            if node is None:
-                break
-            replacement = self._replacement(node)
-            if replacement is not None:
-                found = replacement, position + 1 - start
-        return found
-
-    def first_characters(self) -> dict[str, bool]:
-        """Give the first character of every key, and whether it is a key by itself."""
-        found: dict[str, bool] = {}
-        reached = [(0, b"")] if self._units else []
-        while reached:
-            node, prefix = reached.pop()
-            for byte in range(0x80, 0xC0) if prefix else range(1, 0xF5):
-                child = self._child(node, byte)
-                if child is None:
-                    continue
-                character = prefix + bytes([byte])
-                if len(character) == _utf8_length(character[0]):
-                    found[character.decode("utf-8")] = self._replacement(child) is not None
-                elif len(character) < 4:
-                    reached.append((child, character))
-        return found
-
-    def second_is_ascii(self, character: str) -> bool:
-        """Say whether a key starts with this character and goes on with an ASCII character."""
-        node: int | None = 0
-        for byte in character.encode("utf-8"):
-            node = None if node is None else self._child(node, byte)
-        return node is not None and any(self._child(node, byte) is not None for byte in range(1, 0x80))
-
-
-def _utf8_length(first_byte: int) -> int:
-    """Give the length in bytes of the character that starts with a byte."""
-    return 1 if first_byte < 0x80 else 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4
 
 
 def _character_class(characters: Iterable[str]) -> str:

@@ -7,11 +7,16 @@ the field's number times eight plus its wire type.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+
+from ...utils.json_files import read_bytes
+from ..shapes import LARGEST_VOCABULARY
+from .character_map import CharacterMap
 
 __all__ = [
     "BYTE",
@@ -26,6 +31,9 @@ __all__ = [
 
 # What a piece is, as the file numbers it.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+_KINDS = range(NORMAL, BYTE + 1)
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
@@ -78,13 +86,19 @@ def read_sentencepiece_model(path: str | os.PathLike[str]) -> SentencePieceModel
     """
     name = os.fspath(path)
     try:
-        model = _parse_model(Path(path).read_bytes())
+        model = _parse_model(read_bytes(path, LARGEST_VOCABULARY))
+    except _Unfit as error:
+        raise ValueError(f"'{name}': {error}") from error
     except (_Malformed, UnicodeDecodeError, struct.error) as error:
         raise ValueError(
             f"'{name}' is not a whole SentencePiece model: {error}. It is truncated or something else (a download "
             "that was cut, a pointer file of Git LFS?); fetch spm.model again."
         ) from error
     return model
+
+
+class _Unfit(Exception):
+    """A whole model, of a kind that is not read here."""
 
 
 class _Malformed(Exception):
@@ -176,14 +190,11 @@ def _checked(
     trainer: dict[int, int | bytes],
     normalizer: dict[int, int | bytes],
 ) -> SentencePieceModel:
-    """Put the parts together.
-
-    Raises:
-        ValueError: If the model is not a unigram model.
-    """
+    """Put the parts together."""
     kind = _MODEL_TYPES.get(_number(trainer, 3, 1), "unknown")
     if kind != "unigram":
-        raise ValueError(f"The SentencePiece model is of type '{kind}'; DeBERTa's are of type 'unigram'.")
+        raise _Unfit(f"the SentencePiece model is of type '{kind}'; DeBERTa's are of type 'unigram'.")
+    _check_pieces(pieces, scores, kinds)
     if kinds.count(UNKNOWN) != 1:
         raise _Malformed(f"it has {kinds.count(UNKNOWN)} pieces for unknown text instead of one")
     if len(set(pieces)) != len(pieces):
@@ -191,14 +202,32 @@ def _checked(
     byte_fallback = bool(_number(trainer, 35, 0))
     if byte_fallback and kinds.count(BYTE) != 256:
         raise _Malformed(f"it splits unknown text into bytes, but has {kinds.count(BYTE)} pieces for bytes")
+    charsmap = _bytes(normalizer, 2)
+    try:
+        CharacterMap(charsmap).first_characters()
+    except ValueError as error:
+        raise _Unfit(str(error)) from error
     return SentencePieceModel(
         pieces=pieces,
         scores=scores,
         kinds=kinds,
-        charsmap=_bytes(normalizer, 2),
+        charsmap=charsmap,
         add_dummy_prefix=bool(_number(normalizer, 3, 1)),
         remove_extra_whitespaces=bool(_number(normalizer, 4, 1)),
         escape_whitespaces=bool(_number(normalizer, 5, 1)),
         treat_whitespace_as_suffix=bool(_number(trainer, 24, 0)),
         byte_fallback=byte_fallback,
     )
+
+
+def _check_pieces(pieces: list[str], scores: list[float], kinds: list[int]) -> None:
+    """See that each piece is one: a text, a finite score, a kind."""
+    for number, (piece, score, kind) in enumerate(zip(pieces, scores, kinds, strict=True)):
+        if not piece:
+            raise _Malformed(f"piece {number} is empty")
+        if not math.isfinite(score):
+            raise _Malformed(f"the score of piece {number}, {piece[:40]!r}, is {score}")
+        if kind not in _KINDS:
+            raise _Malformed(f"the kind of piece {number}, {piece[:40]!r}, is {kind}")
+        if kind == BYTE and not _BYTE_PIECE.fullmatch(piece):
+            raise _Malformed(f"piece {number}, {piece[:40]!r}, is said to be a byte, such as '<0x0A>'")
