@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from ..methods.trainable import added_parameter_names, mark_trainable
 from ..methods.lora.starts import start_lora_anew
+from ..methods.trainable import added_parameter_names, mark_trainable
 from .initialization import init_parameter
 from .load_report import LoadReport, match_state_dict, named_tensors
 from .token_embeddings import VocabularyModel
