@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from .configuration.checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
 from .configuration.fields import MethodFields
 from .configuration.labels import drop_other_labels
-from .configuration.lora_options import LORA_OPTIONS, check_lora_options
+from .configuration.lora_options import LORA_OPTIONS, check_lora_options, lora_scaling
 from .configuration.shapes import COMMON, place_of
 from .utils import logging
 from .utils.hub import cached_file, split_hub_options
@@ -285,7 +284,7 @@ class PretrainedConfig(MethodFields):
         """
         if self.lora_r is None or self.lora_alpha is None:
             raise ValueError("This configuration has no lora_r and lora_alpha, so there is no scaling.")
-        return self.lora_alpha / (math.sqrt(self.lora_r) if self.lora_use_rslora else self.lora_r)
+        return lora_scaling(self.lora_alpha, self.lora_r, self.lora_use_rslora)
 
     @classmethod
     def from_pretrained(

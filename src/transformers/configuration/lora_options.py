@@ -24,6 +24,7 @@ __all__ = [
     "PLACE_OPTIONS",
     "check_lora_options",
     "check_start",
+    "lora_scaling",
     "nearest",
     "start_takes_from_base",
 ]
@@ -106,6 +107,17 @@ def check_lora_options(config: MethodFields) -> None:
         raise ValueError(
             f"lora_plus_lr_ratio is {ratio!r}; a positive number (16, say) was expected, or None for one rate."
         )
+
+
+def lora_scaling(lora_alpha: float, r: int, use_rslora: bool) -> float:
+    """Give what ``B·A·x`` is multiplied by: ``alpha / r``; rank-stabilised (Kalajdzievski, 2023) ``alpha / sqrt(r)``.
+
+    Args:
+        lora_alpha: The numerator.
+        r: The rank.
+        use_rslora: Whether it is rank-stabilised.
+    """
+    return lora_alpha / (math.sqrt(r) if use_rslora else r)
 
 
 def start_takes_from_base(lora_init: str) -> bool:

@@ -18,6 +18,7 @@ from loralib import lora_state_dict, mark_only_lora_as_trainable
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...configuration.lora_options import lora_scaling
 from .layer_base import DEFAULT_ADAPTER, MIX, AdapterMix, LoraLayer
 from .update import LoraUpdate, add_to_output
 
@@ -88,11 +89,11 @@ class LoraLinear(LoraLayer, loralib.Linear):
     @property
     def scaling(self) -> float:
         """What ``B·A·x`` is multiplied by; setting it sets ``lora_alpha``, of which it is made."""
-        return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
+        return lora_scaling(self.lora_alpha, self.r, self.use_rslora)
 
     @scaling.setter
     def scaling(self, value: float) -> None:
-        self.lora_alpha = value * (self.r**0.5 if self.use_rslora else self.r)
+        self.lora_alpha = value / lora_scaling(1, self.r, self.use_rslora)
 
     def base_forward(self, x: Tensor) -> Tensor:
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""

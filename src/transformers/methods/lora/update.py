@@ -10,13 +10,14 @@ Letters in shapes: ``I`` input features, ``O`` output features, ``r`` rank, ``T`
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ...configuration.lora_options import lora_scaling
 
 __all__ = ["LoraUpdate", "add_to_output"]
 
@@ -53,7 +54,7 @@ class LoraUpdate:
     @property
     def scaling(self) -> float:
         """What ``B·A·x`` is multiplied by."""
-        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+        return lora_scaling(self.lora_alpha, self.r, self.use_rslora)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
