@@ -23,7 +23,12 @@ def main(model_folder: str, settings: str) -> None:
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
     model = AutoModelForSequenceClassification.from_pretrained(
-        model_folder, num_labels=2, apply_lora=True, lora_r=options["r"], lora_alpha=options["alpha"]
+        model_folder,
+        num_labels=2,
+        apply_lora=True,
+        lora_r=options["r"],
+        lora_alpha=options["alpha"],
+        **options["own_fields"],
     )
     if options["dtype"] != "float32":
         model.cast_frozen_parameters(getattr(torch, options["dtype"]))

@@ -129,6 +129,7 @@ def compare_steps(
     batch_count: int,
     r: int,
     alpha: int,
+    targets: list[str] | None = None,
 ) -> dict[str, Any]:
     """Measure both sides in fp32 and bf16.
 
@@ -141,13 +142,15 @@ def compare_steps(
         batch_count: Number of batches of 16 pairs.
         r: LoRA's rank.
         alpha: LoRA's alpha.
+        targets: Ends of the paths of LoRA's layers; the model type's own where None.
 
     Returns:
         Settings, environments and results, JSON-ready.
     """
     batches = rte_batches(batch_count, model.config.vocab_size, seed, model.config.pad_token_id or 0)
     settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head}
-    settings["targets"] = list(model.config.lora_targets)
+    settings["targets"] = list(model.config.lora_targets) if targets is None else targets
+    settings["own_fields"] = {} if targets is None else {"lora_target_modules": targets}
     reference = os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python")
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -117,12 +117,19 @@ def test_overridden_labels(tmp_path: Path, overrides: dict[str, Any], names: lis
         {"num_labels": 2.0},
         {"num_labels": 2, "id2label": {0: "a"}},
         {"id2label": {"first": "a"}},
-        {"id2label": ["a", "b"]},
+        {"id2label": [["a"], ["b"]]},
+        {"id2label": "ab"},
     ],
 )
 def test_labels_that_are_none(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"num_labels|id2label"):
         PretrainedConfig(**fields)
+
+
+def test_labels_as_a_list() -> None:
+    config = PretrainedConfig(id2label=["no", "yes"])
+    assert config.id2label == {0: "no", 1: "yes"}
+    assert config.label2id == {"no": 0, "yes": 1}
 
 
 # LoRA ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
+from .lora_flags import LoraFlags, lora_option_fields
+
 __all__ = ["ModelArguments", "check_model_arguments", "flag_help", "method_fields"]
 
 
@@ -16,7 +18,7 @@ def flag_help(text: str, **more: Any) -> dict[str, Any]:
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(LoraFlags):
     """Which model to start from, how LoRA goes in, and what else is trained and how."""
 
     model_name_or_path: str = field(
@@ -96,15 +98,18 @@ class ModelArguments:
 def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Give the configuration's fields for LoRA, bottleneck adapters, BitFit and consistency training."""
     names = ["consistency", "reg_loss_wgt", "masking_prob"]
+    options: dict[str, Any] = {}
     if model_args.apply_lora:
         names += ["apply_lora", "lora_r", "lora_alpha", "lora_dropout"]
         names += ["lora_position_query"] if model_args.lora_position_query is not None else []
+        options = lora_option_fields(model_args)
     if model_args.apply_adapter:
         names += ["apply_adapter", "adapter_type", "adapter_size", "adapter_path"]
     if model_args.apply_bitfit:
         names += ["apply_bitfit"]
     special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
-    return {name: getattr(model_args, name) for name in names} | {name: getattr(tokenizer, name) for name in special}
+    fields = {name: getattr(model_args, name) for name in names}
+    return fields | options | {name: getattr(tokenizer, name) for name in special}
 
 
 def check_model_arguments(model_args: ModelArguments, args: TrainingArguments) -> None:
@@ -129,6 +134,11 @@ def _check_lora(model_args: ModelArguments) -> None:
             raise ValueError(f"--{name} is given without --apply_lora, so it would have no effect; add --apply_lora.")
     if model_args.lora_dropout and not model_args.apply_lora:
         raise ValueError("--lora_dropout is given without --apply_lora, so it would have no effect; add --apply_lora.")
+    given = lora_option_fields(model_args)
+    if given and not model_args.apply_lora:
+        raise ValueError(
+            f"--{min(given)} is given without --apply_lora, so it would have no effect; add --apply_lora."
+        )
     if model_args.apply_lora and model_args.lora_path is not None:
         _take_settings_of_adapter(model_args, model_args.lora_path)
     if model_args.apply_lora and (model_args.lora_r is None or model_args.lora_alpha is None):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers.configuration.lora_options import LORA_OPTIONS
 from transformers.utils import logging
 
 from .arguments import ModelArguments
@@ -32,6 +33,7 @@ _METHOD = (
     "lora_alpha",
     "lora_dropout",
     "lora_position_query",
+    *LORA_OPTIONS,
     "apply_adapter",
     "adapter_type",
     "adapter_size",
@@ -143,6 +145,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[
     if before.get("labels") != now["labels"] or before.get("problem") != now["problem"]:
         found.append(f"another run: its labels are {_some(before.get('labels', []))}, not {_some(now['labels'])}")
     method = before.get("method", {})
+    method = {**LORA_OPTIONS, **method}  # those of a run from before there were any
     changed = [name for name in now["method"] if method.get(name) != now["method"][name]]
     if changed:
         found.append(

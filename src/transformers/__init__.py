@@ -50,6 +50,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "is_tensorboard_available",
         "is_wandb_available",
     ),
+    "methods.lora.config": ("LoraConfig", "TaskType", "get_peft_model"),
     "modeling_outputs": (
         "BaseModelOutput",
         "BaseModelOutputWithPooling",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from .configuration.checks import NEUTRAL_FIELDS, check_bottleneck, check_consistency, check_lora
 from .configuration.fields import MethodFields
 from .configuration.labels import drop_other_labels
+from .configuration.lora_options import LORA_OPTIONS, check_lora_options
 from .configuration.shapes import COMMON, place_of
 from .utils import logging
 from .utils.hub import cached_file, split_hub_options
@@ -86,8 +88,10 @@ class PretrainedConfig(MethodFields):
         dtype: The dtype that the weights were saved in, by name or a torch dtype (kept by name); ``torch_dtype`` is
             its older name.
         name_or_path: Where the configuration came from.
-        **kwargs: Kept as attributes. Among them ``gradient_checkpointing`` (recompute activations in training) and
-            ``torchscript`` (return tuples), and the other fields of `NEUTRAL_FIELDS`, which have 4.4.2's defaults.
+        **kwargs: Kept as attributes. Among them LoRA's options, from ``lora_target_modules`` to
+            ``lora_plus_lr_ratio`` (`transformers.configuration.fields.MethodFields` describes each),
+            ``gradient_checkpointing`` (recompute activations in training), ``torchscript`` (return tuples), and the
+            other fields of `NEUTRAL_FIELDS`, which have 4.4.2's defaults.
 
     Raises:
         ValueError: If fields or labels contradict each other or are out of range.
@@ -186,8 +190,9 @@ class PretrainedConfig(MethodFields):
 
     def _set_others(self, fields: dict[str, Any]) -> None:
         """Keep what no class knows, and give the neutral fields that are not set their defaults."""
-        neutral = {name: value for name, value in copy.deepcopy(NEUTRAL_FIELDS).items() if not hasattr(self, name)}
-        for name, value in {**neutral, **fields}.items():
+        neutral = copy.deepcopy({**LORA_OPTIONS, **NEUTRAL_FIELDS})
+        unset = {name: value for name, value in neutral.items() if not hasattr(self, name)}
+        for name, value in {**unset, **fields}.items():
             if name in ("model_type", "transformers_version"):  # the class and this package say these
                 continue
             if _is_reserved(type(self), name):
@@ -225,6 +230,7 @@ class PretrainedConfig(MethodFields):
 
     def _check_methods(self) -> None:
         """Check what is trained and how."""
+        check_lora_options(self)
         if self.apply_lora:
             self.check_lora()
         if self.apply_adapter:
@@ -235,7 +241,7 @@ class PretrainedConfig(MethodFields):
         check_consistency(self)
 
     def check_lora(self) -> tuple[int, float]:
-        """Check the LoRA fields.
+        """Check the LoRA fields; the options among them too.
 
         Returns:
             ``lora_r`` and ``lora_alpha``.
@@ -243,6 +249,7 @@ class PretrainedConfig(MethodFields):
         Raises:
             ValueError: If the model type has no places for LoRA layers, or a field is missing or out of range.
         """
+        check_lora_options(self)
         return check_lora(self)
 
     @property
@@ -271,14 +278,14 @@ class PretrainedConfig(MethodFields):
 
     @property
     def lora_scaling(self) -> float:
-        """What ``B·A·x`` is multiplied by: ``lora_alpha / lora_r`` (LoRA paper, section 4.1).
+        """What ``B·A·x`` is multiplied by: ``lora_alpha / lora_r`` (LoRA paper, section 4.1), unless rank-stabilised.
 
         Raises:
             ValueError: If the configuration has no LoRA fields.
         """
         if self.lora_r is None or self.lora_alpha is None:
             raise ValueError("This configuration has no lora_r and lora_alpha, so there is no scaling.")
-        return self.lora_alpha / self.lora_r
+        return self.lora_alpha / (math.sqrt(self.lora_r) if self.lora_use_rslora else self.lora_r)
 
     @classmethod
     def from_pretrained(

@@ -19,7 +19,8 @@ from .adapters.state import AdapterState
 from .base.record import BaseRecord
 from .configuration_utils import PretrainedConfig
 from .methods.bitfit import accept_fp32_biases
-from .methods.trainable import cast_frozen_parameters, mark_trainable
+from .methods.lora.places import place_lora
+from .methods.trainable import cast_frozen_parameters, mark_trainable, trains_beside_weights
 from .modeling.initialization import init_module
 from .modeling.loading import fill_model, storage_for
 from .modeling.module_utils import ModuleUtilsMixin
@@ -99,7 +100,8 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
 
     def post_init(self) -> None:
         """Give every parameter its starting value, tie what is tied, and choose what is trained."""
-        if self.config.apply_bitfit:
+        place_lora(self)
+        if trains_beside_weights(self.config):
             accept_fp32_biases(self.base_model)
         self.init_weights()
         if self.config.freezes_base:

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from .trainer_utils import SchedulerType
 from .training.adafactor import Adafactor
+from .training.lora_plus import lora_plus_groups, lora_plus_ratio
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
@@ -124,12 +125,17 @@ def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
 
     Args:
         args: Its ``optim``, learning rate, weight decay and Adam's numbers are read.
-        model: The model.
+        model: The model; its configuration's ``lora_plus_lr_ratio`` gives ``lora_B`` a rate of its own.
 
     Raises:
         ValueError: If the model has none.
     """
-    groups = get_parameter_groups(model, args.weight_decay)
+    ratio = lora_plus_ratio(model)
+    if ratio is None:
+        groups = get_parameter_groups(model, args.weight_decay)
+    else:
+        decaying, rate = decaying_parameter_names(model), args.learning_rate
+        groups = lora_plus_groups(model, decaying, weight_decay=args.weight_decay, learning_rate=rate, ratio=ratio)
     if not any(group["params"] for group in groups):
         raise ValueError("No parameter of the model is trainable (requires_grad); there is nothing to train.")
     if args.optim == "adafactor":

@@ -14,7 +14,8 @@ from tiny import LORA, random_ids, same_tensors, shake, tiny_config, values
 from torch import nn
 
 from transformers import RobertaConfig, RobertaForSequenceClassification, RobertaModel
-from transformers.methods.lora.layers import LoraLinear, lora_layers, lora_linear, lora_parameter_names
+from transformers.methods.lora.layers import LoraLinear, lora_layers, lora_parameter_names
+from transformers.methods.lora.places import lora_linear
 
 BASE: dict[str, Any] = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1}
 LARGE = {**BASE, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}

@@ -145,14 +145,18 @@ def assert_close(ours: Tensor, theirs: Tensor, valid: Tensor | None, name: str) 
 
 
 def train_adapter(
-    model: PreTrainedModel, batches: list[dict[str, Tensor]], learning_rate: float
+    model: PreTrainedModel,
+    batches: list[dict[str, Tensor]],
+    learning_rate: float,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Train an adapter here as upstream_peft.py does there.
 
     Returns:
         The loss of every step, and the first batch's scores at the end.
     """
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
+    if optimizer is None:
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
     model.train()
     losses = []
     for batch in batches:

@@ -3,6 +3,7 @@
 Arguments: a base's folder, a folder to write into, and the tasks: names of PEFT's task types.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def loss_of(output) -> torch.Tensor:
     return output.loss if "loss" in output else (output.last_hidden_state[:, 0, :4] - 0.5).square().mean()
 
 
-def main(base: str, folder: str, task: str) -> None:
+def main(base: str, folder: str, task: str, options: dict) -> None:
     torch.manual_seed(0)
     auto, head, fields = TASKS[task]
     auto_class = getattr(transformers, auto)
@@ -43,7 +44,9 @@ def main(base: str, folder: str, task: str) -> None:
     targets = ["query_proj", "value_proj"] if deberta else ["query", "value"]
     if deberta and task == "SEQ_CLS":
         head = [*head, "pooler"]
-    lora = LoraConfig(r=4, lora_alpha=8, target_modules=targets, modules_to_save=head or None, task_type=task)
+    saved = [*head, *options.pop("modules_to_save", [])]
+    options = {"target_modules": targets, "modules_to_save": saved or None, **options}
+    lora = LoraConfig(r=4, lora_alpha=8, task_type=task, **options)
     wrapped = get_peft_model(model, lora)
     assert type(wrapped).__name__.startswith("PeftModelFor"), type(wrapped)
     ids = torch.randint(5, 60, (8, 9))
@@ -68,5 +71,6 @@ def main(base: str, folder: str, task: str) -> None:
 
 if __name__ == "__main__":
     assert "+lora" in transformers.__version__, "this must run on our package"
-    for name in sys.argv[3:]:
-        main(sys.argv[1], str(Path(sys.argv[2]) / name), name)
+    for number, words in enumerate(sys.argv[3:]):  # a task, perhaps a colon and options of LoraConfig as JSON
+        name, _, options = words.partition(":")
+        main(sys.argv[1], str(Path(sys.argv[2]) / str(number)), name, json.loads(options or "{}"))

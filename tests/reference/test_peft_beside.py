@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,9 +31,16 @@ def only_peft(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OPTIONS = (
+    {"target_modules": "all-linear"},
+    {"use_dora": True, "use_rslora": True},
+    {"modules_to_save": ["LayerNorm"], "bias": "lora_only"},
+    {"target_modules": ["word_embeddings", "output.dense"], "rank_pattern": {"output.dense": 2}},
+)
+WITH_OPTIONS = tuple(f"SEQ_CLS:{json.dumps(options)}" for options in OPTIONS)
 TASKS = {
-    "roberta": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "FEATURE_EXTRACTION"),
-    "deberta-adapted-positions": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"),
+    "roberta": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "FEATURE_EXTRACTION", *WITH_OPTIONS),
+    "deberta-adapted-positions": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION", *WITH_OPTIONS),
 }
 
 

@@ -49,13 +49,13 @@ def random_ids(rows: int = 4, length: int = 9, vocab_size: int = TINY["vocab_siz
     return torch.randint(5, vocab_size, (rows, length))
 
 
-def shake(model: nn.Module, seed: int = 1) -> None:
+def shake(model: nn.Module, seed: int = 1, scale: float = 0.1) -> None:
     """Give every trainable parameter other values, as training would (so that lora_B is not zero)."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
 
 
 def values(model: nn.Module) -> dict[str, Tensor]:

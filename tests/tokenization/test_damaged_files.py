@@ -286,3 +286,10 @@ def test_an_empty_piece_in_tokenizer_json(tmp_path: Path, deberta_folder: Path) 
     rewrite(tmp_path / "tokenizer.json", lambda content: content["model"]["vocab"][7].__setitem__(0, ""))
     with pytest.raises(ValueError, match=r"vocab\[7\] is .*a piece and its score were expected"):
         AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_merge_that_lacks_the_mark_of_going_on(folder: Path) -> None:
+    RobertaTokenizer.from_pretrained(folder).save_pretrained(folder, legacy_format=False)
+    rewrite(folder / "tokenizer.json", lambda content: content["model"].update(continuing_subword_prefix="#" * 5_000))
+    with pytest.raises(ValueError, match="merge 1 goes on with"):
+        AutoTokenizer.from_pretrained(folder)

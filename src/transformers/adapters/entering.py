@@ -10,11 +10,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..configuration.lora_options import start_takes_from_base
 from ..methods.bitfit import accept_fp32_biases
-from ..methods.lora.layers import LoraUpdate, inject_lora, lora_layers
-from .fitting import Fit
+from ..methods.lora.layers import LoraLayer, LoraUpdate, lora_layers
+from ..methods.lora.places import LoraPlace, fit_layers
+from .fitting import Fit, places_of
 from .interface import AdaptableModel
 from .kinds import as_class, become
+from .reading import AdapterContent
 from .state import LoadedAdapter
 
 __all__ = ["activate", "enter", "with_aliases"]
@@ -41,15 +44,16 @@ def enter(
     is_first = not state.loaded
     if is_first:
         _freeze(model)
+    places = places_of(model, content)
     model_class = type(model) if model_class is None else model_class
     if content.r and not model.config.apply_lora:
-        inject_lora(model, model.config.lora_targets, content.r, content.alpha, content.lora_dropout, adapter_name)
         model.config.apply_lora = True
         model.set_position_query(content.position_query)
+    fit_layers(model, places, state.active or adapter_name)
     for path, layer in lora_layers(model):
-        first, second = (tensors.pop(f"{path}.{name}") for name in ("lora_A", "lora_B"))
-        matrices = _parameter(model, first, is_trainable), _parameter(model, second, is_trainable)
-        layer.enter(adapter_name, LoraUpdate(*matrices, content.alpha))
+        if path in places:
+            own = {n: tensors.pop(f"{path}.{n}") for n in layer.NAMES.values() if f"{path}.{n}" in tensors}
+            layer.enter(adapter_name, _update(model, layer, own, places[path], content, is_trainable))
     in_place = dict(as_class(model, model_class).named_buffers())
     state.loaded[adapter_name] = LoadedAdapter(
         {name: _parameter(model, tensor, is_trainable) for name, tensor in tensors.items() if name not in in_place},
@@ -83,12 +87,34 @@ def activate(model: AdaptableModel, adapter_name: str) -> None:
     record.adapted = of_base
     for _, layer in lora_layers(model):
         layer.activate(adapter_name)
-        layer.lora_dropout.p = adapter.fields["lora_dropout"]
     for field, value in adapter.fields.items():
         setattr(model.config, field, value)
     if hasattr(model, "num_labels"):
         model.num_labels = model.config.num_labels  # type: ignore[assignment]
     state.active = adapter_name
+
+
+def _update(
+    model: AdaptableModel,
+    layer: LoraLayer,
+    tensors: dict[str, Tensor],
+    place: LoraPlace,
+    content: AdapterContent,
+    is_trainable: bool,
+) -> LoraUpdate:
+    """Make one layer's part of an adapter; what a fresh one takes out of the base is kept beside it."""
+    options = content.lora_fields()
+    parts = {part: tensors[name] for part, name in layer.NAMES.items() if name in tensors}
+    made = {part: _parameter(model, tensor, is_trainable) for part, tensor in parts.items()}
+    if start_takes_from_base(options["lora_init"]):
+        made["start_A"] = _parameter(model, parts["lora_A"], is_trainable=False)
+        made["start_B"] = _parameter(model, parts["lora_B"], is_trainable=False)
+    return LoraUpdate(
+        **made,
+        lora_alpha=place.lora_alpha,
+        dropout=content.lora_dropout,
+        use_rslora=options["lora_use_rslora"],
+    )
 
 
 def _freeze(model: AdaptableModel) -> None:

@@ -7,14 +7,17 @@ would be random, and is refused.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..methods.lora.layers import lora_parameter_names
+from ..configuration_utils import PretrainedConfig
+from ..methods.lora.layers import lora_parameter_names, lora_start_names
+from ..methods.lora.places import LoraPlace, find_places, part_shapes
 from ..methods.trainable import trained_beside_lora
 from ..utils import logging
 from .interface import AdaptableModel
@@ -78,7 +81,7 @@ def fit(
     lora, beside = lora_shapes(model, content), shapes_beside_lora(model, content, None if in_place else labels)
     if content.r:
         _check_lora_names(model, content, lora)
-    _check_surplus(model, content, {*lora, *beside})
+    _check_surplus(model, content, {*lora, *beside, *(lora_start_names(model) if in_place else ())})
     mismatched = []
     for name, shape in {**lora, **beside}.items():
         found = content.tensors.get(name)
@@ -172,11 +175,11 @@ def _under_names_of(model: AdaptableModel, content: AdapterContent) -> tuple[Ada
 
 def _check_lora_names(model: AdaptableModel, content: AdapterContent, lora: Collection[str]) -> None:
     """Refuse LoRA at other places than a model has it."""
-    found = {name for name in content.tensors if name.endswith((".lora_A", ".lora_B"))}
+    found = {name for name in content.tensors if ".lora_" in name and ".lora_start_" not in name}
     lacking, surplus = sorted(set(lora) - found), sorted(found - set(lora))
     if not lacking and not surplus:
         return
-    wanted = sorted(model.config.lora_targets)
+    wanted = sorted({name.split(".")[-2] for name in lora})
     theirs = sorted({name.split(".")[-2] for name in found})
     what = "are lacking" if lacking else "have no place here"
     same = " in every layer" if theirs == wanted else ""
@@ -200,18 +203,32 @@ def _check_surplus(model: AdaptableModel, content: AdapterContent, expected: Col
 
 
 def lora_shapes(model: AdaptableModel, content: AdapterContent) -> dict[str, Shape]:
-    """Give the shapes that LoRA matrices of the adapter's rank have for this model."""
+    """Give the shapes that the adapter's LoRA matrices have for this model."""
+    config = config_of(model, content)
     shapes: dict[str, Shape] = {}
-    for path, module in model.named_modules():
-        if content.r and path.rpartition(".")[2] in model.config.lora_targets and isinstance(module, nn.Linear):
-            shapes[f"{path}.lora_A"] = (content.r, module.in_features)
-            shapes[f"{path}.lora_B"] = (module.out_features, content.r)
+    for path, place in places_of(model, content).items():
+        module = model.get_submodule(path)
+        shapes |= {f"{path}.{name}": shape for name, shape in part_shapes(module, place, config).items()}
     return shapes
+
+
+def places_of(model: AdaptableModel, content: AdapterContent) -> dict[str, LoraPlace]:
+    """Give the layers of a model that an adapter targets, each with its rank and alpha; none without LoRA."""
+    return find_places(model, config_of(model, content), strict=False) if content.r else {}
+
+
+def config_of(model: AdaptableModel, content: AdapterContent) -> PretrainedConfig:
+    """Give a model's configuration as it is when an adapter is the active one."""
+    config = copy.copy(model.config)
+    for name, value in (content.lora_fields() if content.r else {}).items():
+        setattr(config, name, value)
+    return config
 
 
 def shapes_beside_lora(model: AdaptableModel, content: AdapterContent, labels: int | None) -> dict[str, Shape]:
     """Give the shapes of what an adapter with that many labels, or the model's, has beside LoRA, buffers included."""
-    needed, scores, lora = trained_beside_lora(model), model.label_parameters(), lora_parameter_names(model)
+    needed = trained_beside_lora(model, config_of(model, content), places_of(model, content))
+    scores, lora = model.label_parameters(), lora_parameter_names(model) | lora_start_names(model)
     shapes: dict[str, Shape] = {}
     for name, parameter in model.named_parameters():
         if name not in lora and (name in needed or name in content.tensors):  # or: biases that were trained too

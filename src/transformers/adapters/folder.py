@@ -20,7 +20,7 @@ from ..configuration.labels import drop_other_labels
 from ..configuration_utils import PretrainedConfig
 from ..methods.bitfit import bias_parameter_names
 from ..methods.bottleneck import bottleneck_parameter_names
-from ..methods.lora.layers import DEFAULT_ADAPTER, lora_parameter_names
+from ..methods.lora.layers import DEFAULT_ADAPTER, lora_parameter_names, lora_start_names
 from ..utils import logging
 from ..utils.hub import split_hub_options
 from .fitting import fit, head_buffers
@@ -28,6 +28,7 @@ from .interface import AdaptableModel
 from .peft_format import classifier_width
 from .reading import AdapterContent, read_adapter
 from .saving import adapter_tensors
+from .started import as_started_in
 from .switching import place
 
 __all__ = [
@@ -164,20 +165,20 @@ def load_adapter_weights(model: AdaptableModel, path_or_repo_id: str | os.PathLi
         OSError: If this is no adapter.
         ValueError: If names, shapes, r or alpha do not fit, or a value is not finite. The model is then unchanged.
     """
-    _put(model, read_adapter(path_or_repo_id, **hub_options))
+    _put(model, as_started_in(model, read_adapter(path_or_repo_id, **hub_options)))
 
 
 def _put(model: AdaptableModel, content: AdapterContent) -> None:
     """Check an adapter against a model, then copy its values; what it trains of the encoder is trained here too."""
     content.check_settings(model.config)
     adapter = fit(model, content, in_place=True)
-    parameters = dict(model.named_parameters())
+    parameters, starts = dict(model.named_parameters()), lora_start_names(model)
     model.keep_base_values(adapter.tensors)
     for name in adapter.content.tensors:
         if name in parameters and model.is_base_parameter(name):
             if model.base_record.provides(name):
                 model.base_record.adapted.add(name)
-            parameters[name].requires_grad_(True)
+            parameters[name].requires_grad_(name not in starts)
             parameters[name].data = parameters[name].data.to(torch.get_default_dtype())
     _copy(model, adapter.tensors)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..base.model import ModelWithBase
+from ..methods.lora.layers import LoraEmbedding
 from .state import AdapterState
 
 __all__ = ["AdaptableModel"]
@@ -32,6 +33,10 @@ class AdaptableModel(ModelWithBase):
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
         return []
+
+    def serves_all_rows(self, path: str) -> bool:
+        """Say whether a layer computes something for all rows of a batch at once, such as relative positions."""
+        return isinstance(self.get_submodule(path), LoraEmbedding)
 
     def set_position_query(self, adapted: bool) -> None:
         """Choose the meaning of DeBERTa's shared position query; other models have none."""

@@ -11,6 +11,7 @@ import dataclasses
 import torch
 from torch import nn
 
+from ..configuration.lora_options import LORA_OPTIONS
 from .interface import AdaptableModel
 from .peft_format import classifier_width
 from .reading import AdapterContent
@@ -47,7 +48,14 @@ def prepare_head(model: AdaptableModel, model_class: type[AdaptableModel], conte
     if model_class is type(model) or model_class in model.adapter_state.heads:
         return
     labels = classifier_width(content.tensors) if content.id2label is None else len(content.id2label)
-    changes = {"num_labels": labels or 2, "id2label": None, "label2id": None, "consistency": None, "apply_lora": False}
+    changes = {
+        "num_labels": labels or 2,
+        "id2label": None,
+        "label2id": None,
+        "consistency": None,
+        "apply_lora": False,
+        **LORA_OPTIONS,
+    }
     config = type(model.config).from_dict(model.config.to_dict(), **changes)
     with torch.device("meta"):
         made = model_class(config)

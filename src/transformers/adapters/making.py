@@ -6,16 +6,20 @@ Letters in shapes: ``r`` rank, ``I`` input features, ``O`` output features.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..configuration.lora_options import LORA_OPTIONS, PLACE_OPTIONS
 from ..configuration_utils import PretrainedConfig
-from ..methods.lora.layers import LoraUpdate, init_lora_parameter, lora_layers
+from ..methods.lora.layers import LoraUpdate, lora_layers
+from ..methods.lora.places import find_places, fresh_part
+from ..methods.lora.starts import init_lora_parameter
 from ..modeling.initialization import init_parameter
-from .fitting import head_buffers, lora_shapes, shapes_beside_lora
+from .fitting import head_buffers, places_of, shapes_beside_lora
 from .interface import AdaptableModel
 from .reading import AdapterContent
 from .state import LoadedAdapter
@@ -29,16 +33,17 @@ Update = tuple[Tensor, Tensor]  # lora_A and lora_B, at a scaling of 1. Shape: (
 def add_adapter(model: AdaptableModel, adapter_name: str, **fields: Any) -> None:
     """Make a fresh adapter beside those that are there; see `AdapterMethods.add_adapter`."""
     config = model.config
-    changes = {name: value for name, value in fields.items() if value is not None}
-    wanted: Any = type(config).from_dict(config.to_dict(), apply_lora=True, **changes)  # with all its checks
+    wanted: Any = type(config).from_dict(config.to_dict(), apply_lora=True, **fields)  # with all its checks
     content = AdapterContent(
         f"a new adapter '{adapter_name}'",
         {},
         wanted.lora_r,
         wanted.lora_alpha,
         position_query=bool(getattr(config, "lora_position_query", False)),
+        options={name: getattr(wanted, name) for name in LORA_OPTIONS},
         architecture=type(model).__name__,
     ).with_fields_of(wanted)
+    find_places(model, wanted)  # which refuses names without an effect
     content.tensors.update(_fresh_tensors(model, content, wanted))
     place(model, content, adapter_name)
 
@@ -46,11 +51,19 @@ def add_adapter(model: AdaptableModel, adapter_name: str, **fields: Any) -> None
 def _fresh_tensors(model: AdaptableModel, content: AdapterContent, config: PretrainedConfig) -> dict[str, Tensor]:
     """Make starting values of all that an adapter has and the base does not provide."""
     tensors: dict[str, Tensor] = {name: buffer.clone() for name, buffer in head_buffers(model).items()}
-    for name, shape in lora_shapes(model, content).items():
-        tensors[name] = torch.empty(shape)
-        init_lora_parameter(name.rpartition(".")[2], tensors[name], config)
+    is_first = not model.adapter_state.loaded and not model.config.apply_lora  # it takes the head as it is
+    for path, its_place in places_of(model, content).items():
+        layer = fresh_part(model.get_submodule(path), its_place, config)
+        for name in layer.NAMES.values():
+            parameter = layer._parameters.get(name)
+            if parameter is not None and parameter.requires_grad:
+                init_lora_parameter(layer, name, parameter, config)
+                tensors[f"{path}.{name}"] = parameter.detach()
     for name, shape in shapes_beside_lora(model, content, config.num_labels).items():
         if name in tensors or (model.base_record.provides(name) and model.get_parameter(name).shape == shape):
+            continue
+        if is_first and model.get_parameter(name).shape == shape:
+            tensors[name] = model.get_parameter(name).detach()
             continue
         where, _, last = name.rpartition(".")
         tensors[name] = torch.empty(shape)
@@ -77,13 +90,19 @@ def add_weighted_adapter(
         check_name(model, name)
     enter_current(model)
     tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
     for path, layer in lora_layers(model):
-        updates = [layer.update_of(name) for name in adapters]
+        found = [(layer.update_of(name), weight) for name, weight in zip(adapters, weights, strict=True)]
+        parts = [(update.without_start(), weight) for update, weight in found if update is not None]
+        if not parts:
+            continue
+        updates, shares = [update for update, _ in parts], [weight for _, weight in parts]
         rank = max(update.r for update in updates) if svd_rank is None else svd_rank
-        lora_a, lora_b = _COMBINE[combination_type](updates, weights, rank)
-        tensors[f"{path}.lora_A"], tensors[f"{path}.lora_B"] = lora_a, lora_b
+        lora_a, lora_b = _COMBINE[combination_type](updates, shares, rank)
+        tensors[f"{path}.{layer.NAMES['lora_A']}"], tensors[f"{path}.{layer.NAMES['lora_B']}"] = lora_a, lora_b
+        ranks[model.name_with_head(path)] = lora_a.shape[0]
     chosen = _source_of_head(model, adapters, head_of)
-    rank = next(tensor.shape[0] for name, tensor in tensors.items() if name.endswith(".lora_A"))
+    rank = next(iter(ranks.values()))
     fields = dict(chosen.fields)
     content = AdapterContent(
         f"the combination '{adapter_name}'",
@@ -96,10 +115,22 @@ def add_weighted_adapter(
         finetuning_task=fields["finetuning_task"],
         position_query=bool(getattr(model.config, "lora_position_query", False)),
         label2id=fields["label2id"],
+        options=_options_of_combination(model, adapters, ranks),
         architecture=(chosen.model_class or type(model)).__name__,
         other_bases=tuple(base for name in adapters for base in model.adapter_state.loaded[name].other_bases),
     )
     place(model, content, adapter_name)
+
+
+def _options_of_combination(model: AdaptableModel, adapters: Sequence[str], ranks: dict[str, int]) -> dict[str, Any]:
+    """Give the options of a combination: its targets are all of the adapters' own, its scaling 1 everywhere."""
+    fields = [model.adapter_state.loaded[name].fields for name in adapters]
+    same = all(each[name] == fields[0][name] for each in fields for name in PLACE_OPTIONS)
+    places = {name: fields[0][name] for name in PLACE_OPTIONS} if same else {"lora_target_modules": list(ranks)}
+    usual = next(iter(ranks.values()))
+    others = {name: r for name, r in ranks.items() if r != usual}
+    alphas = {re.escape(name): float(r) for name, r in others.items()}
+    return {**places, "lora_rank_pattern": {re.escape(n): r for n, r in others.items()}, "lora_alpha_pattern": alphas}
 
 
 def _linear(updates: Sequence[LoraUpdate], weights: Sequence[float], rank: int) -> Update:

@@ -5,11 +5,14 @@ Letters in shapes: ``O`` output features, ``I`` input features.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
 from ..base.record import BaseRecord
-from ..methods.lora.layers import LoraLinear, lora_layers
+from ..configuration.lora_options import LORA_OPTIONS
+from ..methods.lora.layers import LoraEmbedding, LoraLayer, LoraLinear, lora_layers
 from .interface import AdaptableModel
 from .state import AdapterState
 from .switching import enter_current
@@ -31,6 +34,7 @@ def merge(model: AdaptableModel) -> None:
     layers = _layers(model)
     if any(layer.merged for _, layer in layers):
         raise ValueError("The adapter is merged already; merging it twice would count it twice. Unmerge it first.")
+    layers = [(path, layer) for path, layer in layers if layer.current_update() is not None]
     weights = [_merged_weight(path, layer) for path, layer in layers]
     for (_, layer), weight in zip(layers, weights, strict=True):
         layer.merge(weight)
@@ -113,14 +117,28 @@ def unload(model: AdaptableModel) -> AdaptableModel:
 def _take_layers_out(model: AdaptableModel) -> None:
     """Put plain layers with the very weights in place of LoRA layers, and forget the adapters."""
     for path, layer in _layers(model):
-        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        plain.weight = nn.Parameter(layer.weight.data)
-        plain.register_parameter("bias", layer.bias)
+        plain = _plain_form(layer)
         where, _, name = path.rpartition(".")
         setattr(model.get_submodule(where), name, plain.train(layer.training))
     config = model.config
     config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
+    for name, off in copy.deepcopy(LORA_OPTIONS).items():
+        setattr(config, name, off)
     model.adapter_state = AdapterState()
+
+
+def _plain_form(layer: LoraLayer) -> nn.Module:
+    """Give the plain layer with a LoRA layer's very weight."""
+    plain: nn.Linear | nn.Embedding
+    if isinstance(layer, LoraEmbedding):
+        size = layer.num_embeddings, layer.embedding_dim
+        plain = nn.Embedding(*size, padding_idx=layer.padding_idx, device="meta")
+    else:
+        assert isinstance(layer, LoraLinear)
+        plain = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], bias=layer.bias is not None, device="meta")
+        plain.register_parameter("bias", layer.bias)
+    plain.weight = nn.Parameter(layer.weight.data)
+    return plain
 
 
 def largest_difference(model: AdaptableModel, merged: AdaptableModel, rows: int = 8, length: int = 32) -> float:
@@ -150,14 +168,14 @@ def largest_difference(model: AdaptableModel, merged: AdaptableModel, rows: int 
     return float((outputs[0] - outputs[1]).abs().max())
 
 
-def _layers(model: AdaptableModel) -> list[tuple[str, LoraLinear]]:
+def _layers(model: AdaptableModel) -> list[tuple[str, LoraLayer]]:
     layers = list(lora_layers(model))
     if not layers:
         raise ValueError("This model has no LoRA layers, so there is nothing to merge.")
     return layers
 
 
-def _merged_weight(path: str, layer: LoraLinear) -> Tensor:
+def _merged_weight(path: str, layer: LoraLayer) -> Tensor:
     """Compute a layer's merged weight and make sure that it is finite. Shape: (O, I)."""
     merged = layer.merged_weight()
     if not bool(torch.isfinite(merged).all()):

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..configuration.lora_options import LORA_OPTIONS
+from ..configuration_utils import PretrainedConfig
 from ..utils import logging
 from ..utils.json_files import load_json
 from ..utils.shapes import Record
@@ -49,6 +51,7 @@ def hash_tokenizer(tokenizer: Any) -> str:
 
 def adapter_metadata(
     model: AdaptableModel,
+    config: PretrainedConfig,
     *,
     base: str,
     weights: Path,
@@ -60,13 +63,13 @@ def adapter_metadata(
 
     Args:
         model: The LoRA model, or another one whose base is frozen.
+        config: The configuration that it is saved under.
         base: Path or hub id of its base.
         weights: The written tensors.
         trained: Names of the parameters in it.
         tokenizer: The tokenizer of the run, where there is one.
         training_args: The run's arguments, JSON-ready.
     """
-    config = model.config
     return {
         "format_version": FORMAT_VERSION,
         "base_model_name_or_path": base,
@@ -80,6 +83,7 @@ def adapter_metadata(
         "lora_dropout": config.lora_dropout,
         "lora_targets": list(config.lora_targets),
         "lora_initialization": config.lora_initialization,
+        "lora_options": {name: getattr(config, name) for name in LORA_OPTIONS},
         "lora_position_query": getattr(config, "lora_position_query", None),
         "num_labels": config.num_labels,
         "id2label": {str(index): name for index, name in config.id2label.items()},
@@ -137,7 +141,10 @@ def check_metadata(
         raise ValueError(f"'{path}': id2label is {labels!r}; a name for each class id from 0 on was expected.")
     id2label = {number: labels[str(number)] for number in numbers}
     label2id = content.get("label2id", {name: number for number, name in id2label.items()})
-    return {**content, "id2label": id2label, "label2id": label2id, "other_bases": content.get("other_bases", [])}
+    others, options = content.get("other_bases", []), content.get("lora_options", {})
+    if not set(options) <= set(LORA_OPTIONS):
+        raise ValueError(f"'{path}': lora_options is {options!r}; the fields {', '.join(LORA_OPTIONS)} were expected.")
+    return {**content, "id2label": id2label, "label2id": label2id, "other_bases": others, "lora_options": options}
 
 
 def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from ..layers.capture import explain_capture
+from ..methods.lora.config import as_lora_config, check_task
 from ..methods.lora.layers import DEFAULT_ADAPTER
 from . import making, merging, saving, switching
 from .interface import AdaptableModel
@@ -76,7 +77,8 @@ class AdapterMethods(AdaptableModel):
 
     def add_adapter(
         self,
-        adapter_name: str,
+        adapter_config: Any,
+        adapter_name: str = DEFAULT_ADAPTER,
         *,
         lora_r: int | None = None,
         lora_alpha: float | None = None,
@@ -86,9 +88,12 @@ class AdapterMethods(AdaptableModel):
     ) -> None:
         """Make a fresh adapter, with a head of its own. The first one becomes the active one, the others wait.
 
-        A head that the base checkpoint provides is what it starts from.
+        A head that the base checkpoint provides is what it starts from; the model's first adapter takes the head that
+        is there.
 
         Args:
+            adapter_config: A `transformers.LoraConfig` (or PEFT's), which says all of LoRA; or the name alone, which
+                leaves LoRA to the arguments below and to the active adapter.
             adapter_name: What to call it; not a name that is taken.
             lora_r: Rank; the active adapter's where None.
             lora_alpha: Numerator of the scaling; the active adapter's where None.
@@ -97,17 +102,27 @@ class AdapterMethods(AdaptableModel):
             id2label: Names of the labels.
 
         Raises:
-            ValueError: If a value is missing or out of range, the name is taken, or the model is merged.
+            ValueError: If a value is missing or out of range, a target matches nothing, the name is taken, or the
+                model is merged; or if a configuration and a value of its own are both given. The model is then
+                unchanged.
         """
-        making.add_adapter(
-            self,
-            adapter_name,
-            lora_r=lora_r,
-            lora_alpha=lora_alpha,
-            lora_dropout=lora_dropout,
-            num_labels=num_labels,
-            id2label=id2label,
-        )
+        given = {
+            "lora_r": lora_r,
+            "lora_alpha": lora_alpha,
+            "lora_dropout": lora_dropout,
+            "num_labels": num_labels,
+            "id2label": id2label,
+        }
+        fields = {name: value for name, value in given.items() if value is not None}
+        if isinstance(adapter_config, str):
+            making.add_adapter(self, adapter_config, **fields)
+            return
+        lora = as_lora_config(adapter_config)
+        check_task(self, lora.task_type)
+        twice = sorted({"lora_r", "lora_alpha", "lora_dropout"} & set(fields))
+        if twice:
+            raise ValueError(f"{twice[0]} is given beside a LoraConfig, which says it already. Say it once.")
+        making.add_adapter(self, adapter_name, **lora.config_fields(), **fields)
 
     def add_weighted_adapter(
         self,

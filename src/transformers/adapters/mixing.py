@@ -60,7 +60,10 @@ def shares_base(model: AdaptableModel, adapter_names: Sequence[str]) -> bool:
     """Say whether rows of these adapters can be computed together: nothing but LoRA and heads differs."""
     enter_current(model)
     state = model.adapter_state
-    if getattr(model.config, "adapts_position_query", False):
+    names = {*adapter_names, state.active}
+    if any(
+        model.serves_all_rows(path) and not names.isdisjoint(layer.adapter_names) for path, layer in lora_layers(model)
+    ):
         return False
     chosen = (state.loaded[name].parameters for name in {*adapter_names, state.active} if name in state.loaded)
     return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
@@ -95,7 +98,7 @@ def check_mix(encoder: nn.Module, rows: int, adapter_names: Sequence[str]) -> No
         raise ValueError("This model has no adapters, so adapter_names cannot choose among them.")
     if any(layer.merged for _, layer in layers):
         raise ValueError("An adapter is merged into the weights; call unmerge_adapter() before a mixed batch.")
-    loaded = layers[0][1].adapter_names
+    loaded = list(dict.fromkeys(name for _, layer in layers for name in layer.adapter_names))
     unknown = [name for name in adapter_names if name not in loaded]
     if unknown:
         raise ValueError(f"There is no adapter '{unknown[0]}'; loaded: {', '.join(loaded) or 'none'}.")

@@ -10,7 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ..configuration.lora_options import ALL_LINEAR, PEFT_NAMES, check_lora_options
+from ..configuration_utils import PretrainedConfig
+from ..methods.lora.config import NOT_OFFERED
 from ..methods.lora.layers import lora_layers, lora_parameter_names
+from ..methods.lora.places import may_be_head, saved_module_names
 from .interface import AdaptableModel
 from .shapes import PEFT_CONFIG
 
@@ -19,39 +23,8 @@ __all__ = ["beyond_peft", "classifier_width", "from_peft_names", "peft_config", 
 PEFT_VERSION = "0.21.2"  # whose form is written
 _PREFIX = "base_model.model."
 
-# Fields of PEFT's LoraConfig that this package does not offer, at the values that switch them off.
-_SWITCHED_OFF: dict[str, Any] = {
-    "alora_invocation_tokens": None,
-    "alpha_pattern": {},
-    "arrow_config": None,
-    "auto_mapping": None,
-    "corda_config": None,
-    "ensure_weight_tying": False,
-    "eva_config": None,
-    "exclude_modules": None,
-    "fan_in_fan_out": False,
-    "init_lora_weights": True,
-    "kasa_config": None,
-    "layer_replication": None,
-    "layers_pattern": None,
-    "layers_to_transform": None,
-    "loftq_config": {},
-    "lora_bias": False,
-    "lora_ga_config": None,
-    "megatron_config": None,
-    "megatron_core": "megatron.core",
-    "monteclora_config": None,
-    "qalora_group_size": 16,
-    "rank_pattern": {},
-    "revision": None,
-    "target_parameters": None,
-    "trainable_token_indices": None,
-    "use_bdlora": None,
-    "use_dora": False,
-    "use_qalora": False,
-    "use_rslora": False,
-    "velora_config": None,
-}
+# Fields of PEFT's LoraConfig at the values that switch them off.
+_SWITCHED_OFF: dict[str, Any] = {**NOT_OFFERED, "auto_mapping": None, "revision": None}
 
 # Ways of starting an adapter that leave the base's weights alone; the others (PiSSA, OLoRA, CorDA, LoftQ, …) take a
 # part out of them, so that the adapter does not belong to the base as it was published.
@@ -72,13 +45,13 @@ _CLASSIFIERS = {"classifier", "score"}  # the heads that PEFT trains by itself f
 
 def to_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename parameters from this package's names to PEFT's, which keeps a LoRA layer's own in ``base_layer``."""
-    layers = {name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")}
+    layers = {name.rpartition(".")[0] for name in tensors if name.endswith((".lora_A", ".lora_embedding_A"))}
     renamed = {}
     for name, tensor in tensors.items():
         where, _, last = name.rpartition(".")
         if last in ("lora_A", "lora_B"):
             name = f"{name}.weight"
-        elif where in layers:
+        elif where in layers and not last.startswith("lora_"):
             name = f"{where}.base_layer.{last}"
         renamed[f"{_PREFIX}{name}"] = tensor
     return renamed
@@ -91,7 +64,7 @@ def from_peft_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if ".modules_to_save." in name or ".original_module." in name:
             continue
         name = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
-        for matrix in (".lora_A", ".lora_B"):
+        for matrix in (".lora_A", ".lora_B", ".lora_magnitude_vector"):
             name = name.removesuffix(".weight") if name.endswith(f"{matrix}.weight") else name
         renamed[name] = tensor
     return renamed
@@ -107,21 +80,24 @@ def classifier_width(tensors: Mapping[str, Tensor]) -> int | None:
     return min(widths, default=None)
 
 
-def peft_config(model: AdaptableModel, base: str, trained: Collection[str]) -> dict[str, Any]:
+def peft_config(
+    model: AdaptableModel, config: PretrainedConfig, base: str, trained: Collection[str]
+) -> dict[str, Any]:
     """Give the content of ``adapter_config.json``.
 
     Args:
         model: A LoRA model.
+        config: The configuration that it is saved under.
         base: Path or hub id of its base.
         trained: Names of the parameters that the adapter holds.
 
     Returns:
         What PEFT's own ``save_pretrained`` would write for the same adapter.
     """
-    config = model.config
     reason = beyond_peft(model, trained)
     return {
         **_SWITCHED_OFF,
+        **_places(model, config),
         "base_model_name_or_path": base,
         "bias": _bias(model, trained) or "none",
         "inference_mode": True,
@@ -131,9 +107,22 @@ def peft_config(model: AdaptableModel, base: str, trained: Collection[str]) -> d
         "peft_type": "LORA" if reason is None else f"LORA ({reason})",  # PEFT refuses a type that it does not know
         "peft_version": PEFT_VERSION,
         "r": config.lora_r,
-        "target_modules": sorted(config.lora_targets),
         "task_type": model.task_type,
     }
+
+
+def _places(model: AdaptableModel, config: PretrainedConfig) -> dict[str, Any]:
+    """Give PEFT's fields for where LoRA goes in and in which form."""
+    fields: dict[str, Any] = {peft: getattr(config, ours) for peft, ours in PEFT_NAMES.items()}
+    targets = config.lora_target_modules
+    targets = sorted(config.lora_targets) if targets is None else targets
+    names_whole_paths = isinstance(targets, str) or any("." in target for target in targets)
+    if targets == ALL_LINEAR or (names_whole_paths and not model.has_head):
+        # PEFT's own all-linear would reach into the head; the paths of a bare encoder begin otherwise there
+        targets = sorted(path for path, layer in lora_layers(model) if layer.current_update() is not None)
+        fields.update(exclude_modules=None, layers_to_transform=None, layers_pattern=None)
+    start = config.lora_init if config.lora_init in ("gaussian", "orthogonal") else True
+    return {**fields, "target_modules": targets, "init_lora_weights": start}
 
 
 def beyond_peft(model: AdaptableModel, trained: Collection[str]) -> str | None:
@@ -144,7 +133,8 @@ def beyond_peft(model: AdaptableModel, trained: Collection[str]) -> str | None:
         trained: Names of the parameters that the adapter holds.
     """
     config = model.config
-    if config.shares_position_query and not getattr(config, "lora_position_query", True):
+    adapts_query = any(".query_proj.lora_" in name for name in trained)
+    if adapts_query and config.shares_position_query and not getattr(config, "lora_position_query", True):
         return "not for PEFT: relative positions go through the base's query projection, lora_position_query=False"
     if _bias(model, trained) is None:
         return "not for PEFT: a part of the encoder's own parameters is trained too"
@@ -156,19 +146,21 @@ def _bias(model: AdaptableModel, trained: Collection[str]) -> str | None:
     base = {name for name, _ in model.named_parameters() if model.is_base_parameter(name)}
     dtypes = model.base_record.dtypes
     provided = base if dtypes is None else base & set(dtypes)
-    extra = (set(trained) & provided) - lora_parameter_names(model)
+    saved = saved_module_names(model, model.config.lora_modules_to_save)
+    extra = (set(trained) & provided) - lora_parameter_names(model) - saved
+    paths = {path for path, layer in lora_layers(model) if layer.current_update() is not None}
     choices = {
         "none": set(),
         "all": {name for name in provided if name.endswith(".bias")},
-        "lora_only": {f"{path}.bias" for path, _ in lora_layers(model)} & provided,
+        "lora_only": {f"{path}.bias" for path in paths} & provided,
     }
-    return next((choice for choice, names in choices.items() if names == extra), None)
+    return next((choice for choice, names in choices.items() if names - saved == extra), None)
 
 
 def _modules_to_save(model: AdaptableModel, trained: Collection[str]) -> list[str] | None:
     """Name the modules that are trained in full: the head's, and inside the encoder those that the base lacks."""
     lora, provided = lora_parameter_names(model), model.base_record.dtypes
-    modules = set()
+    modules = set(model.config.lora_modules_to_save or ())
     for name in trained:
         if not model.is_base_parameter(name):
             modules.add(name.partition(".")[0])
@@ -185,8 +177,8 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
         source: Its path, for messages.
 
     Returns:
-        ``base`` (path or hub id, or None), ``r``, ``lora_alpha``, ``lora_dropout`` and ``target_modules`` (a sorted
-        list).
+        ``base`` (path or hub id, or None), ``r``, ``lora_alpha``, ``lora_dropout`` and ``options``, the fields of
+        `LORA_OPTIONS` that are set.
 
     Raises:
         ValueError: If a field has a wrong type or value, or asks for a PEFT feature that is not part of this package.
@@ -208,5 +200,28 @@ def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:
         "r": content["r"],
         "lora_alpha": content["lora_alpha"],
         "lora_dropout": content.get("lora_dropout", 0.0),
-        "target_modules": sorted(content["target_modules"]),
+        "options": _read_options(content, source),
     }
+
+
+def _read_options(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """Read the options that both have, of the types that this package takes; `find_places` judges the names."""
+    targets = content.get("target_modules")
+    as_list = isinstance(targets, list) and targets and all(isinstance(target, str) for target in targets)
+    if not as_list and not (isinstance(targets, str) and targets):
+        raise ValueError(
+            f"'{source}': target_modules is {targets!r}; a list of module names or a regular expression was expected."
+        )
+    found = {ours: content.get(peft) for peft, ours in PEFT_NAMES.items()}
+    options = {name: value for name, value in found.items() if value not in (None, [], {}, "")}
+    options["lora_target_modules"] = sorted(targets) if isinstance(targets, list) else targets
+    saved = [name for name in content.get("modules_to_save") or [] if not may_be_head(name)]
+    options["lora_modules_to_save"] = saved or None
+    options["lora_bias"] = content.get("bias", "none")
+    config = PretrainedConfig()
+    vars(config).update({**options, "apply_lora": True, "lora_r": content["r"]})
+    try:  # the very checks that a configuration has
+        check_lora_options(config)
+    except ValueError as error:
+        raise ValueError(f"'{source}': {error}") from error
+    return options

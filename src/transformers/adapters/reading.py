@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..configuration.lora_options import LORA_OPTIONS, MEANING_OPTIONS
 from ..configuration_utils import PretrainedConfig
 from ..modeling.weights import read_tensors
 from ..utils.hub import cached_file
@@ -57,6 +59,7 @@ class AdapterContent:
         methods: The fields of `part_format.methods_of`, in this package's own form; empty in the others.
         all_biases: Whether all biases were trained beside LoRA, as PEFT calls it and BitFit does.
         label2id: The reverse of ``id2label``, where it was another than that.
+        options: LoRA's options (`transformers.configuration.lora_options`); those that are not in it are off.
         other_bases: Bases of other weights that it was trained on before it was loaded over this one on purpose, each
             with ``base_model_name_or_path`` and ``base_sha256``.
         architecture: Name of the class of model that it was trained with, where known.
@@ -78,6 +81,7 @@ class AdapterContent:
     methods: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     all_biases: bool = False
     label2id: dict[str, int] | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     other_bases: tuple[Mapping[str, str], ...] = ()
     architecture: str | None = None
     task_type: str | None = None
@@ -132,7 +136,7 @@ class AdapterContent:
     def config_fields(self, num_labels: int) -> dict[str, Any]:
         """Give what the adapter puts into a configuration."""
         id2label = self.id2label or {number: f"LABEL_{number}" for number in range(num_labels)}
-        lora = {"lora_r": self.r, "lora_alpha": self.lora_alpha, "lora_dropout": self.lora_dropout}
+        lora = self.lora_fields()
         return {
             **(lora if self.r else {}),
             "id2label": id2label,
@@ -140,6 +144,11 @@ class AdapterContent:
             "problem_type": self.problem_type,
             "finetuning_task": self.finetuning_task,
         }
+
+    def lora_fields(self) -> dict[str, Any]:
+        """Give the fields of a configuration that say what LoRA layers it has."""
+        lora = {"lora_r": self.r, "lora_alpha": self.lora_alpha, "lora_dropout": self.lora_dropout}
+        return {**copy.deepcopy(LORA_OPTIONS), **self.options, **lora}
 
     def with_fields_of(self, config: PretrainedConfig) -> AdapterContent:
         """Give the adapter with what a caller may choose otherwise: names of labels, the problem, the dropout."""
@@ -150,6 +159,7 @@ class AdapterContent:
             problem_type=config.problem_type,
             finetuning_task=config.finetuning_task,
             lora_dropout=config.lora_dropout,
+            options={**self.options, "lora_plus_lr_ratio": config.lora_plus_lr_ratio},
         )
 
     def check_settings(self, config: PretrainedConfig) -> None:
@@ -170,6 +180,13 @@ class AdapterContent:
                 f"The adapter '{self.source}' was made with lora_r {self.r} and lora_alpha {alpha}, but this run asks "
                 f"for lora_r {config.lora_r} and lora_alpha {config.lora_alpha}. Use the adapter's."
             )
+        for name in MEANING_OPTIONS:
+            found, asked = self.options.get(name, LORA_OPTIONS[name]), getattr(config, name)
+            if found != asked:
+                raise ValueError(
+                    f"The adapter '{self.source}' was made with {name} {found!r}, but this run asks for {asked!r}. "
+                    "Use the adapter's."
+                )
         self.check_position_query(config)
 
     def check_position_query(self, config: PretrainedConfig) -> None:
@@ -179,6 +196,8 @@ class AdapterContent:
             ValueError: If the two differ.
         """
         meaning = getattr(config, "lora_position_query", self.position_query)
+        if not any(".query_proj.lora_" in name for name in self.tensors):
+            return  # the two meanings differ in what that layer's update does
         if config.shares_position_query and meaning != self.position_query:
             explained = "as in PEFT, it is adapted" if self.position_query else "as in the original, it is not"
             raise ValueError(
@@ -258,6 +277,7 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         task_type=raw.get("task_type"),
         all_biases=raw.get("bias") == "all",
         label2id=metadata.get("label2id"),
+        options={**fields["options"], **metadata.get("lora_options", {})},
         other_bases=tuple(metadata.get("other_bases", ())),
     )
 
@@ -284,6 +304,7 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
         methods=metadata["methods"],
         architecture=metadata.get("architecture"),
         label2id=metadata["label2id"],
+        options=metadata["lora_options"],
         other_bases=tuple(metadata["other_bases"]),
     )
 
@@ -305,6 +326,19 @@ def _check_agreement(fields: Mapping[str, Any], metadata: Mapping[str, Any], wei
             raise ValueError(
                 f"'{weights.parent}': {name} is {fields[name]} in {CONFIG_NAME}, but {value} in {METADATA_NAME}. "
                 "One of them was changed by hand; another value than in training gives wrong results."
+            )
+    targets, noted = fields["options"]["lora_target_modules"], metadata.get("target_modules")
+    if noted is not None and targets != (sorted(noted) if isinstance(noted, list) else noted):
+        raise ValueError(
+            f"'{weights.parent}': target_modules is {targets!r} in {CONFIG_NAME}, but {noted!r} in {METADATA_NAME}. "
+            "One of them was changed by hand."
+        )
+    for name in MEANING_OPTIONS:
+        found, noted = fields["options"].get(name, LORA_OPTIONS[name]), metadata["lora_options"].get(name)
+        if found != (LORA_OPTIONS[name] if noted is None else noted):
+            raise ValueError(
+                f"'{weights.parent}': {name.removeprefix('lora_')} is {found!r} in {CONFIG_NAME}, but {noted!r} in "
+                f"{METADATA_NAME}. One of them was changed by hand."
             )
 
 

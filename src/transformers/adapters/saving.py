@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..methods.lora.layers import lora_layers
+from ..methods.lora.places import find_places
 from ..methods.trainable import trainable_names
 from ..utils import logging
 from .fitting import fit, head_buffers
@@ -27,6 +28,7 @@ from .metadata import adapter_metadata
 from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, peft_holds
 from .peft_format import peft_config, to_peft_names
 from .reading import CONFIG_NAME, LEGACY_WEIGHTS_NAME, METADATA_NAME, WEIGHTS_NAME, read_adapter
+from .started import as_started_in, for_published_base, published_config
 
 __all__ = ["adapter_tensors", "refuse_adapter_in", "refuse_model_in", "save_adapter"]
 
@@ -95,10 +97,17 @@ def save_adapter(
 def _check_lora_fields(model: AdaptableModel) -> None:
     """Refuse a configuration whose LoRA fields are not those of the layers, which are what is computed with."""
     config = model.config
+    places = find_places(model, config, strict=False) if config.apply_lora else {}
     for path, layer in lora_layers(model):
+        update, place = layer.current_update(), places.get(path)
+        if (update is None) is not (place is None):
+            what = "no LoRA" if update is None else "LoRA, which the configuration's targets leave out"
+            raise ValueError(f"{path} has {what}: config.lora_target_modules is not the layers'. It is not saved.")
+        if update is None or place is None:
+            continue
         for field, asked, found in (
-            ("lora_r", config.lora_r, layer.lora_A.shape[0]),
-            ("lora_alpha", config.lora_alpha, layer.lora_alpha),
+            ("lora_r", place.r, update.r),
+            ("lora_alpha", place.lora_alpha, update.lora_alpha),
         ):
             if asked != found:
                 raise ValueError(
@@ -132,7 +141,7 @@ def _read_back(model: AdaptableModel, scratch: Path, tensors: Mapping[str, Tenso
         ValueError: If it could not be loaded, or is not what was written.
     """
     try:
-        content = read_adapter(scratch)
+        content = as_started_in(model, read_adapter(scratch))
         content.check_settings(model.config)
         found = fit(model, content, in_place=True).tensors
     except ValueError as error:
@@ -157,18 +166,26 @@ def _write(
     from safetensors.torch import save
 
     for_peft, base, trained = peft_holds(model.config), _base_name(model), list(tensors)
-    named = to_peft_names(dict(tensors)) if for_peft else tensors
+    config, saved = published_config(model.config), for_published_base(model, tensors)
+    named = to_peft_names(saved) if for_peft else saved
     weights = scratch / (WEIGHTS_NAME if for_peft else PART_WEIGHTS_NAME)
     contiguous = {name: tensor.contiguous().cpu() for name, tensor in named.items()}
     weights.write_bytes(save(contiguous, metadata={"format": "pt"}))
     metadata = adapter_metadata(
-        model, base=base, weights=weights, trained=trained, tokenizer=tokenizer, training_args=training_args
+        model,
+        config,
+        base=base,
+        weights=weights,
+        trained=trained,
+        tokenizer=tokenizer,
+        training_args=training_args,
     )
     if not for_peft:
         _write_json(scratch / PART_METADATA_NAME, {**metadata, "methods": methods_of(model.config)})
         return _PART_FILES
-    _write_json(scratch / CONFIG_NAME, peft_config(model, base, trained))
-    _write_json(scratch / METADATA_NAME, metadata)
+    for_others = peft_config(model, config, base, trained)
+    _write_json(scratch / CONFIG_NAME, for_others)
+    _write_json(scratch / METADATA_NAME, {**metadata, "target_modules": for_others["target_modules"]})
     return (WEIGHTS_NAME, METADATA_NAME, CONFIG_NAME)
 
 

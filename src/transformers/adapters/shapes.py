@@ -16,7 +16,8 @@ PEFT_CONFIG = Record(
         "lora_dropout": _RATE,
         "peft_type": Text(),
         "r": _RANK,
-        "target_modules": ListOf(Text()),
+        "modules_to_save": optional(ListOf(Text())),
+        "target_modules": Anything(),  # `read_peft_config` says what it may be
         "task_type": optional(Text()),
     },
     required=("lora_alpha", "peft_type", "r", "target_modules"),
@@ -31,6 +32,7 @@ _METADATA: dict[str, Shape] = {
     "id2label": MapOf(Anything()),  # `check_metadata` sees to it that each class has a name
     "label2id": MapOf(Whole(0)),
     "lora_position_query": optional(Flag()),
+    "lora_options": MapOf(Anything()),  # which have checks of their own
     "other_bases": ListOf(MapOf(Text())),
     "parameters": ListOf(Text()),
     "problem_type": optional(Text()),

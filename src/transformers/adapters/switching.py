@@ -1,6 +1,6 @@
 """Several adapters on one base: load, switch, switch off, delete. Batches of several adapters: `mixing`.
 
-Every adapter's LoRA matrices wait in the layers (`LoraLinear.waiting`), its head in the model's `AdapterState`.
+Every adapter's LoRA matrices wait in the layers (`LoraLayer.waiting`), its head in the model's `AdapterState`.
 Switching exchanges parameter objects; no value is copied and no base weight is touched. It changes the model for
 everybody; which adapter a single call uses, beside the active one, belongs to that call (`mixing`, `views`).
 """
@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from ..methods.lora.layers import DEFAULT_ADAPTER, LoraLinear, lora_layers, lora_parameter_names
+from ..configuration.lora_options import ADAPTER_FIELDS
+from ..methods.lora.layers import DEFAULT_ADAPTER, LoraLayer, lora_layers, lora_parameter_names
 from ..utils import logging
 from ..utils.hub import HUB_OPTIONS, split_hub_options
 from .entering import activate, enter, with_aliases
@@ -41,7 +42,7 @@ __all__ = [
 
 logger = logging.get_logger(__name__)
 
-_FIELDS = ("lora_r", "lora_alpha", "lora_dropout", "id2label", "label2id", "problem_type", "finetuning_task")
+_FIELDS = (*ADAPTER_FIELDS, "id2label", "label2id", "problem_type", "finetuning_task")
 
 
 def load_adapter(
@@ -156,7 +157,7 @@ def delete_adapter(model: AdaptableModel, adapter_name: str) -> None:
         logger.info("Adapter '%s' is deleted; '%s' is active now.", adapter_name, others[0])
     del state.loaded[adapter_name]
     for _, layer in lora_layers(model):
-        del layer.waiting[adapter_name]
+        layer.waiting.pop(adapter_name, None)
 
 
 @contextmanager
@@ -171,7 +172,7 @@ def disable_adapter(model: AdaptableModel) -> Iterator[None]:
 
 
 def _disable(module: nn.Module) -> None:
-    if isinstance(module, LoraLinear):
+    if isinstance(module, LoraLayer):
         module.enabled = False
 
 
@@ -189,7 +190,7 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
     base_values = {name: record.kept[name] for name in record.adapted}
 
     def switch(module: nn.Module) -> None:
-        if isinstance(module, LoraLinear):
+        if isinstance(module, LoraLayer):
             module.waiting = dict(module.waiting)
             module.activate(adapter_name)
 

@@ -71,9 +71,9 @@ class ModelWithBase(nn.Module):
 
     def _identifies_base(self, name: str) -> bool:
         pooler = f"{self.base_model_prefix}.pooler."
-        return self.is_base_parameter(name) and not self._full_name(name).startswith(pooler)
+        return self.is_base_parameter(name) and not self.name_with_head(name).startswith(pooler)
 
-    def _full_name(self, name: str) -> str:
+    def name_with_head(self, name: str) -> str:
         """Give a parameter's name in a model with a head, so that the bare encoder is the same base."""
         return name if self.has_head or not self.base_model_prefix else f"{self.base_model_prefix}.{name}"
 
@@ -86,7 +86,7 @@ class ModelWithBase(nn.Module):
         dtypes = self.base_record.dtypes or {}
         return hash_tensors(
             {
-                self._full_name(name): tensor.detach().to(dtypes.get(name, tensor.dtype))
+                self.name_with_head(name): tensor.detach().to(dtypes.get(name, tensor.dtype))
                 for name, tensor in tensors.items()
                 if self._identifies_base(name)
             }

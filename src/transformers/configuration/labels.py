@@ -53,9 +53,9 @@ class LabelFields:
                 raise ValueError(f"num_labels is {num_labels}, but id2label names {len(id2label)} labels: {id2label}.")
             try:
                 self.id2label = {int(key): value for key, value in id2label.items()}
+                self.label2id = {value: key for key, value in self.id2label.items()}
             except (AttributeError, TypeError, ValueError) as error:
                 raise ValueError(f"id2label is {id2label!r}; a mapping of class ids to names was expected.") from error
-            self.label2id = {value: key for key, value in self.id2label.items()}
         if label2id is not None:
             try:
                 self.label2id = {key: int(value) for key, value in label2id.items()}

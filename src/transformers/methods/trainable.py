@@ -8,12 +8,16 @@ the rest is frozen. Without any of them everything is trained.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from ..base.model import ModelWithBase
+from ..configuration.fields import MethodFields
 from .bitfit import bias_parameter_names
 from .bottleneck import bottleneck_parameter_names
-from .lora.layers import lora_parameter_names
+from .lora.layers import lora_layers, lora_parameter_names, lora_start_names
+from .lora.places import saved_module_names
 
 __all__ = [
     "added_parameter_names",
@@ -22,6 +26,7 @@ __all__ = [
     "new_head_parameter_names",
     "trainable_names",
     "trained_beside_lora",
+    "trains_beside_weights",
 ]
 
 
@@ -45,24 +50,52 @@ def trainable_names(model: ModelWithBase) -> set[str]:
     Returns:
         Names as in ``model.named_parameters()``.
     """
-    chosen = added_parameter_names(model)
-    if not chosen and not model.config.apply_bitfit:
+    config = model.config
+    if not (config.apply_lora or config.apply_adapter or trains_beside_weights(config)):
         return {name for name, _ in model.named_parameters()}
-    return chosen | trained_beside_lora(model)
+    return lora_parameter_names(model) | trained_beside_lora(model)
 
 
-def trained_beside_lora(model: ModelWithBase) -> set[str]:
+def trained_beside_lora(
+    model: ModelWithBase, config: MethodFields | None = None, paths: Collection[str] | None = None
+) -> set[str]:
     """Give the names of what a run on a frozen base trains beside LoRA's matrices, whether it has any or not.
 
     Args:
         model: A model of this package.
+        config: Whose options are meant; the model's own where None.
+        paths: Of the layers with LoRA; the model's own where None.
     """
+    config = model.config if config is None else config
+    if paths is None:
+        paths = [path for path, layer in lora_layers(model) if layer.current_update() is not None]
     names = {name for name, _ in model.named_parameters()}
     head = {name for name in names if not model.is_base_parameter(name)}
     provided = model.base_record.dtypes
     not_provided = set() if provided is None else names - set(provided)
-    biases = bias_parameter_names(model) if model.config.apply_bitfit else set()
-    return (head | not_provided | biases | bottleneck_parameter_names(model)) - lora_parameter_names(model)
+    saved = saved_module_names(model, config.lora_modules_to_save, paths)
+    chosen = _chosen_biases(model, config, paths)
+    every = head | not_provided | chosen | saved | bottleneck_parameter_names(model)
+    return every - lora_parameter_names(model) - lora_start_names(model)
+
+
+def trains_beside_weights(config: MethodFields) -> bool:
+    """Say whether parameters of the encoder's own layers are trained, in fp32, beside others that are frozen.
+
+    Args:
+        config: A model's.
+    """
+    return config.apply_bitfit or config.lora_bias != "none" or config.lora_modules_to_save is not None
+
+
+def _chosen_biases(model: ModelWithBase, config: MethodFields, paths: Collection[str]) -> set[str]:
+    """Give the biases that are trained: all of the model's, or those of LoRA layers."""
+    if config.apply_bitfit or config.lora_bias == "all":
+        return bias_parameter_names(model)
+    if config.lora_bias == "lora_only":
+        own = {name for name, _ in model.named_parameters()}
+        return {f"{path}.bias" for path in paths} & own
+    return set()
 
 
 def new_head_parameter_names(model: ModelWithBase) -> list[str]:
@@ -82,7 +115,7 @@ def added_parameter_names(model: torch.nn.Module) -> set[str]:
     Args:
         model: Any module.
     """
-    return lora_parameter_names(model) | bottleneck_parameter_names(model)
+    return lora_parameter_names(model) | lora_start_names(model) | bottleneck_parameter_names(model)
 
 
 def cast_frozen_parameters(model: ModelWithBase, dtype: torch.dtype) -> None:
@@ -95,7 +128,12 @@ def cast_frozen_parameters(model: ModelWithBase, dtype: torch.dtype) -> None:
         model: A model of this package.
         dtype: Such as ``torch.bfloat16``.
     """
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    kept = lora_start_names(model)  # subtracted from what is trained, so as exact as that
+    frozen = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad and parameter.is_floating_point() and name not in kept
+    ]
 
     def cast() -> None:
         for parameter in frozen:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..configuration_utils import PretrainedConfig
-from ..methods.lora.layers import init_lora_parameter
+from ..methods.lora.layers import LoraLayer
+from ..methods.lora.starts import init_lora_parameter
 
 __all__ = ["init_module", "init_parameter"]
 
@@ -30,7 +31,7 @@ def init_module(module: nn.Module, config: PretrainedConfig) -> None:
     """
     if isinstance(module, (nn.Linear, nn.Embedding, nn.LayerNorm)):
         for name, parameter in module.named_parameters(recurse=False):
-            if name in ("weight", "bias", "lora_A", "lora_B"):  # not the parts of a weight_norm
+            if name in ("weight", "bias") or name.startswith("lora_"):  # not the parts of a weight_norm
                 init_parameter(module, name, parameter, config)
 
 
@@ -44,8 +45,8 @@ def init_parameter(module: nn.Module, name: str, parameter: Tensor, config: Pret
         config: See `init_module`.
     """
     with torch.no_grad():
-        if name in ("lora_A", "lora_B"):
-            init_lora_parameter(name, parameter, config)
+        if isinstance(module, LoraLayer) and name.startswith("lora_"):
+            init_lora_parameter(module, name, parameter, config)
         elif isinstance(module, nn.LayerNorm):
             parameter.fill_(1.0 if name == "weight" else 0.0)
         elif name == "bias":

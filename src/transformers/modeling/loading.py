@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from ..methods.lora.starts import start_lora_anew
 from ..methods.trainable import added_parameter_names, mark_trainable
 from .initialization import init_parameter
 from .load_report import LoadReport, match_state_dict, named_tensors
@@ -69,7 +70,9 @@ def fill_model(
     found = (tensor.dtype for name, tensor in provided.items() if model.is_base_parameter(name))
     usual = next((each for each in found if each.is_floating_point), torch.get_default_dtype())
     dtypes = {
-        name: _storage_dtype(model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype)
+        name: _storage_dtype(
+            model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype, added=name in added
+        )
         for name, tensor in own.items()
     }
     of_base = {name: tensor for name, tensor in provided.items() if name in record.dtypes}
@@ -83,6 +86,7 @@ def fill_model(
     else:
         for name, tensor in own.items():  # in place: the constructor may have tied one to another
             tensor.data = fitting.get(name, tensor.detach()).to(tensor.device, dtypes[name])
+        start_lora_anew(model, model.config, given=fitting)
     model.tie_weights()
     if model.config.freezes_base:  # biases may be unfrozen by hand later, as loralib's users do
         names = (name for name, p in model.named_parameters() if p.requires_grad or name.endswith(".bias"))
@@ -111,10 +115,15 @@ def _check_missing(
 
 
 def _storage_dtype(
-    model: VocabularyModel, name: str, own: Tensor, checkpoints: torch.dtype, dtype: torch.dtype | str | None
+    model: VocabularyModel,
+    name: str,
+    own: Tensor,
+    checkpoints: torch.dtype,
+    dtype: torch.dtype | str | None,
+    added: bool,
 ) -> torch.dtype:
     """Choose a tensor's dtype: what was asked for, save that beside a frozen base the trained part stays as made."""
-    part_of_run = model.config.freezes_base and (own.requires_grad or not model.is_base_parameter(name))
+    part_of_run = model.config.freezes_base and (own.requires_grad or added or not model.is_base_parameter(name))
     if dtype is None or part_of_run or not own.is_floating_point():
         return own.dtype
     if isinstance(dtype, torch.dtype):

@@ -31,7 +31,8 @@ from torch.nn import functional
 from ...layers.attention import grouped_attention
 from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
-from ...methods.lora.layers import LoraLinear, lora_linear
+from ...methods.lora.layers import LoraLinear
+from ...methods.lora.places import lora_linear
 from .configuration_deberta_v2 import DebertaV2Config
 
 __all__ = [
@@ -400,11 +401,11 @@ class DisentangledSelfAttention(nn.Module):
         )
 
     def untie_position_projections(self) -> None:
-        """Give the relative positions projections of their own, which hold the base's weights as they are now."""
+        """Give the relative positions projections of their own: keys as they are computed, queries as the base's."""
         if self.has_c2p:
-            self.pos_key_proj = _plain_copy(self.key_proj)
+            self.pos_key_proj = _plain_copy(self.key_proj, self.key_proj.weight)
         if self.has_p2c:
-            self.pos_query_proj = _plain_copy(self.query_proj)
+            self.pos_query_proj = _plain_copy(self.query_proj, self.query_proj.state_dict()["weight"])
         self.share_att_key = False
 
     def _position_key(self, embeddings: Tensor) -> Tensor:
@@ -420,8 +421,8 @@ class DisentangledSelfAttention(nn.Module):
         return self.query_proj(embeddings)
 
 
-def _plain_copy(layer: nn.Linear) -> nn.Linear:
-    """Copy a linear layer's base weights into a plain one."""
+def _plain_copy(layer: nn.Linear, weight: Tensor) -> nn.Linear:
+    """Copy a linear layer's bias, and one of its weights, into a plain one."""
     plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
-    plain.load_state_dict({"weight": layer.state_dict()["weight"].clone(), "bias": layer.bias.clone()}, assign=True)
+    plain.load_state_dict({"weight": weight.detach().clone(), "bias": layer.bias.clone()}, assign=True)
     return plain

@@ -33,6 +33,7 @@ from ...layers.dropout import StableDropout
 from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
+from ...methods.lora.layers import LoraLayer
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...utils.lazy_names import LazyNames
@@ -373,10 +374,20 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
 
     def untie_position_projections(self) -> None:
         """Part the positions' projections from the content's, where merging would change a shared one."""
-        if self.config.share_att_key and self.config.relative_attention and not self.config.lora_position_query:
+        adapted = any(isinstance(attention.query_proj, LoraLayer) for attention in self._attentions())
+        if adapted and self.config.shares_position_query and not self.config.lora_position_query:
             for attention in self._attentions():
                 attention.untie_position_projections()
             self.config.share_att_key = False
+
+    def serves_all_rows(self, path: str) -> bool:
+        """Say whether a layer projects relative positions, which all rows of a batch share, or is an embedding."""
+        name, config = path.rpartition(".")[2], self.config
+        if name == "key_proj":
+            return bool(config.relative_attention and config.share_att_key)
+        if name == "query_proj":
+            return config.adapts_position_query
+        return name in ("pos_key_proj", "pos_query_proj") or super().serves_all_rows(path)
 
     def _attentions(self) -> list[DisentangledSelfAttention]:
         return [module for module in self.modules() if isinstance(module, DisentangledSelfAttention)]

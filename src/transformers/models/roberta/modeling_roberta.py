@@ -35,7 +35,7 @@ from ...layers.dropout import Dropout
 from ...layers.inputs import EncoderInputs, look_up
 from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
-from ...methods.lora.layers import lora_linear
+from ...methods.lora.places import lora_linear
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...utils.generic import ModelOutput
