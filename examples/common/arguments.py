@@ -29,8 +29,12 @@ class ModelArguments(LoraFlags):
     cache_dir: str | None = field(default=None, metadata=flag_help("Where downloads are kept."))
     use_fast_tokenizer: bool = field(default=True, metadata=flag_help("Kept for old command lines; all are fast."))
     model_revision: str = field(default="main", metadata=flag_help("Branch, tag or commit on the hub."))
-    use_auth_token: bool = field(
-        default=False, metadata=flag_help("Use the token of `hf auth login`.", aliases=["--token"])
+    use_auth_token: bool | str = field(
+        default=False,
+        metadata=flag_help(
+            "An access token of the hub; without a value the one of `hf auth login`. No record holds it.",
+            aliases=["--token"],
+        ),
     )
     apply_lora: bool = field(
         default=False,

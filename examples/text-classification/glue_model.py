@@ -47,7 +47,7 @@ def _hub_options(model_args: ModelArguments) -> dict[str, Any]:
     return {
         "cache_dir": model_args.cache_dir,
         "revision": model_args.model_revision,
-        "token": True if model_args.use_auth_token else None,
+        "token": model_args.use_auth_token or None,
     }
 
 

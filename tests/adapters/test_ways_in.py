@@ -92,6 +92,19 @@ def test_a_cast_between_two_adapters(base: Path, adapter: Path, tmp_path: Path) 
         assert (mixed[row, :width] - alone[name][row]).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("cast", [lambda m: m.bfloat16(), lambda m: m.half(), lambda m: m.double()])
+@pytest.mark.parametrize("names", [["a", "b", "a"], ["b", "a", "b"]])
+def test_a_cast_between_two_loaded_adapters(
+    cast: Callable[[nn.Module], Any], names: list[str], base: Path, adapter: Path
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    model.load_adapter(adapter, "a")
+    cast(model).load_adapter(adapter, "b")
+    ids = random_ids()[: len(names)]
+    mixed = model.eval()(ids, adapter_names=names).logits
+    assert (mixed - as_model(adapter, base)(ids).logits).abs().max() < 0.1
+
+
 def test_a_classifier_s_adapter_in_a_bare_encoder(
     way: Way, base: Path, adapter: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

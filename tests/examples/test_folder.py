@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import glue_model
 import run_glue
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -44,6 +45,36 @@ def test_a_run_over_another_one_is_a_run_of_its_own(words: list[Any], tmp_path: 
     assert get_last_checkpoint(str(tmp_path / "out")) == str(tmp_path / "out" / "checkpoint-4")
     assert run(*task, *again) == 0, "the same command again"
     assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == second, "goes on from its own end"
+
+
+@pytest.mark.parametrize(
+    ("flags", "recorded"),
+    [
+        (["--use_auth_token", "hf_secretvalue"], "<USE_AUTH_TOKEN>"),
+        (["--token=hf_secretvalue"], "<USE_AUTH_TOKEN>"),
+        (["--use_auth_token"], True),
+        ([], False),
+    ],
+)
+def test_a_token_is_passed_on_and_in_no_file(
+    words: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], recorded: bool | str
+) -> None:
+    expected = "hf_secretvalue" if isinstance(recorded, str) else (recorded or None)
+    passed: list[Any] = []
+    load = glue_model.AutoTokenizer.from_pretrained
+
+    def look(*args: Any, **kwargs: Any) -> Any:
+        passed.append(kwargs["token"])
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(glue_model.AutoTokenizer, "from_pretrained", look)
+    task = ["--task_name", "sst2", "--do_train", "--max_steps", 1, "--save_strategy", "no"]
+    assert run(*words, *task, *flags) == 0
+    assert passed == [expected]
+    record = json.loads((tmp_path / "out" / "run_record.json").read_text())
+    assert record["model_arguments"]["use_auth_token"] == recorded
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or b"hf_secretvalue" not in path.read_bytes(), path
 
 
 def test_checkpoints_of_another_task(words: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

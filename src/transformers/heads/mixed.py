@@ -9,8 +9,10 @@ Letters in shapes: ``B`` batch, ``L`` padded length, ``N`` labels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -107,12 +109,16 @@ def _side_by_side(parts: list[tuple[list[int], ModelOutput]], number: int) -> Mo
 
 
 def _joined(parts: list[tuple[list[int], Tensor]], number: int) -> Tensor:
-    """Put tensors with an entry for each of some rows together. Shape of each: (rows, …), to (B, …)."""
+    """Put tensors with an entry for each of some rows together. Shape of each: (rows, …), to (B, …).
+
+    Heads of a model that was cast between two adapters have dtypes of their own; the result has the one all fit into.
+    """
     shape = [max(value.shape[place] for _, value in parts) for place in range(1, parts[0][1].dim())]
-    result = parts[0][1].new_full((number, *shape), float("-inf"))
+    dtype = reduce(torch.promote_types, (value.dtype for _, value in parts))
+    result = parts[0][1].new_full((number, *shape), float("-inf"), dtype=dtype)
     for rows, value in parts:
         missing = [side for size, own in zip(shape[::-1], value.shape[:0:-1], strict=True) for side in (0, size - own)]
-        result[rows] = functional.pad(value, missing, value=float("-inf"))
+        result[rows] = functional.pad(value, missing, value=float("-inf")).to(dtype)
     return result
 
 
