@@ -101,7 +101,9 @@ def test_two_processes_give_what_one_gives(
     found, expected = _results(output), _results(alone)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-5), name
+        # operations at padding count, and each process pads its own part of a batch
+        tolerance = {"rel": 0.1} if name == "total_flos" else {"abs": 1e-5}
+        assert found[name] == pytest.approx(value, **tolerance), name
     losses = [
         [
             entry["loss"]

@@ -47,7 +47,11 @@ def test_a_reload_computes_the_same(family: str, task: str, tie: str, safe: bool
     model.save_pretrained(tmp_path, safe_serialization=safe)
     again, report = type(model).from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values())
-    assert torch.equal(again(**inputs)[0], model(**inputs)[0])
+    own, reloaded = model.state_dict(), again.state_dict()
+    assert own.keys() == reloaded.keys()
+    assert all(torch.equal(own[name], reloaded[name]) for name in own)
+    # a product with one output is rounded by where its operands lie in memory
+    assert torch.allclose(again(**inputs)[0], model(**inputs)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["roberta", "deberta"])

@@ -195,7 +195,7 @@ def test_a_state_survives_its_file(tmp_path: Path) -> None:
     state = TrainerState(epoch=1 / 3, global_step=7, loss_sum=0.1 + 0.2, log_history=[{"loss": 2 / 3, "step": 1}])
     state.save_to_json(tmp_path / "trainer_state.json")
     assert TrainerState.load_from_json(tmp_path / "trainer_state.json") == state
-    (tmp_path / "other.json").write_text('{"global_step": 1, "something": 2}')
+    (tmp_path / "other.json").write_text('{"global_step": 1, "max_steps": 2, "something": 2}')
     with pytest.raises(ValueError, match="holds 'something'"):
         TrainerState.load_from_json(tmp_path / "other.json")
 

@@ -27,7 +27,7 @@ def head_class(model: AdaptableModel, content: AdapterContent) -> type[Adaptable
         content: The adapter.
     """
     own = type(model)
-    if not model.has_head or content.architecture == own.__name__:
+    if own not in own.head_classes or content.architecture == own.__name__:
         return own
     for each in own.head_classes:
         if content.architecture == each.__name__:
