@@ -69,9 +69,7 @@ def test_labels_written_as_text_are_read_or_refused(tokenizer: BertTokenizer) ->
 def test_default_names_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"'input_ids' cannot become one tensor.*DataCollatorWithPadding"):
         default_data_collator([{"input_ids": [1]}, {"input_ids": [1, 2]}])
-    with pytest.raises(
-        ValueError, match="1 of the 2 examples of a batch have no 'label' .the first is number 1 of it"
-    ):
+    with pytest.raises(ValueError, match=r"1 of the 2 examples .* have no 'label' \(the first is number 1 of it\)"):
         default_data_collator([{"label": 1}, {}])
     with pytest.raises(ValueError, match="no examples"):
         default_data_collator([])
