@@ -1,12 +1,11 @@
 """How much faster is a LoRA training step here than with upstream Transformers + PEFT?
 
 A model of the shape of RoBERTa-base or DeBERTa-v3-base with random weights, dropout 0.1, r 8 on query and
-value, or on all linear layers;
-forward, backward and AdamW on batches of 16 RTE pairs padded to the longest. See `step_benchmark.py` for how it is
+value, or on all linear layers; forward, backward and AdamW on batches of 16 RTE pairs padded to the longest. See `step_benchmark.py` for how it is
 measured. The result is `results/lora_step_<model>.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and
 the reference environment (bash scripts/test.sh makes it)::
 
-    .venv/bin/python benchmarks/lora_step.py deberta-v3-base [--rounds 3] [--batches 3] [--all-linear]
+    .venv/bin/python benchmarks/lora_step.py deberta-v3-base [--rounds 3] [--batches 3] [--all-linear] [--dtypes float32]
 
 The exit code is 1 unless the goal is reached, in fp32 and in bf16: DeBERTa's step 3 times faster, RoBERTa's twice (2.4
 times with all linear layers), in at most half of the memory.
@@ -91,6 +90,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--all-linear", action="store_true", help="LoRA in all linear layers of the encoder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     options = parser.parse_args()
     shape = SHAPES[options.model]
     torch.manual_seed(options.seed)
@@ -106,6 +106,7 @@ def main() -> int:
         r=8,
         alpha=16,
         targets=linear_layers(encoder) if options.all_linear else None,
+        dtypes=options.dtypes,
     )
     RESULTS.mkdir(exist_ok=True)
     result = RESULTS / f"lora_step_{options.model}{'_all_linear' if options.all_linear else ''}.json"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -130,8 +131,9 @@ def compare_steps(
     r: int,
     alpha: int,
     targets: list[str] | None = None,
+    dtypes: Sequence[str] = ("float32", "bfloat16"),
 ) -> dict[str, Any]:
-    """Measure both sides in fp32 and bf16.
+    """Measure both sides in each dtype of the frozen base.
 
     Args:
         model: The bare encoder.
@@ -143,6 +145,7 @@ def compare_steps(
         r: LoRA's rank.
         alpha: LoRA's alpha.
         targets: Ends of the paths of LoRA's layers; the model type's own where None.
+        dtypes: By name; a CPU without bf16 products takes minutes for a step in bf16.
 
     Returns:
         Settings, environments and results, JSON-ready.
@@ -158,7 +161,7 @@ def compare_steps(
         files = [Path(folder) / f"{number}.safetensors" for number in range(batch_count)]
         for file, batch in zip(files, batches, strict=True):
             save_file(batch, file)
-        for dtype in ("float32", "bfloat16"):
+        for dtype in dtypes:
             options = {**settings, "dtype": dtype}
             with (
                 Side(sys.executable, "own_step.py", Path(folder) / "model", options) as ours,
