@@ -1,11 +1,11 @@
 """How much faster is a LoRA training step here than with upstream Transformers + PEFT?
 
-A model of the shape of RoBERTa-base or DeBERTa-v3-base with random weights, dropout 0.1, r 8 on query and
-value, or on all linear layers; forward, backward and AdamW on batches of 16 RTE pairs padded to the longest. See `step_benchmark.py` for how it is
-measured. The result is `results/lora_step_<model>.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and
-the reference environment (bash scripts/test.sh makes it)::
+A model of the shape of RoBERTa-base or DeBERTa-v3-base with random weights, dropout 0.1, r 8 on query and value or in
+all linear layers; forward, backward and AdamW on batches of 16 RTE pairs padded to the longest. How it is measured:
+`step_benchmark.py`. The result is `results/lora_step_<model>.json`. Needs the GLUE data (LORA_SHARED_DATA or
+../shared/data) and the reference environment (bash scripts/test.sh makes it)::
 
-    .venv/bin/python benchmarks/lora_step.py deberta-v3-base [--rounds 3] [--batches 3] [--all-linear] [--dtypes float32]
+    .venv/bin/python benchmarks/lora_step.py deberta-v3-base [--rounds 3] [--batches 3] [--all-linear] [--dtypes …]
 
 The exit code is 1 unless the goal is reached, in fp32 and in bf16: DeBERTa's step 3 times faster, RoBERTa's twice (2.4
 times with all linear layers), in at most half of the memory.

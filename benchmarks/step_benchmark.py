@@ -76,13 +76,16 @@ class Side:
         script: In this folder.
         model_folder: A saved encoder.
         settings: See `upstream_step.py`.
+        source: The ``src`` folder that our side is run from; this checkout's where None.
     """
 
-    def __init__(self, python: Path | str, script: str, model_folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, python: Path | str, script: str, model_folder: Path, settings: dict[str, Any], source: str | None = None
+    ) -> None:
         # Passive: threads that wait do not spin, which would cost the other side, or whoever shares the machine, time.
         threads = {"OMP_NUM_THREADS": str(settings["threads"]), "OMP_WAIT_POLICY": "PASSIVE"}
         environment = {**os.environ, **threads, "HF_HUB_OFFLINE": "1"}
-        environment["PYTHONPATH"] = str(ROOT / "src") if script == "own_step.py" else ""
+        environment["PYTHONPATH"] = (source or str(ROOT / "src")) if script == "own_step.py" else ""
         command = [str(python), str(ROOT / "benchmarks" / script), str(model_folder), json.dumps(settings)]
         self.process = subprocess.Popen(
             command,
