@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from .trainer_utils import SchedulerType
 from .training.adafactor import Adafactor
 from .training.lora_plus import lora_plus_groups, lora_plus_ratio
+from .training.parameter_steps import ParameterOptimizer
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-class AdamW(Optimizer):
+class AdamW(ParameterOptimizer):
     """AdamW with the arithmetic and the defaults that the name had in Transformers 4.4.2; the Trainer takes PyTorch's.
 
     With g the gradient, at step t::
@@ -84,34 +85,15 @@ class AdamW(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "correct_bias": correct_bias}
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Change the parameters by one step.
-
-        Args:
-            closure: Computes the loss and its gradients anew.
-
-        Returns:
-            What the closure gave.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        return loss
-
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def update_parameter(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Change one parameter as the class says; without the weight decay where that is 0."""
         state = self.state[parameter]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
         state["step"] += 1
         beta1, beta2 = group["betas"]
-        mean = state["exp_avg"].mul_(beta1).add_(parameter.grad, alpha=1 - beta1)
-        square = state["exp_avg_sq"].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+        mean = state["exp_avg"].mul_(beta1).add_(gradient, alpha=1 - beta1)
+        square = state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         rate = group["lr"]
         if group["correct_bias"]:
             rate *= math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])

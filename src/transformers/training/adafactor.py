@@ -6,17 +6,18 @@ which starts at zero. Here that is a switch, and the Trainer leaves it off, as 4
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from .parameter_steps import ParameterOptimizer
 
 __all__ = ["Adafactor"]
 
 
-class Adafactor(Optimizer):
+class Adafactor(ParameterOptimizer):
     """An optimizer that keeps one number a row and one a column of a matrix instead of one a weight.
 
     Args:
@@ -67,27 +68,7 @@ class Adafactor(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Change the parameters by one step.
-
-        Args:
-            closure: Computes the loss and its gradients anew.
-
-        Returns:
-            What the closure gave.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
-        return loss
-
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def update_parameter(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         """Change one parameter; everything is computed in fp32 where the parameter is of lower precision."""
         gradient = gradient.to(torch.promote_types(parameter.dtype, torch.float32))
         weights = parameter.to(gradient.dtype)
