@@ -1,4 +1,4 @@
-"""Installs the package: ``pip install -e .``, with extras for the demo, for development and for DeepSpeed."""
+"""Installs the package: ``pip install -e .``, with extras for the demo, for development, for DeepSpeed and for export."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,15 @@ DEMO = [
     "matplotlib>=3.10,<4",  # learning curves
 ]
 DEEPSPEED = ["deepspeed>=0.19,<0.20"]  # optimizer state, gradients and parameters shared out (ZeRO)
+EXPORT = [  # what torch.onnx.export needs, and what runs the files
+    "onnx>=1.23,<2",
+    "onnxscript>=0.7,<0.8",
+    "onnxruntime>=1.32,<2",
+]
 DEV = [
     *DEMO,
     *DEEPSPEED,
+    *EXPORT,
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
     "mypy>=2.4,<3",  # types
     "py-rattler>=0.28,<0.40",  # reads environment.yml as conda does
@@ -55,5 +61,5 @@ setup(
         "tqdm>=4.67,<5",  # progress bars
     ],
     entry_points={"console_scripts": ["transformers-cli = transformers.commands.transformers_cli:main"]},
-    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": DEEPSPEED},
+    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": DEEPSPEED, "export": EXPORT},
 )

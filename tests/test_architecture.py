@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "heads": ("modeling_utils",),
     "tokenization": ("tokenization_utils", "tokenization_utils_base", "tokenization_utils_fast"),
     "models": (),
+    "exporting": (),
     "data": (),
     "training": (
         "deepspeed",

@@ -26,8 +26,8 @@ from transformers import (
 )
 from transformers.layers.dropout import Dropout
 from transformers.methods.lora.layers import lora_parameter_names
-from transformers.models.deberta_v2.disentangled_attention import table_rows
 from transformers.models.deberta_v2.modeling_deberta_v2 import StableDropout
+from transformers.models.deberta_v2.relative_positions import table_rows
 
 TINY: dict[str, Any] = {
     "vocab_size": 61,

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from transformers.layers.packing import PackedLayout
-from transformers.models.deberta_v2.disentangled_attention import (
+from transformers.models.deberta_v2.disentangled_attention import disentangled_attention
+from transformers.models.deberta_v2.disentangled_scores import fused_scores, plain_scores
+from transformers.models.deberta_v2.relative_positions import (
     RelativePositions,
-    _Scores,
-    disentangled_attention,
     log_buckets,
     relative_positions,
+    rows_of_all_distances,
     table_rows,
 )
 
@@ -130,9 +131,9 @@ def test_equals_plain_attention_on_any_mask(mask: Tensor, c2p: bool, p2c: bool) 
 def test_gradients_of_the_scores() -> None:
     shapes = [(HEADS, 3, 4, SIZE), (HEADS, 3, 4, SIZE), (HEADS, 7, SIZE), (HEADS, 7, SIZE)]
     inputs: list[Any] = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    assert torch.autograd.gradcheck(_Scores.apply, inputs)
-    assert torch.autograd.gradcheck(_Scores.apply, [*inputs[:2], None, inputs[3]])
-    assert torch.autograd.gradcheck(_Scores.apply, [*inputs[:3], None])
+    assert torch.autograd.gradcheck(fused_scores, inputs)
+    assert torch.autograd.gradcheck(fused_scores, [*inputs[:2], None, inputs[3]])
+    assert torch.autograd.gradcheck(fused_scores, [*inputs[:3], None])
 
 
 class _IndexSizes(TorchDispatchMode):

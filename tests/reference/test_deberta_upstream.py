@@ -18,7 +18,7 @@ from transformers import (
     DebertaV2Model,
     PreTrainedModel,
 )
-from transformers.models.deberta_v2.disentangled_attention import log_buckets
+from transformers.models.deberta_v2.relative_positions import log_buckets
 
 pytestmark = pytest.mark.reference
 

@@ -21,6 +21,7 @@ class ModelWithBase(nn.Module):
         config: Its configuration.
         name_or_path: Where it was loaded from.
         base_record: What is known of the checkpoint that it stands on.
+        static_shapes: Whether the encoder computes padding too, so that no shape depends on the texts.
     """
 
     base_model_prefix: ClassVar[str] = ""
@@ -29,6 +30,19 @@ class ModelWithBase(nn.Module):
     config: PretrainedConfig
     name_or_path: str
     base_record: BaseRecord
+    static_shapes: bool = False
+
+    def use_static_shapes(self) -> None:
+        """Compute padding too from now on: slower, but the forward pass can be captured as one graph.
+
+        `transformers.exporting` makes a copy of a model for it.
+        """
+        self.base_model.static_shapes = True  # type: ignore[assignment]
+
+    @property
+    def longest_text(self) -> int | None:
+        """The most tokens that a text may have; None where positions are relative alone."""
+        return None
 
     @property
     def has_head(self) -> bool:

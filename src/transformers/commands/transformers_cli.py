@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..version import __version__
-from . import adapter, env
+from . import adapter, env, export
 
 __all__ = ["main"]
 
@@ -38,6 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     adapter.add_command(commands)
     env.add_command(commands)
+    export.add_command(commands)
     given = list(sys.argv[1:] if words is None else words)
     if given and given[0] in _ELSEWHERE:
         print(f"transformers-cli: error: {given[0]} is not here: {_ELSEWHERE[given[0]]}", file=sys.stderr)

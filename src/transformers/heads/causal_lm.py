@@ -50,6 +50,11 @@ class CausalLM(Head):
         """
         raise NotImplementedError
 
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        encoded = self.encode(inputs)
+        return {"logits": encoded.layout.unpack(self._score_words(encoded.last_hidden_state))}
+
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> CausalLMOutputWithCrossAttentions:
         """Score all words as the next one at every valid position.
 

@@ -23,6 +23,10 @@ class Encoding(Head):
     task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
     may_decode: ClassVar[bool] = True
 
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        return {"last_hidden_state": self.encode(inputs).padded()}
+
     def _compute(self, inputs: EncoderInputs) -> BaseModelOutput:
         """Encode a padded batch.
 
@@ -55,6 +59,12 @@ class PooledEncoding(Head):
             NotImplementedError: Here; a model says how.
         """
         raise NotImplementedError
+
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        encoded = self.encode(inputs)
+        pooled = self._pool(encoded)
+        return {"last_hidden_state": encoded.padded(), **({} if pooled is None else {"pooler_output": pooled})}
 
     def _compute(self, inputs: EncoderInputs) -> BaseModelOutputWithPooling:
         """Encode a padded batch.

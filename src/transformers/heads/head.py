@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Protocol, cast
 
+from torch import Tensor
+
 from ..configuration_utils import PretrainedConfig
 from ..layers.inputs import EncoderInputs
 from ..layers.packing import PackedOutput
@@ -107,6 +109,17 @@ class Head(PreTrainedModel):
             return self.encoded
         encoder = cast(_Encoder, self.base_model)
         return encoder.encode(inputs, first_token_only=first_token_only, adapter_names=adapter_names)
+
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Compute what ``forward`` gives without labels, as plain tensors by name: for graphs that are captured.
+
+        Args:
+            inputs: What the encoder is given.
+
+        Raises:
+            NotImplementedError: Here; each head says how.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says nothing of its outputs without a loss.")
 
     @classmethod
     def forward_with(cls, encoder_arguments: Sequence[str]) -> Callable[..., Any]:

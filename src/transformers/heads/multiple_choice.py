@@ -30,6 +30,12 @@ class MultipleChoice(Head):
         """
         raise NotImplementedError
 
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        choices = _choices(inputs)
+        encoded = self.encode(inputs.map_rows(lambda each: each.flatten(0, 1)), first_token_only=True)
+        return {"logits": self.score_texts(encoded).view(-1, choices)}
+
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MultipleChoiceModelOutput:
         """Score the choices of each example. All inputs of tokens have a dimension more: (B, C, L).
 
@@ -43,15 +49,8 @@ class MultipleChoice(Head):
         Raises:
             ValueError: As of the encoder's ``forward``, if an input is not of that shape, or a label is no choice.
         """
-        words = inputs.input_ids if inputs.input_ids is not None else inputs.inputs_embeds
-        dimensions = 3 if inputs.input_ids is not None else 4
-        if words is not None and words.dim() != dimensions:
-            raise ValueError(
-                f"The input has the shape {tuple(words.shape)}; (batch, choices, length) was expected for input_ids, "
-                "and (batch, choices, length, width of the embeddings) for inputs_embeds."
-            )
+        choices = _choices(inputs)
         encoded = self.encode(inputs.map_rows(lambda each: each.flatten(0, 1)), first_token_only=True)
-        choices = 1 if words is None else words.shape[1]
         logits = self.score_texts(encoded).view(-1, choices)
         return MultipleChoiceModelOutput(
             loss=None if labels is None else mean_cross_entropy(logits, labels),
@@ -59,3 +58,19 @@ class MultipleChoice(Head):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+
+
+def _choices(inputs: EncoderInputs) -> int:
+    """Count the choices of each example.
+
+    Raises:
+        ValueError: If an input has no dimension for them.
+    """
+    words = inputs.input_ids if inputs.input_ids is not None else inputs.inputs_embeds
+    dimensions = 3 if inputs.input_ids is not None else 4
+    if words is not None and words.dim() != dimensions:
+        raise ValueError(
+            f"The input has the shape {tuple(words.shape)}; (batch, choices, length) was expected for input_ids, "
+            "and (batch, choices, length, width of the embeddings) for inputs_embeds."
+        )
+    return 1 if words is None else words.shape[1]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..configuration_utils import PretrainedConfig
 from ..layers.inputs import EncoderInputs
 from ..layers.losses import IGNORED_LABEL, mean_cross_entropy
+from ..layers.packing import PackedOutput
 from ..modeling_outputs import QuestionAnsweringModelOutput
 from ..modeling_utils import in_dtype_of
 from .head import Head
@@ -50,6 +51,18 @@ class QuestionAnswering(Head):
         """Name the parameters whose first dimension is the number of labels."""
         return ["qa_outputs.weight", "qa_outputs.bias"]
 
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        start_logits, end_logits = self._logits(self.encode(inputs))
+        return {"start_logits": start_logits, "end_logits": end_logits}
+
+    def _logits(self, encoded: PackedOutput) -> tuple[Tensor, Tensor]:
+        """Score all tokens as start and as end, with the least number where the mask is 0. Shape of each: (B, L)."""
+        scores = self.score_tokens(encoded.last_hidden_state)  # (T, 2)
+        outside = ~encoded.layout.valid_places()[..., None]
+        logits = encoded.layout.unpack(scores).masked_fill(outside, torch.finfo(scores.dtype).min)  # (B, L, 2)
+        return logits[..., 0], logits[..., 1]
+
     def _compute(
         self, inputs: EncoderInputs, start_positions: Tensor | None = None, end_positions: Tensor | None = None
     ) -> QuestionAnsweringModelOutput:
@@ -72,13 +85,10 @@ class QuestionAnswering(Head):
         if (start_positions is None) != (end_positions is None):
             raise ValueError("Give both start_positions and end_positions, or neither.")
         encoded = self.encode(inputs)
-        scores = self.score_tokens(encoded.last_hidden_state)  # (T, 2)
-        valid = encoded.layout.valid_places()
-        least = torch.finfo(scores.dtype).min
-        logits = encoded.layout.unpack(scores).masked_fill(~valid[..., None], least)  # (B, L, 2)
-        start_logits, end_logits = logits.unbind(-1)
+        start_logits, end_logits = self._logits(encoded)
         loss = None
         if start_positions is not None and end_positions is not None:
+            valid = encoded.layout.valid_places()
             start_loss = mean_cross_entropy(start_logits, _columns(start_positions, valid))
             loss = (start_loss + mean_cross_entropy(end_logits, _columns(end_positions, valid))) / 2
         return QuestionAnsweringModelOutput(

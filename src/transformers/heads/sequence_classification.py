@@ -41,6 +41,11 @@ class SequenceClassification(Head):
         """
         raise NotImplementedError
 
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        encoded = self.encode(inputs, first_token_only=self._first_token_only)
+        return {"logits": self.score_rows(self._features(encoded))}
+
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> SequenceClassifierOutput:
         """Classify each row. In training under ``config.consistency`` the loss takes a second pass.
 

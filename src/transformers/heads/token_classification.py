@@ -41,6 +41,11 @@ class TokenClassification(Head):
         """Name the parameters whose first dimension is the number of labels."""
         return ["classifier.weight", "classifier.bias"]
 
+    def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
+        """Give the output of `_compute` without a loss, as plain tensors by name."""
+        encoded = self.encode(inputs)
+        return {"logits": encoded.layout.unpack(self.score_tokens(encoded.last_hidden_state))}
+
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> TokenClassifierOutput:
         """Classify every valid token.
 

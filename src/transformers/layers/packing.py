@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from .capture import explain_capture
 from .losses import IGNORED_LABEL
 
-__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "pack_batch"]
+__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column"]
 
 # How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
 # slow for its size; a sixteenth keeps the groups few and the wasted work small.
@@ -67,7 +67,10 @@ class PackedLayout:
         valid: False for a packed token that the mask excludes; None where there is none. Shape: (T,).
         row_order: The row of the batch that stands at each place of the packed order. Shape: (B,).
         first_token: Place of each row's first valid token, in packed order of rows. Shape: (B,).
+        static_shapes: Whether no shape depends on the texts; see `transformers.layers.padded`.
     """
+
+    static_shapes: ClassVar[bool] = False
 
     batch_size: int
     padded_length: int
@@ -144,6 +147,10 @@ class PackedLayout:
     def tokens(self) -> int:
         """Number of packed tokens, ``T``."""
         return self.token_index.numel()
+
+    def columns(self) -> Tensor:
+        """Give the column of the padded batch that each packed token stands in. Shape: (T,)."""
+        return self.token_index % self.padded_length
 
     def pack(self, padded: Tensor) -> Tensor:
         """Take the packed tokens out of a padded batch.
@@ -364,39 +371,3 @@ def _group_rows(lengths: list[int]) -> list[tuple[int, int]]:
             begin, padding = row, 0
     ranges.append((begin, len(lengths)))
     return ranges
-
-
-def pack_batch(
-    input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None
-) -> tuple[Tensor, PackedLayout]:
-    """Check what a caller gave an encoder and plan its layout.
-
-    Args:
-        input_ids: Token ids. Shape: (B, L).
-        inputs_embeds: Word embeddings instead of ids. Shape: (B, L, D).
-        attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
-
-    Returns:
-        The one of ``input_ids`` and ``inputs_embeds`` that was given, and the layout.
-
-    Raises:
-        ValueError: If both or neither are given, or a shape is not as described.
-        RuntimeError: As of `transformers.layers.capture.explain_capture`.
-    """
-    explain_capture()
-    words = input_ids if inputs_embeds is None else inputs_embeds
-    if words is None or (input_ids is not None and inputs_embeds is not None):
-        raise ValueError("Give either input_ids or inputs_embeds: exactly one of them.")
-    if words.dim() != (2 if inputs_embeds is None else 3):
-        raise ValueError(
-            f"The input has the shape {tuple(words.shape)}; (batch, length) was expected for input_ids, and "
-            "(batch, length, width of the embeddings) for inputs_embeds."
-        )
-    if attention_mask is None:
-        attention_mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
-    if attention_mask.shape != words.shape[:2]:
-        raise ValueError(
-            f"attention_mask has the shape {tuple(attention_mask.shape)}, but the input's rows and columns are "
-            f"{tuple(words.shape[:2])}; the same were expected."
-        )
-    return words, PackedLayout.from_mask(attention_mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, NoReturn
+from typing import Any
 
 from ...tokenization.shapes import TOKENIZER_CONFIG
 from ...tokenization_utils_base import PreTrainedTokenizerBase
@@ -52,7 +52,7 @@ TOKENIZER_MAPPING = ClassesByConfig([kind for kind in TOKENIZER_OF if kind in CO
 class AutoTokenizer:
     """Loads tokenizers; not to be made itself."""
 
-    def __init__(self) -> NoReturn:
+    def __init__(self) -> None:
         raise TypeError("AutoTokenizer is not made by calling it; use AutoTokenizer.from_pretrained(name_or_folder).")
 
     @classmethod

@@ -6,12 +6,9 @@ A score is the sum of up to three products, all divided by ``sqrt(d · terms)``:
 - content to position, ``c2p``: ``q_i · K(i - j)``;
 - position to content, ``p2c``: ``k_j · Q(i - j)``;
 
-where ``K`` and ``Q`` are the projected embeddings of a distance. Large distances share embeddings (`log_buckets`).
-
-The position terms need no index. With ``K`` in order of falling distance, ``C = q · Kᵀ`` holds ``q_i · K(i - j)`` in
-row ``i``, column ``n - 1 - i + j``: from row to row the wanted part moves by one column. That is a matter of strides,
-so `_skew` gives it as a view. ``Q`` in order of rising distance does the same for ``k``. The projections are made once
-a layer, for the distances that the longest row has; shorter rows take the middle of them.
+where ``K`` and ``Q`` are the projected embeddings of a distance (`transformers.models.deberta_v2.relative_positions`).
+They are projected once a layer, for the distances that the longest row has; shorter rows take the middle of them. How
+the products are made: `transformers.models.deberta_v2.disentangled_scores`.
 
 Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``Q`` queries (``T``, or ``B`` where each row
 has one), ``D`` hidden size, ``H`` heads, ``d`` size of a head, ``G`` rows of a group, ``n`` their length, ``N`` the
@@ -21,8 +18,6 @@ longest row, ``R`` rows of the table of relative embeddings that occur.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,100 +29,10 @@ from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear
 from ...methods.lora.places import lora_linear
 from .configuration_deberta_v2 import DebertaV2Config
+from .disentangled_scores import first_token_scores, fused_scores, plain_scores
+from .relative_positions import RelativePositions
 
-__all__ = [
-    "DisentangledSelfAttention",
-    "RelativePositions",
-    "disentangled_attention",
-    "log_buckets",
-    "relative_positions",
-    "table_rows",
-]
-
-
-# Positions ----------------------------------------------------------------------------------------------------
-
-
-def relative_positions(length: int) -> Tensor:
-    """List the distances ``i - j`` between tokens of a row, falling.
-
-    Args:
-        length: ``N``.
-
-    Returns:
-        ``N - 1, …, 0, …, -(N - 1)``. Shape: (2N - 1,).
-    """
-    return torch.arange(length - 1, -length, -1)
-
-
-def log_buckets(distances: Tensor, buckets: int, max_distance: int) -> Tensor:
-    """Put distances into buckets: near ones have one each, far ones share buckets of growing width.
-
-    With ``m = buckets // 2``, a distance up to ``m`` is its own bucket; a longer one is in bucket
-    ``m + ceil(log(distance / m) / log((max_distance - 1) / m) · (m - 1))``, so that ``max_distance - 1`` comes into
-    ``2m - 1``. The sign stays. In fp32, as the models were trained: a bucket's edge can depend on rounding.
-
-    Args:
-        distances: Whole numbers of either sign. Shape: (…).
-        buckets: Number of buckets of each sign.
-        max_distance: The first distance beyond the last bucket.
-
-    Returns:
-        Buckets of the same sign as the distances, ``int64``. Shape: (…).
-    """
-    middle = buckets // 2
-    magnitude = distances.abs()
-    far = magnitude.clamp(min=middle).float()
-    steps = torch.log(far / middle) / torch.log(torch.tensor((max_distance - 1) / middle)) * (middle - 1)
-    bucket = torch.where(magnitude <= middle, magnitude, torch.ceil(steps).long() + middle)
-    return bucket * distances.sign()
-
-
-def table_rows(length: int, span: int, buckets: int, max_distance: int) -> Tensor:
-    """Say which row of the relative embeddings belongs to each distance of a row of tokens.
-
-    Args:
-        length: ``N``.
-        span: Half the rows of the table; row ``span`` is distance 0.
-        buckets: See `log_buckets`; below 1 every distance is its own.
-        max_distance: See `log_buckets`.
-
-    Returns:
-        Row numbers in order of falling distance. Shape: (2N - 1,).
-    """
-    distances = relative_positions(length)
-    if buckets > 0:
-        distances = log_buckets(distances, buckets, max_distance)
-    return (distances + span).clamp(0, 2 * span - 1)
-
-
-@dataclass(frozen=True)
-class RelativePositions:
-    """The relative embeddings that a batch needs: those of the distances that occur, each once.
-
-    Attributes:
-        embeddings: Shape: (R, D).
-        rows: For each distance of the longest row, falling, its row in ``embeddings``. Shape: (2N - 1,).
-    """
-
-    embeddings: Tensor
-    rows: Tensor
-
-    @classmethod
-    def from_table(cls, table: nn.Embedding, rows: Tensor, device: torch.device) -> RelativePositions:
-        """Take the rows that occur out of the whole table.
-
-        Args:
-            table: All relative embeddings, ``2 · span`` rows of width ``D``.
-            rows: As of `table_rows`. Shape: (2N - 1,).
-            device: Where the batch is.
-        """
-        used, places = torch.unique(rows, return_inverse=True)
-        return cls(table(used.to(device)), places.to(device))
-
-    def by_distance(self, projected: Tensor) -> Tensor:
-        """Give each distance, falling, its projected embedding. Shape: (R, …) to (2N - 1, …)."""
-        return projected[self.rows]
+__all__ = ["DisentangledSelfAttention", "disentangled_attention"]
 
 
 # Attention ----------------------------------------------------------------------------------------------------
@@ -167,14 +72,15 @@ def disentangled_attention(
     one_query = query.shape[0] != key.shape[0]
     sizes = [group.rows * group.length for group in layout.groups]
     queries = query.split([group.rows for group in layout.groups] if one_query else sizes)
+    all_scores = plain_scores if layout.static_shapes else fused_scores
     contexts, probabilities, values = [], [], []
     for group, q, k, v in zip(layout.groups, queries, key.split(sizes), value.split(sizes), strict=True):
         k, v = _heads_first(k, group.rows), _heads_first(v, group.rows)  # (H, G, n, d)
         k_pos, q_pos = _middle(position_key, group.length), _middle(position_query, group.length)
         if one_query:
-            scores = _first_token_scores(q.transpose(0, 1), k, k_pos, q_pos, _first_token_offsets(group, layout))
+            scores = first_token_scores(q.transpose(0, 1), k, k_pos, q_pos, _first_token_offsets(group, layout))
         else:
-            scores = _Scores.apply(_heads_first(q, group.rows), k, k_pos, q_pos)
+            scores = all_scores(_heads_first(q, group.rows), k, k_pos, q_pos)
         p = _probabilities(scores, group.key_mask)  # (H, G, q, n)
         p = dropout(p, dropout_prob, training=True)
         if output_attentions:
@@ -222,109 +128,6 @@ def _first_token_offsets(group: RowGroup, layout: PackedLayout) -> Tensor:
     firsts = group.row_values(layout.first_token)
     starts = group.start + group.length * torch.arange(group.rows, device=firsts.device)
     return firsts - starts
-
-
-def _first_token_scores(
-    query: Tensor, key: Tensor, position_key: Tensor | None, position_query: Tensor | None, offsets: Tensor
-) -> Tensor:
-    """Score one query a row: few enough that each row's distances can be looked up.
-
-    Args:
-        query: Scaled. Shape: (H, G, d).
-        key: Shape: (H, G, n, d).
-        position_key: Shape: (H, 2n - 1, d).
-        position_query: Scaled. Shape: (H, 2n - 1, d).
-        offsets: Place of each query in its row. Shape: (G,).
-
-    Returns:
-        Shape: (H, G, 1, n).
-    """
-    length = key.shape[2]
-    # Distances fall along the table, so the distance from token i to token j stands in row n - 1 - i + j.
-    rows = length - 1 - offsets[:, None] + torch.arange(length, device=key.device)  # (G, n)
-    query = query[:, :, None]  # (H, G, 1, d)
-    scores = _finite(query @ key.transpose(-1, -2))
-    if position_key is not None:
-        scores = scores + _finite(query @ position_key[:, rows].transpose(-1, -2))
-    if position_query is not None:
-        product = (position_query[:, rows].float() * key.float()).sum(-1)  # (H, G, n), summed in fp32 as @ does
-        scores = scores + _finite(product.to(key.dtype))[:, :, None]
-    return scores
-
-
-class _Scores(torch.autograd.Function):
-    """The scores of all queries of a group: content to content, c2p and p2c.
-
-    Inputs: query (scaled) and key, each of shape (H, G, n, d); position key and position query (scaled), each of shape
-    (H, 2n - 1, d) or None. Result: shape (H, G, n, n).
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, position_key: Tensor | None, position_query: Tensor | None
-    ) -> Tensor:
-        ctx.save_for_backward(query, key, position_key, position_query)
-        scores = _finite(query @ key.transpose(-1, -2))
-        if position_key is not None:
-            scores += _skew(_finite(_by_position(query, position_key))).contiguous()
-        if position_query is not None:
-            product = _finite(_by_position(key, position_query.flip(1)))
-            scores += _skew(product).transpose(-1, -2).contiguous()
-        return scores
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, position_key, position_query = ctx.saved_tensors
-        grad_query, grad_key = grad @ key, grad.transpose(-1, -2) @ query
-        grad_position_key = grad_position_query = None
-        if position_key is not None:
-            moved = _unskew(grad)
-            grad_query += _from_position(moved, position_key)
-            if ctx.needs_input_grad[2]:
-                grad_position_key = _to_position(moved, query)
-        if position_query is not None:
-            moved = _unskew(grad.transpose(-1, -2))
-            grad_key += _from_position(moved, position_query.flip(1))
-            if ctx.needs_input_grad[3]:
-                grad_position_query = _to_position(moved, key).flip(1)
-        return grad_query, grad_key, grad_position_key, grad_position_query
-
-
-def _by_position(x: Tensor, positions: Tensor) -> Tensor:
-    """Multiply tokens with all distances. Shape: (H, G, n, d) and (H, 2n - 1, d) to (H, G, n, 2n - 1)."""
-    return (x.flatten(1, 2) @ positions.transpose(1, 2)).unflatten(1, x.shape[1:3])
-
-
-def _from_position(moved: Tensor, positions: Tensor) -> Tensor:
-    """Give the gradient of `_by_position`'s tokens. Shape: (H, G, n, 2n - 1) and (H, 2n - 1, d) to (H, G, n, d)."""
-    return (moved.flatten(1, 2) @ positions).unflatten(1, moved.shape[1:3])
-
-
-def _to_position(moved: Tensor, x: Tensor) -> Tensor:
-    """Give the gradient of `_by_position`'s positions. Shape: (H, G, n, 2n - 1), (H, G, n, d) to (H, 2n - 1, d)."""
-    return moved.flatten(1, 2).transpose(1, 2) @ x.flatten(1, 2)
-
-
-def _skew(product: Tensor) -> Tensor:
-    """View column ``n - 1 - i + j`` of row ``i`` as column ``j``. Shape: (H, G, n, 2n - 1) to (H, G, n, n)."""
-    heads, rows, length, columns = product.shape
-    strides = (rows * length * columns, length * columns, columns - 1, 1)
-    return product.as_strided((heads, rows, length, length), strides, length - 1)
-
-
-def _unskew(grad: Tensor) -> Tensor:
-    """Undo `_skew`, with zeros in the columns that it leaves out. Shape: (H, G, n, n) to (H, G, n, 2n - 1)."""
-    product = grad.new_zeros((*grad.shape[:3], 2 * grad.shape[-1] - 1))
-    _skew(product).copy_(grad)
-    return product
-
-
-def _finite(scores: Tensor) -> Tensor:
-    """Keep the sum of three fp16 terms finite; other dtypes have room enough."""
-    if scores.dtype != torch.float16:
-        return scores
-    limit = torch.finfo(scores.dtype).max / 4  # a third could be rounded up
-    return scores.clamp(-limit, limit)
 
 
 # The layer ----------------------------------------------------------------------------------------------------

@@ -29,17 +29,19 @@ from ...heads.question_answering import QuestionAnswering
 from ...heads.sequence_classification import SequenceClassification
 from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
+from ...layers.batch import lay_out
 from ...layers.dropout import StableDropout
 from ...layers.inputs import EncoderInputs, look_up, whole_table
-from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...methods.lora.layers import LoraLayer
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...utils.lazy_names import LazyNames
 from .configuration_deberta_v2 import DebertaV2Config
-from .disentangled_attention import DisentangledSelfAttention, RelativePositions, table_rows
+from .disentangled_attention import DisentangledSelfAttention
 from .lm_heads import DebertaV2LMPredictionHead, LegacyDebertaV2LMPredictionHead
+from .relative_positions import RelativePositions, rows_of_all_distances, table_rows
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
@@ -120,7 +122,7 @@ class DebertaV2Embeddings(nn.Module):
                 "(max_position_embeddings); truncate it (tokenizer(..., truncation=True, max_length=...), or "
                 "--max_seq_length)."
             )
-        return layout.token_index % layout.padded_length
+        return layout.columns()
 
 
 class DebertaV2SelfOutput(nn.Module):
@@ -295,6 +297,7 @@ class DebertaV2Encoder(nn.Module):
         if config.relative_attention:
             self.rel_embeddings = nn.Embedding(2 * config.position_span, config.hidden_size)
             self.row_settings = (config.position_span, config.position_buckets, config.max_distance)
+        self.all_rows: Tensor | None = None  # with static shapes: of all distances that there are
         self.norm_rel_ebd = config.norm_rel_ebd
         if config.norm_rel_ebd == "layer_norm":
             self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -351,9 +354,12 @@ class DebertaV2Encoder(nn.Module):
         """Take the relative embeddings of the distances that occur, normalised where the configuration says so."""
         if not self.relative_attention:
             return None
-        longest = max(group.length for group in layout.groups)
-        rows = table_rows(longest, *self.row_settings)
-        positions = RelativePositions.from_table(self.rel_embeddings, rows, layout.token_index.device)
+        if self.all_rows is not None:
+            positions = RelativePositions.of_length(self.rel_embeddings, self.all_rows, layout.padded_length)
+        else:
+            longest = max(group.length for group in layout.groups)
+            rows = table_rows(longest, *self.row_settings)
+            positions = RelativePositions.from_table(self.rel_embeddings, rows, layout.token_index.device)
         if self.norm_rel_ebd == "none":
             return positions
         return RelativePositions(self.LayerNorm(positions.embeddings), positions.rows)
@@ -365,6 +371,18 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
     config: DebertaV2Config
     config_class: ClassVar[type[PretrainedConfig]] = DebertaV2Config
     base_model_prefix: ClassVar[str] = "deberta"
+
+    @property
+    def longest_text(self) -> int | None:
+        """The most tokens that a text may have; None where positions are relative alone."""
+        return self.config.max_position_embeddings if self.config.position_biased_input else None
+
+    def use_static_shapes(self) -> None:
+        """Compute padding too from now on, and look the rows of relative positions up in a table of all."""
+        super().use_static_shapes()
+        for module in self.modules():
+            if isinstance(module, DebertaV2Encoder) and module.relative_attention:
+                module.all_rows = rows_of_all_distances(*module.row_settings).to(self.device)
 
     def set_position_query(self, adapted: bool) -> None:
         """Choose whether a shared position query goes through the adapted layer (see ``lora_position_query``)."""
@@ -425,7 +443,7 @@ class DebertaV2Model(Encoding, DebertaV2PreTrainedModel):
     ) -> PackedOutput:
         """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs = inputs.with_choices_of(self.config)
-        words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
+        words, layout = lay_out(inputs, static_shapes=self.static_shapes)
         hidden_states = self.embeddings(words, inputs.position_ids, inputs.token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
             return self.encoder(
@@ -433,7 +451,7 @@ class DebertaV2Model(Encoding, DebertaV2PreTrainedModel):
                 layout,
                 inputs.output_hidden_states,
                 inputs.output_attentions,
-                first_token_only=first_token_only and not inputs.wants_layers,
+                first_token_only=first_token_only and not inputs.wants_layers and not layout.static_shapes,
             )
 
 

@@ -31,9 +31,10 @@ from ...heads.sequence_classification import SequenceClassification
 from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
 from ...layers.attention import grouped_attention
+from ...layers.batch import lay_out
 from ...layers.dropout import Dropout
 from ...layers.inputs import EncoderInputs, look_up
-from ...layers.packing import PackedLayout, PackedOutput, first_column, pack_batch
+from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...methods.lora.places import lora_linear
 from ...modeling.load_report import drop_position_ids
@@ -374,6 +375,11 @@ class RobertaPreTrainedModel(PreTrainedModel):
     config_class: ClassVar[type[PretrainedConfig]] = RobertaConfig
     base_model_prefix: ClassVar[str] = "roberta"
 
+    @property
+    def longest_text(self) -> int:
+        """The most tokens that a text may have: positions begin behind that of padding."""
+        return self.config.max_position_embeddings - (self.config.pad_token_id or 0) - 1
+
 
 # What its models take, in 4.4.2's order; see `transformers.layers.inputs`.
 ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
@@ -407,7 +413,7 @@ class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
         """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs.refuse_decoding()
         inputs = inputs.with_choices_of(self.config)
-        words, layout = pack_batch(inputs.input_ids, inputs.inputs_embeds, inputs.attention_mask)
+        words, layout = lay_out(inputs, static_shapes=self.static_shapes)
         positions = self._position_ids(words) if inputs.position_ids is None else inputs.position_ids
         hidden_states = self.embeddings(words, positions, inputs.token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
@@ -417,7 +423,7 @@ class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
                 _head_masks(inputs.head_mask, len(self.encoder.layer), self.config.num_attention_heads),
                 inputs.output_hidden_states,
                 inputs.output_attentions,
-                first_token_only=first_token_only and not inputs.wants_layers,
+                first_token_only=first_token_only and not inputs.wants_layers and not layout.static_shapes,
             )
 
     def _position_ids(self, words: Tensor) -> Tensor:
@@ -428,7 +434,9 @@ class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
         else:
             columns = torch.arange(padding_idx + 1, padding_idx + 1 + words.shape[1], device=words.device)
             position_ids = columns.expand(words.shape[:2])
-        longest = self.config.max_position_embeddings - padding_idx - 1
+        longest = self.longest_text
+        if self.static_shapes:
+            return position_ids  # a graph cannot look at its values
         if words.shape[1] > longest and int(position_ids.max()) > longest + padding_idx:
             raise ValueError(
                 f"A text has {int(position_ids.max()) - padding_idx} tokens, but this model has positions for "
