@@ -1,4 +1,4 @@
-"""Installs the package: ``pip install -e .``, with extras for the demo, for development, for DeepSpeed and for export."""
+"""Installs the package: ``pip install -e .``, with extras for the demo, development, DeepSpeed and export."""
 
 import re
 from pathlib import Path

@@ -37,7 +37,7 @@ def test_every_head(family: str, task: str, tmp_path: Path) -> None:
             torch.testing.assert_close(value, wanted, atol=1e-4, rtol=1e-4)
     if longest is not None:  # no silent answer
         longer = static.example_ids(1, longest + 1)
-        with pytest.raises(Exception, match="(?i)out of|bounds|range"):
+        with pytest.raises(Exception, match=r"(?i)out of|bounds|range"):
             run_session(session, _inputs(static, longer))
 
 

@@ -136,6 +136,23 @@ def test_gradients_of_the_scores() -> None:
     assert torch.autograd.gradcheck(fused_scores, [*inputs[:3], None])
 
 
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_plain_scores_are_the_fused_ones(length: int) -> None:
+    query, key = torch.randn(2, HEADS, 3, length, SIZE)
+    position_key, position_query = torch.randn(2, HEADS, 2 * length - 1, SIZE)
+    for c2p, p2c in ((position_key, position_query), (position_key, None), (None, position_query), (None, None)):
+        torch.testing.assert_close(plain_scores(query, key, c2p, p2c), fused_scores(query, key, c2p, p2c))
+
+
+@pytest.mark.parametrize(("span", "buckets", "furthest"), [(8, 8, 24), (256, 256, 512), (5, -1, 5), (4, 4, 4)])
+def test_rows_of_all_distances(span: int, buckets: int, furthest: int) -> None:
+    rows = rows_of_all_distances(span, buckets, furthest)
+    table = nn.Embedding(2 * span, 3)
+    for length in (1, 2, 7, 3 * rows.shape[0]):  # the last is longer than all that is listed
+        found = RelativePositions.of_length(table, rows, length)
+        assert torch.equal(found.rows, table_rows(length, span, buckets, furthest))
+
+
 class _IndexSizes(TorchDispatchMode):
     """Notes the size of every tensor of whole numbers that is made."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..utils.shapes import Anything, Flag, ListOf, MapOf, Real, Record, Shape, Text, Whole, optional
+from ..utils.shapes import Anything, Flag, ListOf, MapOf, OneOf, Real, Record, Shape, Text, Whole, optional
 
 __all__ = ["HEAD_CONFIG", "LORA_METADATA", "PART_METADATA", "PEFT_CONFIG"]
 
@@ -25,6 +25,7 @@ PEFT_CONFIG = Record(
 """``adapter_config.json``; which of PEFT's other fields may be set, `read_peft_config` says."""
 
 _METADATA: dict[str, Shape] = {
+    "architecture": optional(Text()),
     "base_model_name_or_path": Text(),
     "base_sha256": optional(Text()),
     "finetuning_task": optional(Text()),
@@ -41,7 +42,13 @@ _METADATA: dict[str, Shape] = {
 _NEEDED = ("base_model_name_or_path", "base_sha256", "finetuning_task", "id2label", "problem_type", "weights_sha256")
 
 LORA_METADATA = Record(
-    {**_METADATA, "lora_alpha": _ALPHA, "lora_dropout": _RATE, "lora_r": _RANK},
+    {
+        **_METADATA,
+        "lora_alpha": _ALPHA,
+        "lora_dropout": _RATE,
+        "lora_r": _RANK,
+        "target_modules": optional(OneOf((Text(), ListOf(Text())))),
+    },
     required=(*_NEEDED, "lora_alpha", "lora_r"),
 )
 """``lora_metadata.json``."""

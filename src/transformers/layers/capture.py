@@ -10,8 +10,8 @@ _REASON = (
     "A graph of this forward pass (torch.jit.trace, torch.export, ONNX export through either, "
     "torch.compile(fullgraph=True)) would record the lengths of this one batch, and the captured model would give "
     "wrong results for others. Ship the model itself with save_pretrained(); `transformers-cli export onnx` writes it "
-    "for other runtimes, and transformers.exporting.static_model.StaticModel(model) is a copy that can be captured. To "
-    "make it faster, use torch.compile without fullgraph, or bfloat16."
+    "for other runtimes, and transformers.exporting.static_model.StaticModel(model) is a copy that can be captured. "
+    "To make it faster, use torch.compile without fullgraph, or bfloat16."
 )
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ..utils.shapes import Anything, Flag, ListOf, MapOf, Null, OneOf, Real, Record, Text, Whole, optional
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..utils.shapes import Flag, ListOf, MapOf, Null, OneOf, Real, Record, Shape, Text, TupleOf, Whole, optional
 
 __all__ = ["DEEPSPEED", "LARGEST_STATE", "MANIFEST", "OPTIMIZER", "RANDOM_STATES", "SCHEDULER", "TRAINER_STATE"]
 
@@ -47,9 +52,37 @@ OPTIMIZER = Record(
 SCHEDULER = Record({"scheduler": Record({}), "scaler": optional(Record({}))}, required=("scheduler", "scaler"))
 """``scheduler.json``."""
 
-_PYTHONS = ListOf(OneOf((Whole(), ListOf(Whole(0, 2**32), least=625, most=625), optional(Real()))), least=3, most=3)
+
+@dataclass(frozen=True)
+class WholeNumbers(Shape):
+    """A tensor of whole numbers in one row.
+
+    Attributes:
+        length: How many; any number of them where None.
+    """
+
+    length: int | None = None
+
+    @property
+    def expected(self) -> str:
+        """The shape in words."""
+        return f"a tensor of {self.length or 'some'} whole numbers"
+
+    def is_kind(self, value: Any) -> bool:
+        """Say whether it is a tensor."""
+        return isinstance(value, torch.Tensor)
+
+    def _in_range(self, value: Any) -> bool:
+        return not value.is_floating_point() and value.dim() == 1 and self.length in (None, len(value))
+
+
+_MERSENNE = 624  # words of the generator that Python and NumPy have
+_PYTHONS = TupleOf(
+    (Whole(3, 3), ListOf(Whole(0, 2**32 - 1), least=_MERSENNE + 1, most=_MERSENNE + 1), optional(Real()))
+)
+_NUMPYS = TupleOf((Text(("MT19937",)), WholeNumbers(_MERSENNE), Whole(0, _MERSENNE), Whole(0, 1), Real()))
 _GENERATORS = Record(
-    {"python": _PYTHONS, "numpy": ListOf(Anything(), least=5, most=5), "torch": Anything()},
+    {"python": _PYTHONS, "numpy": _NUMPYS, "torch": WholeNumbers(), "cuda": WholeNumbers()},
     required=("python", "numpy", "torch"),
 )
 

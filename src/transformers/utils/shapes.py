@@ -250,6 +250,33 @@ class ListOf(Shape):
 
 
 @dataclass(frozen=True)
+class TupleOf(Shape):
+    """A list with a shape of its own for each place.
+
+    Attributes:
+        items: The shapes, one a place.
+    """
+
+    items: tuple[Shape, ...]
+
+    @property
+    def expected(self) -> str:
+        """The shape in words."""
+        return f"a list of {len(self.items)} values ({', '.join(item.expected for item in self.items)})"
+
+    def is_kind(self, value: Any) -> bool:
+        """Say whether it is a list; callers may give a tuple."""
+        return isinstance(value, list | tuple)
+
+    def _in_range(self, value: Any) -> bool:
+        return len(value) == len(self.items)
+
+    def _parts(self, value: Any, place: str) -> Iterable[tuple[Shape, Any, str]]:
+        pairs = zip(self.items, value, strict=True)
+        return ((shape, item, f"{place}[{number}]") for number, (shape, item) in enumerate(pairs))
+
+
+@dataclass(frozen=True)
 class MapOf(Shape):
     """An object whose keys are free and whose values are of one shape.
 
