@@ -149,6 +149,7 @@ class Trainer(CheckpointingTrainer):
             self._warn_of_used_schedule()
         else:
             self._settle_arguments(checkpoint)
+        self._note_run(checkpoint)
         run = self._prepare_run()
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)

@@ -46,7 +46,7 @@ MANIFEST_NAME = "manifest.json"
 _PICKLED_STATE = ("optimizer.pt", "scheduler.pt", "training_args.bin")
 # What a training that goes on reads; other files may be put beside it.
 _IS_READ = re.compile(
-    r"(config|trainer_state|training_args|optimizer|scheduler|rng_state|adapter_config|lora_metadata)\.json"
+    r"(config|trainer_state|training_args|optimizer|scheduler|rng_state|run|adapter_config|lora_metadata)\.json"
     r"|(optimizer|scheduler|rng_state|(adapter_|trained_|pytorch_)?model.*)\.(safetensors|bin)"
 )
 _NAME = re.compile(r"checkpoint-(\d+)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .checkpoint_state import capture_rng_state
 from .evaluation import EvaluatingTrainer
 from .foreign_models import check_holds_trained, saves_itself, write_module_state
 from .resumed_arguments import changed_arguments, report_changes, settle
+from .same_run import check_same_run, describe_model, describe_run, write_run
 from .saving import (
     TRAINER_STATE_NAME,
     TRAINING_ARGS_NAME,
@@ -110,6 +112,7 @@ class CheckpointingTrainer(EvaluatingTrainer):
     def _write_state(self, folder: Path, optimizer_state: dict[str, Any] | None, rng_states: list[Any]) -> None:
         self.state.callback_states = self.callback_handler.state_dict()
         self.state.save_to_json(folder / TRAINER_STATE_NAME)
+        write_run(folder, self._describe_run())
         if optimizer_state is not None:
             save_training_state(
                 folder,
@@ -145,6 +148,13 @@ class CheckpointingTrainer(EvaluatingTrainer):
         """Compare the arguments with the checkpoint's, before anything is made of them; see ``resumed_arguments``."""
         self._changes = changed_arguments(checkpoint, self.args)
         settle(self._changes, self.args, checkpoint)
+
+    def _note_run(self, checkpoint: Path | None) -> None:
+        """Note which run this is, before anything of the model is sharded; it must be the checkpoint's."""
+        facts = describe_model(self.model)
+        self._describe_run = cache(partial(describe_run, facts, self.train_dataset))
+        if checkpoint is not None:
+            check_same_run(checkpoint, self._describe_run)
 
     def _resume(self, checkpoint: Path) -> dict[str, Any] | None:
         """Put everything back as it was when the checkpoint was written; give the state of the random generators."""
