@@ -165,7 +165,8 @@ def _first_fault(
     return None
 
 
-def _bound_memory() -> None:
+def bound_memory() -> None:
+    """Let this process take `BYTES` more than it holds, and write no image of its memory when it dies."""
     held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (held + BYTES, held + BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -187,7 +188,7 @@ def main() -> None:
     logging.set_verbosity_error()
     if args.repeat is None:
         run(args.reader, [0])  # what is imported late is there before the bound
-        _bound_memory()
+        bound_memory()
         if args.described:
             found = run_described(args.reader, args.first, args.count)
         else:
