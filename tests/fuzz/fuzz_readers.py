@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fuzz_data import DATA_FILES, make_data, make_identity, use_data, use_identity
 from safetensors.torch import load_file
 from tiny import TINY, tiny_config
 from vocabularies import make_bert_vocabulary, make_roberta_vocabulary, make_sentencepiece_model
 
+from common.identity import IDENTITY, IDENTITY_FILE
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -386,4 +388,6 @@ TARGETS: dict[str, Target] = {
     ),
     "arguments": Target(_make_deepspeed, ("ds.json", "arguments.json"), _use_arguments, {"ds.json": DEEPSPEED}),
     "bin-legacy": Target(_make_legacy, ("pytorch_model.bin",), _use_weights),
+    "data": Target(make_data, DATA_FILES, use_data),
+    "run-identity": Target(make_identity, (IDENTITY_FILE,), use_identity, {IDENTITY_FILE: IDENTITY}),
 }

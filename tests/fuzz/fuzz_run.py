@@ -29,7 +29,13 @@ from hypothesis.strategies import SearchStrategy
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(HERE), str(HERE.parent / "support"), str(HERE.parent / "reference")]
+sys.path[:0] = [
+    str(ROOT / "src"),
+    str(HERE),
+    str(HERE.parent / "support"),
+    str(HERE.parent / "reference"),
+    str(ROOT / "examples"),
+]
 
 from fuzz_described import nearly_fitting  # noqa: E402
 from fuzz_mutations import mutated  # noqa: E402
