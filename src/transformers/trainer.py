@@ -26,13 +26,14 @@ from torch.utils.data import DataLoader
 from .data.samplers import GlobalBatchSampler
 from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
-from .trainer_utils import SaveStrategy, TrainOutput, set_seed, speed_metrics
+from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, speed_metrics
 from .training import batches as data
 from .training.checkpoint import clear_leftovers, verify_checkpoint
 from .training.checkpoint_state import restore_rng_state
 from .training.checkpointing import CheckpointingTrainer
 from .training.devices import explaining_lost_processes
 from .training.item_count import ItemCount
+from .training.nonfinite import describe_step, report_step, write_step
 from .training.overrides import overrides, takes
 from .training.parallel import whole_size
 from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, read_model
@@ -279,8 +280,9 @@ class Trainer(CheckpointingTrainer):
         scaler.unscale_(self.optimizer)
         norm = self.parallel.clip(self.model, self.args.max_grad_norm).to(self.args.device)
         value, self._gradient_norm = torch.stack([loss.float(), norm.float()]).tolist()
-        if not (math.isfinite(value) and math.isfinite(self._gradient_norm)):
-            self._handle_overflow(value)
+        if not (math.isfinite(value) and math.isfinite(self._gradient_norm)) and not self._goes_on(value):
+            self.parallel.clear_gradients(self.optimizer)
+            return float(value)
         self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
         self._learning_rate = self._get_learning_rate()
         updated = self.parallel.step(self.optimizer, scaler)
@@ -290,20 +292,32 @@ class Trainer(CheckpointingTrainer):
             self.lr_scheduler.step()
         return float(value)
 
-    def _handle_overflow(self, loss: float) -> None:
-        """Stop before values that are not finite reach the weights; fp16 may first try a smaller scale."""
-        step = self.state.global_step + 1
+    def _goes_on(self, loss: float) -> bool:
+        """Say whether values that are not finite are to reach the optimizer: fp16 first tries a smaller scale.
+
+        Raises:
+            FloatingPointError: If the run is to stop before them.
+        """
         if self.parallel.may_scale_less(self.precision.scaler):
+            step = self.state.global_step + 1
             logger.warning("Step %d overflowed in fp16; it is skipped and the loss scaled less.", step)
-            return
-        what = "loss" if not math.isfinite(loss) else "gradient norm"
-        value = loss if what == "loss" else self._gradient_norm
-        raise FloatingPointError(
-            f"The {what} of step {step} (epoch {self.state.epoch or 0:.2f}) is {value}, at a learning rate "
-            f"of {self._get_learning_rate():.2e}. The weights were not updated. Likely: a learning rate that is too "
-            "high, no clipping (max_grad_norm), fp16 (bf16 is safer), examples whose labels or inputs are broken, or, "
-            "with a loss of your own, a batch in which no label counts: a mean over nothing is NaN."
+            return True
+        step_facts = describe_step(
+            self.state,
+            self.callback_handler.train_dataloader,
+            loss=loss,
+            gradient_norm=self._gradient_norm,
+            learning_rate=self._get_learning_rate(),
         )
+        where = ""
+        if self.is_world_process_zero():
+            where = write_step(Path(self.args.output_dir), step_facts)
+        report_step(step_facts, where, OnNonfinite(self.args.on_nonfinite))
+        if self.args.on_nonfinite == OnNonfinite.WARN:
+            return True
+        if self.precision.scaler.is_enabled():
+            self.precision.scaler.update()
+        return False
 
     def _count_step(self, run: _Run, epoch: int, loss: float) -> None:
         state = self.state

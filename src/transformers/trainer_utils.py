@@ -66,6 +66,14 @@ class SaveStrategy(ExplicitEnum):
     BEST = "best"
 
 
+class OnNonfinite(ExplicitEnum):
+    """What becomes of a step whose loss or gradient is not finite: the end, no update, or the update all the same."""
+
+    STOP = "stop"
+    SKIP = "skip"
+    WARN = "warn"
+
+
 class SchedulerType(ExplicitEnum):
     """The learning-rate schedules that ``get_scheduler`` knows."""
 

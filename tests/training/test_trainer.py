@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import IterableDataset
-from training_case import LABELS, ROOT, TinyClassifier, build, examples, outcome, pad
+from training_case import LABELS, ROOT, WORDS, TinyClassifier, build, examples, outcome, pad
 
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 from transformers.data.samplers import epoch_order
@@ -157,6 +157,53 @@ def test_a_step_that_is_not_finite_is_named_and_ruins_nothing(what: str, tmp_pat
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, saved[name])
     assert torch.isfinite(torch.cat([value.flatten() for value in saved.values()])).all()
+
+
+class BrokenRow(TinyClassifier):
+    """Gives a loss that is no number for a batch with a row of one length."""
+
+    def forward(self, **batch: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        output = super().forward(**batch)
+        if self.training and bool((batch["input_ids"] == WORDS - 1).any()):
+            output["loss"] = output["loss"] * math.nan
+        return output
+
+
+def _with_a_broken_row(number: int) -> list[dict[str, Any]]:
+    rows = [{**row, "input_ids": [min(word, WORDS - 2) for word in row["input_ids"]]} for row in examples(61)]
+    rows[number]["input_ids"][0] = WORDS - 1
+    return rows
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("choice", ["stop", "skip", "warn"])
+def test_the_rows_of_a_step_that_is_not_finite(choice: str, accumulation: int, tmp_path: Path) -> None:
+    rows = _with_a_broken_row(17)
+    args = arguments(
+        tmp_path,
+        on_nonfinite=choice,
+        max_steps=24,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=0.1,
+    )
+    trainer = Trainer(BrokenRow(), args, pad, rows)
+    if choice == "stop":
+        with pytest.raises(FloatingPointError, match=r"were not updated\. Its rows are in .*nonfinite_steps\.jsonl"):
+            trainer.train()
+    else:
+        trainer.train()
+        assert trainer.state.global_step == 24
+    weights = torch.cat([value.flatten() for value in trainer.model.state_dict().values()])
+    assert bool(torch.isfinite(weights).all()) == (choice != "warn")
+    steps = [json.loads(line) for line in (tmp_path / "nonfinite_steps.jsonl").read_text().splitlines()]
+    size = args.per_device_train_batch_size * accumulation
+    assert all(17 in step["rows"] for step in steps[:1])
+    assert len(steps[0]["rows"]) in (size, 61 % size)
+    per_epoch = -(-61 // size)
+    if choice == "skip":  # once an epoch, and the order of rows is the seed's
+        assert all(17 in step["rows"] for step in steps)
+        assert [step["epoch"] for step in steps] == sorted({(step["step"] - 1) // per_epoch for step in steps})
+        assert len(steps) >= 24 // per_epoch
 
 
 def test_label_smoothing_equals_its_formula(tmp_path: Path) -> None:

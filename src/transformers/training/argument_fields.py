@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from ..trainer_utils import IntervalStrategy, OnNonfinite, SaveStrategy, SchedulerType
 from ..utils.generic import ExplicitEnum
 from .argument_names import OlderAndNewerNames, help_text, other_name
 from .process_arguments import ProcessArguments
@@ -257,6 +257,13 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
     )
     eval_on_start: bool = field(
         default=False, metadata=help_text("Evaluate once before the first step, to see where training starts from.")
+    )
+    on_nonfinite: OnNonfinite | str = field(
+        default="stop",
+        metadata=help_text(
+            "A loss or gradient that is not finite: 'stop' before it reaches the weights, 'skip' the step, or 'warn' "
+            "and update all the same, as 4.4.2 does without a word. The rows are written to nonfinite_steps.jsonl."
+        ),
     )
     optim: OptimizerNames | str = field(default="adamw_torch", metadata=help_text("The optimizer."))
     lr_scheduler_kwargs: dict[str, Any] | None = field(
