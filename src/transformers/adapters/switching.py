@@ -200,7 +200,7 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
 
 
 def head_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
-    """Give a view of a model with another adapter's head on the very same encoder, which is not copied.
+    """Give a view of a model with another adapter's head on the very same encoder, which is not copied under a head.
 
     Args:
         model: The model, in evaluation.
@@ -209,7 +209,8 @@ def head_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
     own, encoder = model.adapter_state.loaded[adapter_name], model.base_model
     shell = _shell(model, own)
     parameters = with_aliases(shell, own.parameters)
-    view = view_of(shell, {**parameters, **own.buffers}, copies={id(encoder): encoder})
+    shared = {id(encoder): encoder} if model.has_head else {}
+    view = view_of(shell, {**parameters, **own.buffers}, copies=shared)
     return view.train(model.training)
 
 

@@ -53,7 +53,6 @@ class Head(PreTrainedModel):
     Attributes:
         task_type: PEFT's name for the task, which an adapter's folder records; None where PEFT has none.
         may_decode: Whether the task can be done by tokens that see those before them alone.
-        mixes_adapters: Whether ``forward`` takes ``adapter_names``, one a row (`transformers.heads.mixed`).
         encoded: What the encoder gave already, in a view that scores some rows of a mixed batch.
         _compute: Takes the encoder's inputs and the head's own arguments, and gives the output. Each head says how;
             its docstring is that of ``forward``.
@@ -67,7 +66,6 @@ class Head(PreTrainedModel):
 
     task_type: ClassVar[str | None] = None
     may_decode: ClassVar[bool] = False
-    mixes_adapters: ClassVar[bool] = False
     encoded: PackedOutput | None = None
     _compute: Callable[..., ModelOutput]
 
@@ -83,6 +81,10 @@ class Head(PreTrainedModel):
     def _first_token_only(self) -> bool:
         """Whether the head reads each row's first token alone."""
         return False
+
+    def texts_a_row(self, inputs: EncoderInputs) -> int:
+        """Say how many texts a row of the batch holds: one, unless several are compared."""
+        return 1
 
     def encode(
         self,
@@ -155,8 +157,8 @@ def _signature(head: type[Head], encoder_arguments: Sequence[str]) -> inspect.Si
     compute = inspect.signature(head._compute)
     own = {name: parameter.annotation for name, parameter in list(compute.parameters.items())[2:]}
     types = {**_ENCODERS, "return_dict": "bool | None", "adapter_names": "Sequence[str] | None", **own}
-    last = ["adapter_names"] if head.mixes_adapters else []  # 4.4.2 had none
-    names = [*encoder_arguments, *(name for name in own if name not in encoder_arguments), *_CHOICES, *last]
+    names = [*encoder_arguments, *(name for name in own if name not in encoder_arguments), *_CHOICES]
+    names += ["adapter_names"]  # 4.4.2 had none
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, kind, default=None, annotation=types[name]) for name in names]
     return inspect.Signature(

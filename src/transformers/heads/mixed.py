@@ -36,6 +36,9 @@ class _Scorer(Protocol):
     def _first_token_only(self) -> bool:
         """Whether it reads each row's first token alone."""
 
+    def texts_a_row(self, inputs: EncoderInputs) -> int:
+        """Say how many texts a row of the batch holds."""
+
     def encode(
         self, inputs: EncoderInputs, *, first_token_only: bool = False, adapter_names: Sequence[str] | None = None
     ) -> PackedOutput:
@@ -69,14 +72,17 @@ def mixed_output(
     enter_current(model)
     words = inputs.input_ids if inputs.inputs_embeds is None else inputs.inputs_embeds
     check_mix(model, len(adapter_names) if words is None else len(words), adapter_names)
-    parts = rows_of(adapter_names)
+    parts, texts = rows_of(adapter_names), cast(_Scorer, model).texts_a_row(inputs)
     if shares_base(model, adapter_names):
         views = [cast(_Scorer, head_view(model, name)) for name, _ in parts]
-        encoded = cast(_Scorer, model).encode(
-            inputs, first_token_only=all(view._first_token_only for view in views), adapter_names=adapter_names
+        scorer = cast(_Scorer, model)
+        encoded = scorer.encode(
+            inputs if texts == 1 else inputs.map_rows(lambda value: value.flatten(0, 1)),
+            first_token_only=all(view._first_token_only for view in views),
+            adapter_names=[name for name in adapter_names for _ in range(texts)],
         )
         for view, (_, rows) in zip(views, parts, strict=True):
-            view.encoded = encoded.of_rows(rows)
+            view.encoded = encoded.of_rows(_texts_of(rows, texts))
     else:
         choices = {name: getattr(inputs, name) for name in ("output_attentions", "output_hidden_states")}
         refuse_layers(model, **choices)
@@ -84,7 +90,7 @@ def mixed_output(
     outputs = [view._compute(_rows(inputs, rows)) for view, (_, rows) in zip(views, parts, strict=True)]
     numbered = [(rows, output) for (_, rows), output in zip(parts, outputs, strict=True)]
     if len({type(output) for output in outputs}) == 1:
-        return _side_by_side(numbered, len(adapter_names))
+        return _side_by_side(numbered, len(adapter_names), texts)
     by_row = {row: _one_row(output, place) for rows, output in numbered for place, row in enumerate(rows)}
     return MixedOutput(outputs=tuple(by_row[row] for row in range(len(adapter_names))))
 
@@ -94,15 +100,26 @@ def _rows(inputs: EncoderInputs, rows: list[int]) -> EncoderInputs:
     return inputs.map_rows(lambda value: value if len(value) == 1 else value[rows])
 
 
-def _side_by_side(parts: list[tuple[list[int], ModelOutput]], number: int) -> ModelOutput:
-    """Put the outputs of parts of a batch together, minus infinity behind the scores of fewer labels."""
+def _texts_of(rows: list[int], texts: int) -> list[int]:
+    """Number the texts of some rows, where each row holds several."""
+    return [row * texts + each for row in rows for each in range(texts)]
+
+
+def _side_by_side(parts: list[tuple[list[int], ModelOutput]], number: int, texts: int) -> ModelOutput:
+    """Put the outputs of parts of a batch together, minus infinity behind the scores of fewer labels.
+
+    Layers' outputs have an entry for each text, all others one for each row.
+    """
     first = parts[0][1]
     joined: dict[str, Any] = {}
     for name in first:
         values = [(rows, output[name]) for rows, output in parts]
         if isinstance(first[name], tuple):
             layers = range(len(first[name]))
-            joined[name] = tuple(_joined([(rows, value[layer]) for rows, value in values], number) for layer in layers)
+            of_texts = [(_texts_of(rows, texts), value) for rows, value in values]
+            joined[name] = tuple(
+                _joined([(rows, value[layer]) for rows, value in of_texts], number * texts) for layer in layers
+            )
         else:
             joined[name] = _joined(values, number)
     return type(first)(**joined)

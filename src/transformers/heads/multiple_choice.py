@@ -22,6 +22,26 @@ __all__ = ["MultipleChoice"]
 class MultipleChoice(Head):
     """A scorer of texts, several of which are compared; a model builds it and says how it scores."""
 
+    @property
+    def _first_token_only(self) -> bool:
+        """Whether the head reads each text's first token alone."""
+        return True
+
+    def texts_a_row(self, inputs: EncoderInputs) -> int:
+        """Count the choices of an example.
+
+        Raises:
+            ValueError: If an input has no dimension for them.
+        """
+        words = inputs.input_ids if inputs.input_ids is not None else inputs.inputs_embeds
+        dimensions = 3 if inputs.input_ids is not None else 4
+        if words is not None and words.dim() != dimensions:
+            raise ValueError(
+                f"The input has the shape {tuple(words.shape)}; (batch, choices, length) was expected for input_ids, "
+                "and (batch, choices, length, width of the embeddings) for inputs_embeds."
+            )
+        return 1 if words is None else words.shape[1]
+
     def score_texts(self, encoded: PackedOutput) -> Tensor:
         """Score each text. Shape: (B·C, 1).
 
@@ -32,8 +52,8 @@ class MultipleChoice(Head):
 
     def scores(self, inputs: EncoderInputs) -> dict[str, Tensor]:
         """Give the output of `_compute` without a loss, as plain tensors by name."""
-        choices = _choices(inputs)
-        encoded = self.encode(inputs.map_rows(lambda each: each.flatten(0, 1)), first_token_only=True)
+        choices = self.texts_a_row(inputs)
+        encoded = self.encode(inputs.map_rows(_each_text), first_token_only=self._first_token_only)
         return {"logits": self.score_texts(encoded).view(-1, choices)}
 
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MultipleChoiceModelOutput:
@@ -49,8 +69,8 @@ class MultipleChoice(Head):
         Raises:
             ValueError: As of the encoder's ``forward``, if an input is not of that shape, or a label is no choice.
         """
-        choices = _choices(inputs)
-        encoded = self.encode(inputs.map_rows(lambda each: each.flatten(0, 1)), first_token_only=True)
+        choices = self.texts_a_row(inputs)
+        encoded = self.encode(inputs.map_rows(_each_text), first_token_only=self._first_token_only)
         logits = self.score_texts(encoded).view(-1, choices)
         return MultipleChoiceModelOutput(
             loss=None if labels is None else mean_cross_entropy(logits, labels),
@@ -60,17 +80,6 @@ class MultipleChoice(Head):
         )
 
 
-def _choices(inputs: EncoderInputs) -> int:
-    """Count the choices of each example.
-
-    Raises:
-        ValueError: If an input has no dimension for them.
-    """
-    words = inputs.input_ids if inputs.input_ids is not None else inputs.inputs_embeds
-    dimensions = 3 if inputs.input_ids is not None else 4
-    if words is not None and words.dim() != dimensions:
-        raise ValueError(
-            f"The input has the shape {tuple(words.shape)}; (batch, choices, length) was expected for input_ids, "
-            "and (batch, choices, length, width of the embeddings) for inputs_embeds."
-        )
-    return 1 if words is None else words.shape[1]
+def _each_text(values: Tensor) -> Tensor:
+    """Make a row of each choice. Shape: (B, C, …) to (B·C, …)."""
+    return values.flatten(0, 1)

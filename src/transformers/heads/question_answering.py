@@ -27,7 +27,6 @@ class QuestionAnswering(Head):
     """A scorer of every token as an answer's start and end."""
 
     task_type: ClassVar[str | None] = "QUESTION_ANS"
-    mixes_adapters: ClassVar[bool] = True
 
     def _build_head(self, config: PretrainedConfig) -> None:
         """Make the head's modules.

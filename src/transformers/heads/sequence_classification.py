@@ -26,7 +26,6 @@ class SequenceClassification(Head):
     """A classification or regression head on each row's first token; a model builds it and says what differs."""
 
     task_type: ClassVar[str | None] = "SEQ_CLS"
-    mixes_adapters: ClassVar[bool] = True
 
     @property
     def _first_token_only(self) -> bool:

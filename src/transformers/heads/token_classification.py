@@ -25,7 +25,6 @@ class TokenClassification(Head):
     """A classifier of every token."""
 
     task_type: ClassVar[str | None] = "TOKEN_CLS"
-    mixes_adapters: ClassVar[bool] = True
 
     def _build_head(self, config: PretrainedConfig, dropout: nn.Module) -> None:
         """Make the head's modules; a model says what dropout its features get."""

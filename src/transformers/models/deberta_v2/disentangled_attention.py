@@ -28,6 +28,7 @@ from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear
 from ...methods.lora.places import lora_linear
+from ...methods.lora.shared_input import project
 from .configuration_deberta_v2 import DebertaV2Config
 from .disentangled_scores import first_token_scores, fused_scores, plain_scores
 from .relative_positions import RelativePositions
@@ -181,9 +182,8 @@ class DisentangledSelfAttention(nn.Module):
             The context, shape (Q, D), and the probabilities, shape (B, H, L, L), or None.
         """
         heads = (self.num_attention_heads, -1)
-        query = self.query_proj(queries).unflatten(-1, heads)  # (Q, H, d)
-        key = self.key_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
-        value = self.value_proj(hidden_states).unflatten(-1, heads)  # (T, H, d)
+        query, key, value = project(queries, hidden_states, self.query_proj, self.key_proj, self.value_proj)
+        query, key, value = query.unflatten(-1, heads), key.unflatten(-1, heads), value.unflatten(-1, heads)
         dropout_prob = self.dropout.p if self.dropout.training else 0.0
         if positions is None or not (self.has_c2p or self.has_p2c):
             return grouped_attention(

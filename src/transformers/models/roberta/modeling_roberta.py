@@ -37,6 +37,7 @@ from ...layers.inputs import EncoderInputs, look_up
 from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...methods.lora.places import lora_linear
+from ...methods.lora.shared_input import project
 from ...modeling.load_report import drop_position_ids
 from ...modeling_utils import PreTrainedModel, in_dtype_of, resized_parameter
 from ...utils.generic import ModelOutput
@@ -153,10 +154,11 @@ class RobertaSelfAttention(nn.Module):
             The context, shape (Q, D), and the probabilities, shape (B, H, L, L), or None.
         """
         heads = (self.num_attention_heads, -1)
+        query, key, value = project(queries, hidden_states, self.query, self.key, self.value)
         return grouped_attention(
-            self.query(queries).unflatten(-1, heads),  # (Q, H, d)
-            self.key(hidden_states).unflatten(-1, heads),  # (T, H, d)
-            self.value(hidden_states).unflatten(-1, heads),  # (T, H, d)
+            query.unflatten(-1, heads),  # (Q, H, d)
+            key.unflatten(-1, heads),  # (T, H, d)
+            value.unflatten(-1, heads),  # (T, H, d)
             layout,
             dropout_prob=self.dropout.p if self.dropout.training else 0.0,
             head_mask=head_mask,

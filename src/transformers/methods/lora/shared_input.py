@@ -1,0 +1,87 @@
+"""LoRA on layers that share an input, such as query, key and value: their down-projections as one product.
+
+``A·x`` of a layer is a thin product: reading ``x`` takes as long as computing. With the matrices ``lora_A`` of all
+layers on top of each other ``x`` is read once, and so is it for the gradients of the ``lora_A`` and of ``x``. The
+frozen weights stay products of their own: they are wide enough, and each belongs to its own key of the checkpoint.
+
+Letters in shapes: ``T`` tokens, ``Q`` queries, ``I`` input features, ``O`` output features, ``r`` rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .layer_base import MIX
+from .layers import LoraLinear
+from .update import LoraUpdate
+
+__all__ = ["apply_layers", "project"]
+
+
+def project(
+    queries: Tensor, hidden_states: Tensor, query: nn.Module, key: nn.Module, value: nn.Module
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Make queries, keys and values, with what they share computed once.
+
+    Args:
+        queries: What queries are made of: ``hidden_states`` itself, or some of its rows. Shape: (Q, I).
+        hidden_states: What keys and values are made of. Shape: (T, I).
+        query: The linear layer of the queries.
+        key: That of the keys.
+        value: That of the values.
+
+    Returns:
+        Shapes: (Q, O), (T, O), (T, O).
+    """
+    if queries is hidden_states:
+        all_queries, keys, values = apply_layers(hidden_states, (query, key, value))
+        return all_queries, keys, values
+    keys, values = apply_layers(hidden_states, (key, value))
+    return query(queries), keys, values
+
+
+def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
+    """Apply each of several layers to the same input.
+
+    Args:
+        x: Shape: (T, I).
+        layers: Linear layers with or without LoRA. What is computed otherwise than by its base and one update (DoRA,
+            dropout in training, several adapters in one batch) or is hooked is called by itself.
+
+    Returns:
+        What calling each would give, up to rounding. Shape of each: (T, O).
+    """
+    updates = [_plain_update(layer) for layer in layers]
+    together = [update for update in updates if update is not None]
+    dtypes = {layer.weight.dtype for layer in layers if isinstance(layer, LoraLinear)}
+    if len(together) < 2 or len(dtypes) > 1:
+        return [layer(x) for layer in layers]
+    x = x.to(dtypes.pop())  # a norm in front that is trained in full may give fp32
+    down = torch.cat([update.lora_A for update in together]).to(x.dtype)
+    parts = iter(functional.linear(x, down).split([update.r for update in together], dim=1))  # each (T, r)
+    outputs = []
+    for layer, update in zip(layers, updates, strict=True):
+        if update is None:
+            outputs.append(layer(x))
+        else:
+            assert isinstance(layer, LoraLinear)
+            up = update.lora_B.to(x.dtype).t()
+            outputs.append(torch.addmm(layer.base_forward(x), next(parts), up, alpha=update.scaling))
+    return outputs
+
+
+def _plain_update(layer: nn.Module) -> LoraUpdate | None:
+    """Give a layer's update where the layer is its base and this update alone; None where it is to be called."""
+    if type(layer) is not LoraLinear or layer.merged or not layer.enabled or MIX.get() is not None:
+        return None
+    hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    if hooked or "forward" in vars(layer):  # accelerate puts its own there
+        return None
+    update = layer.current_update()
+    if update is None or update.magnitude is not None or update.start_A is not None:
+        return None
+    return None if layer.training and update.dropout else update
