@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging
+from transformers.utils.writing import NotWrittenError, replacing
 
 __all__ = ["draw_curve", "read_curves"]
 
@@ -52,7 +53,7 @@ def draw_curve(
         best_step: The step whose weights the run ended with, where these are not the last; it is marked.
 
     Returns:
-        The file; None without matplotlib, or where nothing was logged.
+        The file; None without matplotlib, or where nothing was logged or it could not be written.
     """
     losses, evaluations = read_curves(history, metric)
     if not losses and not evaluations:
@@ -81,5 +82,10 @@ def draw_curve(
                 *zip(*best, strict=True), color="tab:red", marker="*", markersize=14, ls="", label="best, saved"
             )
     figure.legend(loc="outside lower center", ncols=3)
-    figure.savefig(path, dpi=120)
+    try:
+        with replacing(path) as beside:
+            figure.savefig(beside, dpi=120, format="png")
+    except NotWrittenError as error:
+        logger.warning("%s The run is complete without the picture.", error)
+        return None
     return path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging as python_logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 __all__ = ["give_up", "interrupted", "say", "set_up_logging"]
+
+_NO_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|cannot allocate memory|std::bad_alloc|failed to map segment", re.IGNORECASE
+)
+_MORE = (
+    "There are no more {} to be had. Checkpoints are untouched, and the same command goes on from the last one. Raise "
+    "the limit ({}), or give fewer --dataloader_num_workers"
+)
 
 
 def set_up_logging(args: TrainingArguments) -> None:
@@ -24,17 +34,42 @@ def set_up_logging(args: TrainingArguments) -> None:
 def give_up(error: Exception) -> int:
     """Say in one line why the run ends; with TRANSFORMERS_VERBOSITY=debug, where.
 
-    What is wrong with the input is wrong in every process alike, and said by the first.
+    What is wrong with the input is wrong in every process alike, and said by the first; what a machine lacks is said
+    by the process that lacks it.
 
     Returns:
         The exit code, 2.
+
+    Raises:
+        RuntimeError: The error itself, where it is one that neither memory, threads nor handles explain.
     """
-    if logging.get_verbosity() <= logging.DEBUG:
+    lacking = _lacking(error)
+    if logging.get_verbosity() <= logging.DEBUG or (isinstance(error, RuntimeError) and lacking is None):
         raise error
     process = int(os.environ.get("RANK", 0))
-    if process == 0 or isinstance(error, OSError):
-        say(f"error: {' '.join(str(error).split())}")
+    if process == 0 or lacking is not None or isinstance(error, OSError):
+        said = " ".join(str(error).split())
+        say(f"error: {said}" if lacking is None else f"error: {lacking} ({said[:200] or type(error).__name__})")
     return 2
+
+
+def _lacking(error: Exception) -> str | None:
+    """Say what the machine had too little of; None where the error is another one.
+
+    PyTorch's and Python's errors for it are ``RuntimeError``, which other faults are too: only their words tell.
+    """
+    text = str(error)
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        return (
+            "There is not enough memory. Checkpoints are untouched, and the same command goes on from the last one. "
+            "Less is taken by a smaller --per_device_train_batch_size with more --gradient_accumulation_steps, a "
+            "smaller --max_seq_length, --bf16"
+        )
+    if "can't start new thread" in text or "Resource temporarily unavailable" in text:
+        return _MORE.format("threads or processes", "ulimit -u, ulimit -v")
+    if (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)) or "Too many open files" in text:
+        return _MORE.format("file handles", "ulimit -n")
+    return None
 
 
 def interrupted(args: TrainingArguments) -> int:

@@ -15,6 +15,7 @@ from transformers.configuration.lora_options import LORA_OPTIONS
 from transformers.utils import logging
 from transformers.utils.json_files import load_json
 from transformers.utils.shapes import Anything, ListOf, MapOf, Record, Text, optional
+from transformers.utils.writing import write_text
 
 from .arguments import ModelArguments
 
@@ -119,7 +120,7 @@ def _hash_weights(path: str | None) -> str | None:
 def record_run(folder: Path, run: Mapping[str, Any]) -> None:
     """Write down in the output folder which run it holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / IDENTITY_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / IDENTITY_FILE, json.dumps(run, indent=2) + "\n")
 
 
 def check_same_run(checkpoint: str, run: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers.utils.writing import write_text
+
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
@@ -102,5 +104,5 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
             path.rename(folder / f"run_record_{_kind(present)}.json")
         else:
             path = folder / f"run_record_{record['kind']}.json"
-    path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return path

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers.utils import logging
+from transformers.utils.writing import NotWrittenError
+
 from .curve import draw_curve
 from .records import describe_results, read_record, write_record
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 __all__ = ["NextStep", "Subject", "print_report"]
+
+logger = logging.get_logger("transformers.examples.report")
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,10 @@ def print_report(
     earlier = read_record(folder) if "nothing_trained" in results else None
     if earlier is not None and "metrics" in earlier:
         record = {**record, **earlier, "metrics": {**figures, **earlier["metrics"]}}
-    write_record(folder, record)
+    try:
+        write_record(folder, record)
+    except NotWrittenError as error:
+        logger.warning("%s The run is complete without the record.", error)
     curve = _draw(trainer, subject, folder) if trainer.args.do_train else None
     _print_table(record, subject, curve)
     if next_steps:

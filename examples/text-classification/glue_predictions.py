@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from common.metrics import predicted_values, probabilities
 from glue_tasks import GlueTask
+from transformers.utils.writing import replacing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -92,7 +93,7 @@ def _several(values: NDArray[Any], shares: NDArray[Any], names: Mapping[int, str
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

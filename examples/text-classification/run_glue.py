@@ -58,7 +58,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 2 where the input cannot be used, or training cannot go on: its values explode, the disk is
-        full, another process died (one line on standard error says why); 130 after Ctrl-C.
+        full, memory, threads or file handles are used up, another process died (one line on standard error says
+        why); 130 after Ctrl-C.
     """
     arguments = parse(words)
     try:
@@ -76,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
             results = run(trainer, arguments, data, checkpoint, identity)
             if trainer.is_world_process_zero():
                 report(trainer, arguments, data, results)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
         return give_up(error)
     except KeyboardInterrupt:
         return interrupted(arguments.training)

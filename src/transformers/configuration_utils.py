@@ -24,6 +24,7 @@ from .utils import logging
 from .utils.hub import cached_file, split_hub_options
 from .utils.json_files import load_json
 from .utils.shapes import Record, shown
+from .utils.writing import write_text
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -443,7 +444,7 @@ class PretrainedConfig(MethodFields):
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
         """Write the configuration to a file; see `to_json_string`."""
-        Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+        write_text(json_file_path, self.to_json_string(use_diff))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write ``config.json`` into a folder, which is made where it does not exist.

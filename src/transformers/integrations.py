@@ -23,6 +23,7 @@ from .training.reports import (
 )
 from .utils import logging
 from .utils.lazy_names import LazyNames
+from .utils.writing import unless_failing
 
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
@@ -53,6 +54,8 @@ __all__ = [
 ]
 
 logger = logging.get_logger(__name__)
+
+_TENSORBOARD = "TensorBoard's file"
 
 
 def is_comet_available() -> bool:
@@ -104,6 +107,7 @@ class TensorBoardCallback(TrainerCallback):
         self._final_metrics: dict[str, float] = {}
         self._is_training = False
 
+    @unless_failing(_TENSORBOARD)
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -139,6 +143,7 @@ class TensorBoardCallback(TrainerCallback):
         """Write the figures of predictions likewise."""
         self._write(args, state, metrics or {})
 
+    @unless_failing(_TENSORBOARD)
     def _write(self, args: TrainingArguments, state: TrainerState, figures: dict[str, Any]) -> None:
         if not state.is_world_process_zero:
             return
@@ -153,6 +158,7 @@ class TensorBoardCallback(TrainerCallback):
         else:  # nothing will tell of the end, and what is still in the writer's queue would be lost
             self._close()
 
+    @unless_failing(_TENSORBOARD)
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tokenizers import AddedToken, Encoding, Tokenizer
@@ -19,6 +20,7 @@ from .tokenization.special import ROLES, as_added_token, token_list
 from .tokenization.texts import explain_bad_text
 from .tokenization_utils_base import PreTrainedTokenizerBase
 from .utils.generic import PaddingStrategy
+from .utils.writing import write_text, writing_into
 
 __all__ = ["PreTrainedTokenizerFast"]
 
@@ -359,7 +361,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return text
 
     def _save_backend(self, path: str) -> None:
-        self._tokenizer.save(path)
+        write_text(path, self._tokenizer.to_str(pretty=True))
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the vocabulary in the format of its model: ``vocab.json`` and ``merges.txt``, or ``vocab.txt``.
@@ -371,7 +373,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         Returns:
             The paths.
         """
-        return tuple(self._tokenizer.model.save(save_directory, filename_prefix))
+        with writing_into(save_directory) as scratch:
+            written = self._tokenizer.model.save(str(scratch), filename_prefix)
+        return tuple(str(Path(save_directory, Path(path).name)) for path in written)
 
     def __repr__(self) -> str:
         return (

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from .data.samplers import GlobalBatchSampler
 from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
-from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, speed_metrics
+from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, speed_over
 from .training import batches as data
 from .training.checkpoint import clear_leftovers, verify_checkpoint
 from .training.checkpoint_state import restore_rng_state
@@ -155,7 +155,7 @@ class Trainer(CheckpointingTrainer):
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
         self._announce(run)
-        start_time, first_step, self._examples_seen = time.time(), self.state.global_step, 0
+        start_time, first_step, self._examples_seen = time.monotonic(), self.state.global_step, 0
         self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
         if self.args.eval_on_start and first_step == 0:
             self._evaluate_in_training()
@@ -464,7 +464,7 @@ class Trainer(CheckpointingTrainer):
             verify_checkpoint(state.best_model_checkpoint)
             with self.parallel.whole_model(self.model, change=True):
                 read_model(self.model, state.best_model_checkpoint)
-        metrics = speed_metrics("train", start_time, self._examples_seen, steps)
+        metrics = speed_over("train", time.monotonic() - start_time, self._examples_seen, steps)
         metrics["train_loss"] = state.loss_sum / max(1, state.global_step)
         if state.total_flos:
             metrics["total_flos"] = state.total_flos

@@ -22,6 +22,7 @@ from .training.nested import map_nested
 from .training.state import TrainerState, plain_value
 from .utils.json_files import load_json
 from .utils.lazy_names import LazyNames
+from .utils.writing import write_text
 
 _LAZY = LazyNames(
     globals(),
@@ -369,4 +370,4 @@ def save_state(self: RunOfTrainer) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=4, sort_keys=True, default=plain_value) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=4, sort_keys=True, default=plain_value) + "\n")

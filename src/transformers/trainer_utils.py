@@ -210,7 +210,13 @@ def speed_metrics(
     Returns:
         ``<split>_runtime`` in seconds, and ``<split>_samples_per_second``, ``<split>_steps_per_second`` where counted.
     """
-    runtime = time.time() - start_time
+    return speed_over(split, max(time.time() - start_time, 0.0), num_samples, num_steps)  # clocks may be set back
+
+
+def speed_over(
+    split: str, runtime: float, num_samples: int | None = None, num_steps: int | None = None
+) -> dict[str, float]:
+    """Do what `speed_metrics` does, of a pass that has taken ``runtime`` seconds."""
     metrics = {f"{split}_runtime": round(runtime, 4)}
     if runtime > 0:
         if num_samples is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import run_glue
+from common.endings import give_up
 
 SCRIPT = Path(run_glue.__file__)
 
@@ -69,3 +70,26 @@ def test_a_full_disk(tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> 
         assert words in line
         assert "Traceback" not in ran.stderr
         assert not list((tmp_path / "out").glob("checkpoint-*")), "no torn checkpoint is left"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), "memory"),
+        (RuntimeError("can't start new thread"), "no more threads"),
+        (OSError(24, "Too many open files"), "no more file handles"),
+        (RuntimeError("received 0 items of ancdata: Too many open files"), "no more file handles"),
+    ],
+)
+def test_what_the_machine_lacks(error: Exception, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert give_up(error) == 2
+    line = capsys.readouterr().err.strip()
+    assert words in line
+    assert "the same command goes on" in line
+    assert "\n" not in line
+
+
+def test_any_other_runtime_error_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        give_up(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..modeling.weights import read_tensors
+from ..utils.writing import replacing
 
 __all__ = ["LegacyAdapter", "published_settings", "read_legacy_adapter", "save_legacy_adapter"]
 
@@ -107,10 +108,6 @@ def save_legacy_adapter(tensors: Mapping[str, Tensor], path: str | os.PathLike[s
     Raises:
         OSError: If it cannot be written.
     """
-    temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from ..methods.lora.layers import lora_layers
 from ..methods.lora.places import find_places
 from ..methods.trainable import trainable_names
 from ..utils import logging
+from ..utils.writing import flush, scratch_beside, write_bytes, write_text
 from .fitting import fit, head_buffers
 from .interface import AdaptableModel
 from .metadata import adapter_metadata
@@ -85,7 +83,7 @@ def save_adapter(
     _check_lora_fields(model)
     _check_labels(model, tensors)
     folder = Path(folder)
-    with _scratch_for(folder) as scratch:
+    with scratch_beside(folder / folder.name if folder.is_dir() else folder) as scratch:  # it may be a mount
         names = _write(model, scratch, tensors, tokenizer, training_args)
         _read_back(model, scratch, tensors)
         _put_in_place(scratch, folder, names)
@@ -170,7 +168,7 @@ def _write(
     named = to_peft_names(saved) if for_peft else saved
     weights = scratch / (WEIGHTS_NAME if for_peft else PART_WEIGHTS_NAME)
     contiguous = {name: tensor.contiguous().cpu() for name, tensor in named.items()}
-    weights.write_bytes(save(contiguous, metadata={"format": "pt"}))
+    write_bytes(weights, save(contiguous, metadata={"format": "pt"}))
     metadata = adapter_metadata(
         model,
         config,
@@ -194,7 +192,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name} cannot be written, so the adapter is not saved: {error}") from error
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def _base_name(model: AdaptableModel) -> str:
@@ -213,29 +211,6 @@ def _base_name(model: AdaptableModel) -> str:
     return str(Path(name).resolve()) if name and Path(name).is_dir() else name
 
 
-@contextmanager
-def _scratch_for(folder: Path) -> Iterator[Path]:
-    """Give a new folder on the file system of another one, and take it away in the end.
-
-    Raises:
-        OSError: If it cannot be made. Folders above that were made for it go again, here and on every error.
-    """
-    made = [each for each in (folder.parent, *folder.parent.parents) if not each.exists()]
-    where = folder if folder.is_dir() else folder.parent  # inside, where that is a mount of its own
-    scratch = where / f".{folder.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        scratch.mkdir(parents=True)
-        yield scratch
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        for each in made:
-            if each.is_dir() and not any(each.iterdir()):
-                each.rmdir()
-        raise
-    if scratch.exists():
-        shutil.rmtree(scratch)
-
-
 def _put_in_place(scratch: Path, folder: Path, names: Collection[str]) -> None:
     """Move written files into a folder: in one step where it is new, else together or not at all.
 
@@ -244,6 +219,7 @@ def _put_in_place(scratch: Path, folder: Path, names: Collection[str]) -> None:
     """
     if not folder.exists():
         scratch.rename(folder)
+        flush(folder.parent)
         return
     before = scratch / "before"
     before.mkdir()
@@ -253,6 +229,7 @@ def _put_in_place(scratch: Path, folder: Path, names: Collection[str]) -> None:
             (folder / name).rename(before / name)
         for name in names:
             (scratch / name).rename(folder / name)
+        flush(folder)
     except BaseException:
         for name in names:
             if not (scratch / name).exists():  # it is in place already

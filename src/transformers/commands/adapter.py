@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..adapters.legacy import save_legacy_adapter
 from ..adapters.merging import largest_difference
 from ..adapters.reading import AdapterContent, read_adapter
 from ..modeling_utils import PreTrainedModel
+from ..utils.writing import write_bytes
 
 __all__ = ["add_command"]
 
@@ -146,7 +146,7 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
     """Copy the tokenizer's files of a local folder that are not there yet."""
     for name in _TOKENIZER_FILES:
         if (source / name).is_file() and not (target / name).exists():
-            shutil.copyfile(source / name, target / name)
+            write_bytes(target / name, (source / name).read_bytes())
 
 
 def _new(path: str) -> Path:

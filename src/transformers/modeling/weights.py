@@ -21,6 +21,7 @@ from torch import Tensor
 from ..utils.hub import cached_file, read_shard_index
 from ..utils.json_files import check_file_size
 from ..utils.shapes import shown
+from ..utils.writing import replacing, writing_into
 
 __all__ = [
     "SAFE_WEIGHTS_NAME",
@@ -189,8 +190,9 @@ def write_tensors(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> N
     """
     from safetensors.torch import save_file
 
-    save_file(tensors, path, metadata={"format": "pt"})
-    let_umask_decide(path)
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"format": "pt"})
+        let_umask_decide(beside)
 
 
 def let_umask_decide(path: str | os.PathLike[str]) -> None:
@@ -221,21 +223,27 @@ def save_weights(
         max_shard_size: Size of a file, such as ``"5GB"``.
         tied: Names of tensors that loading makes of another, each with that other; they are left out where they are
             the same. What shares memory otherwise is written once for each name.
+
+    Raises:
+        NotWrittenError: If they could not be written. What was there before stays.
     """
     from huggingface_hub import save_torch_state_dict
 
     stale = _weight_files(Path(folder), safe=not safe)  # else a reader might take those for what is written now
-    save_torch_state_dict(
-        _each_by_itself({name: tensor.detach() for name, tensor in state_dict.items()}, tied or {}),
-        os.fspath(folder),
-        filename_pattern=f"{'model' if safe else 'pytorch_model'}{{suffix}}.{'safetensors' if safe else 'bin'}",
-        max_shard_size=max_shard_size,
-        metadata={"format": "pt"},
-        safe_serialization=safe,
-    )
-    for path in _weight_files(Path(folder), safe=safe):
-        let_umask_decide(path)
-    for path in stale:
+    same_form = set(_weight_files(Path(folder), safe=safe))
+    with writing_into(folder) as scratch:
+        save_torch_state_dict(
+            _each_by_itself({name: tensor.detach() for name, tensor in state_dict.items()}, tied or {}),
+            os.fspath(scratch),
+            filename_pattern=f"{'model' if safe else 'pytorch_model'}{{suffix}}.{'safetensors' if safe else 'bin'}",
+            max_shard_size=max_shard_size,
+            metadata={"format": "pt"},
+            safe_serialization=safe,
+        )
+        written = _weight_files(scratch, safe=safe)
+        for path in written:
+            let_umask_decide(path)
+    for path in {*stale, *same_form} - {Path(folder, path.name) for path in written}:  # shards of an earlier save
         path.unlink()
 
 

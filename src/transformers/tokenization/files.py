@@ -18,6 +18,7 @@ from tokenizers import AddedToken
 from ..utils.hub import cached_file
 from ..utils.json_files import load_json
 from ..utils.shapes import Shape
+from ..utils.writing import write_text
 from .interface import TokenizerWithFiles
 from .shapes import ADDED_TOKENS, LARGEST_SETTINGS, SPECIAL_TOKENS, TOKENIZER_CONFIG
 from .special import ROLES, as_added_token
@@ -238,4 +239,4 @@ def _as_json(value: Any) -> Any:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -23,10 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from ..utils import logging
 from ..utils.json_files import load_json
+from ..utils.writing import is_machine_fault, not_written
 from .shapes import MANIFEST
 
 __all__ = [
@@ -80,15 +79,11 @@ def writing_checkpoint(folder: str | Path) -> Iterator[Path]:
         yield partial
         _seal(partial)
         _put_in_place(partial, folder)
-    except (OSError, SafetensorError) as error:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        code = error.errno if isinstance(error, OSError) else None
-        raise OSError(
-            code, f"The checkpoint '{folder}' could not be written ({error}). Earlier checkpoints are untouched."
-        ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        if not is_machine_fault(error):
+            raise
+        raise not_written(f"The checkpoint '{folder}'", error, "Earlier checkpoints are untouched.") from error
 
 
 def partial_folder(folder: str | Path) -> Path:

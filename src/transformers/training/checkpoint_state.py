@@ -20,6 +20,7 @@ from ..modeling.weights import write_tensors
 from ..utils import logging
 from ..utils.json_files import read_json
 from ..utils.shapes import Anything, ListOf, Shape, shown
+from ..utils.writing import write_text
 from .shapes import LARGEST_STATE
 
 __all__ = ["capture_rng_state", "load_tree", "restore_rng_state", "save_tree"]
@@ -46,7 +47,7 @@ def save_tree(tree: Any, folder: str | Path, name: str) -> None:
     """
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(_encode(tree, tensors, ""), indent=1)
-    Path(folder, f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    write_text(Path(folder, f"{name}.json"), text + "\n")
     if tensors:
         write_tensors(tensors, Path(folder, f"{name}.safetensors"))
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..trainer_pt_utils import distributed_concat, nested_detach, nested_numpify
-from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_metrics
+from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_over
 from . import batches as data
 from .devices import explaining_lost_processes
 from .evaluation_batches import (
@@ -118,7 +118,7 @@ class EvaluatingTrainer(LearningTrainer):
         ignore_keys: list[str] | None,
         prefix: str,
     ) -> EvalLoopOutput:
-        start = time.time()
+        start = time.monotonic()
         if overrides(self, "prediction_loop", EvaluatingTrainer):
             found = self.prediction_loop(
                 loader,
@@ -131,7 +131,7 @@ class EvaluatingTrainer(LearningTrainer):
         else:
             output = self.evaluation_loop(loader, description, prediction_loss_only, ignore_keys, prefix)
         steps = -(-output.num_samples // (self.args.eval_batch_size * self.args.world_size))
-        output.metrics.update(speed_metrics(prefix, start, output.num_samples, steps))
+        output.metrics.update(speed_over(prefix, time.monotonic() - start, output.num_samples, steps))
         return output
 
     def evaluation_loop(

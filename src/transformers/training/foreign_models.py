@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.json_files import parse_json
+from ..utils.writing import replacing
 from .parallel import whole_size
 
 __all__ = [
@@ -50,7 +51,8 @@ def write_module_state(model: nn.Module, folder: Path) -> None:
     """Write every tensor of a module under its own name; tied ones once."""
     from safetensors.torch import save_model
 
-    save_model(model, str(folder / MODULE_STATE_NAME))
+    with replacing(folder / MODULE_STATE_NAME) as beside:
+        save_model(model, str(beside))
 
 
 def read_module_state(model: nn.Module, folder: Path) -> None:

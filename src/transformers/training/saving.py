@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..modeling.weights import let_umask_decide
 from ..modeling_utils import PreTrainedModel
 from ..utils import logging
+from ..utils.writing import is_machine_fault, not_written, replacing, write_text
 from .checkpoint import MANIFEST_NAME, TornCheckpointError, is_of_transformers, verify_checkpoint
 from .checkpoint_state import load_tree, save_tree
 from .foreign_models import (
@@ -62,24 +62,26 @@ def write_model(model: nn.Module, folder: str | Path, tokenizer: Any, args: Trai
 
     Raises:
         ValueError: If an adapter holds values that are not finite.
-        OSError: If something could not be written (a full disk).
+        NotWrittenError: If something could not be written (a full disk).
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         before = _files_in(folder)
         _write_weights(model, folder, tokenizer, args)
         _remove_obsolete(model, folder, before)
-    except SafetensorError as error:
-        raise OSError(f"The model could not be written into '{folder}' ({error}).") from error
-    if hasattr(tokenizer, "save_pretrained"):
-        tokenizer.save_pretrained(folder)
-    write_arguments(args, folder)
+        if hasattr(tokenizer, "save_pretrained"):
+            tokenizer.save_pretrained(folder)
+        write_arguments(args, folder)
+    except Exception as error:
+        if not is_machine_fault(error):
+            raise
+        raise not_written(f"The model in '{folder}'", error, "The training's checkpoints are untouched.") from error
 
 
 def write_arguments(args: TrainingArguments, folder: Path) -> None:
     """Write the arguments of a training beside its model."""
-    (folder / TRAINING_ARGS_NAME).write_text(args.to_json_string() + "\n", encoding="utf-8")
+    write_text(folder / TRAINING_ARGS_NAME, args.to_json_string() + "\n")
 
 
 def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: TrainingArguments) -> None:
@@ -94,7 +96,8 @@ def _write_weights(model: nn.Module, folder: Path, tokenizer: Any, args: Trainin
     else:
         from safetensors.torch import save_model
 
-        save_model(model, str(folder / "model.safetensors"))
+        with replacing(folder / "model.safetensors") as beside:
+            save_model(model, str(beside))
     for path in folder.glob("*.safetensors"):  # other libraries leave theirs to the owner alone
         let_umask_decide(path)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.json_files import load_json
+from ..utils.writing import write_text
 from .shapes import LARGEST_STATE, TRAINER_STATE
 
 __all__ = ["TrainerControl", "TrainerState", "plain_value"]
@@ -70,7 +71,7 @@ class TrainerState:
     def save_to_json(self, json_path: str | Path) -> None:
         """Write the state as a JSON file; floats come back bit by bit, arrays among the metrics as lists."""
         text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=plain_value) + "\n"
-        Path(json_path).write_text(text, encoding="utf-8")
+        write_text(json_path, text)
 
     @classmethod
     def load_from_json(cls, json_path: str | Path) -> TrainerState:

@@ -30,6 +30,7 @@ from ...tokenization.sentencepiece.unigram import SentencePieceUnigram
 from ...tokenization.texts import explain_bad_text
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 from ...utils.lazy_names import LazyNames
+from ...utils.writing import write_bytes
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
@@ -233,7 +234,7 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
         if self._model_file is None:
             return ()
         path = Path(save_directory) / f"{filename_prefix + '-' if filename_prefix else ''}spm.model"
-        path.write_bytes(self._model_file)
+        write_bytes(path, self._model_file)
         return (str(path),)
 
 

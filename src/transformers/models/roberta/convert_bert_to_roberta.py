@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from ...configuration_utils import CONFIG_NAME
 from ...modeling.weights import load_weights, save_weights
 from ...utils.json_files import load_json
 from ...utils.shapes import Record
+from ...utils.writing import write_bytes, write_text
 from .configuration_roberta import RobertaConfig
 
 __all__ = ["convert", "convert_state_dict"]
@@ -116,7 +116,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
     target.mkdir(parents=True, exist_ok=True)
     for name in _TOKENIZER_FILES:
         if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+            write_bytes(target / name, (source / name).read_bytes())
     _set_tokenizer_length(target / "tokenizer_config.json", content["max_position_embeddings"])
     config.save_pretrained(target)
     save_weights(tensors, target)
@@ -138,7 +138,7 @@ def _set_tokenizer_length(path: Path, length: int) -> None:
     """Let the tokenizer truncate at the model's own length (some checkpoints say a shorter one)."""
     content = load_json(path) if path.is_file() else {}
     content.update(tokenizer_class="BertTokenizer", model_max_length=length)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
