@@ -100,9 +100,11 @@ def _lock(descriptor: int, path: Path) -> None:
 
 
 def _refusal(path: Path, owner: Mapping[str, Any]) -> FolderInUseError:
-    named = f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('since')}"
+    who = "another process"
+    if owner:
+        who = f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('since')}"
     return FolderInUseError(
-        f"A run is under way in '{path.parent}' ({named if owner else 'another process'}). Wait for it or stop it, or give another output_dir."
+        f"A run is under way in '{path.parent}' ({who}). Wait for it or stop it, or give another output_dir."
     )
 
 
