@@ -9,4 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
 project_environment dev
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 PYTHONPATH="$ROOT/src"
+for folder in examples examples/text-classification tests/support tests/kills; do
+    PYTHONPATH+=":$ROOT/$folder"
+done
 exec "$VENV/bin/python" "$ROOT/tests/kills/kill_all.py" "$@"

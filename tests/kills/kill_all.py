@@ -1,7 +1,8 @@
 """Kills runs of ten configurations hundreds of times, and compares each end with the uninterrupted run's.
 
 A series is one run that is killed several times and repeated each time by the same command, until it ends: in every
-second series before operations of writing chosen at random, in the others at moments. ``scripts/kill_test.sh`` starts it.
+second series before operations of writing chosen at random, in the others at moments. ``scripts/kill_test.sh`` starts
+it, with the folders of the examples and of the tests' helpers on the path.
 """
 
 from __future__ import annotations
@@ -17,19 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-for place in ("examples", "examples/text-classification", "tests/support", "tests/kills"):
-    sys.path.insert(0, str(ROOT / place))
-
-import matplotlib.pyplot as _pyplot  # here, so that not every child does it  # noqa: F401
-import sklearn.metrics as _metrics  # noqa: F401
 from kill_runs import End, command_run, digest, fork_run, leftovers, settle
 from tiny_checkpoint import write_tiny_checkpoint
 from tiny_glue import write_tiny_glue
 
-import run_glue as _run_glue  # noqa: F401
 from transformers.training.environment import describe_environment
 
+ROOT = Path(__file__).resolve().parents[2]
 LORA = ["--apply_lora", "--lora_r", "2", "--lora_alpha", "4"]
 STEPS = ["--max_steps", "6", "--save_steps", "2", "--logging_steps", "1", "--per_device_train_batch_size", "4"]
 BEST = ["--evaluation_strategy", "steps", "--eval_steps", "2", "--load_best_model_at_end", "--save_total_limit", "2"]
@@ -41,7 +36,7 @@ CONFIGURATIONS: dict[str, list[str]] = {
     "bf16": [*LORA, "--bf16"],
     "full fine-tuning": ["--save_total_limit", "1"],
     "bottleneck adapters": ["--apply_adapter", "--adapter_type", "houlsby", "--adapter_size", "4"],
-    "cutoff": [*LORA, "--consistency", "token_cutoff", "--masking_prob", "0.1"],
+    "cutoff": [*LORA, "--consistency", "cutoff", "--reg_loss_wgt", "1.0", "--masking_prob", "0.1"],
     "worker processes": [*LORA, "--dataloader_num_workers", "1"],
     "two processes": LORA,
 }

@@ -65,6 +65,12 @@ class Boundaries:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def count_writes(folder: Path, fatal: int, counter: Path) -> None:
+    """Count this process's writing operations below a folder from now on, into a file; see `Boundaries`."""
+    told = os.open(counter, os.O_WRONLY | os.O_CREAT)
+    Boundaries(folder, fatal, lambda count: os.pwrite(told, str(count).encode(), 0))
+
+
 @dataclass(frozen=True)
 class End:
     """How a run ended: the exit code (of the first process), how often it wrote, and how long it took."""
@@ -115,8 +121,7 @@ def _be_run(
             os.environ.update({name: str(value) for name, value in shared.items()})
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1")
         if rank == 0:
-            told = os.open(counter, os.O_WRONLY | os.O_CREAT)
-            Boundaries(folder, fatal, lambda count: os.pwrite(told, str(count).encode(), 0))
+            count_writes(folder, fatal, counter)
         import run_glue
 
         code = run_glue.main(list(words))
@@ -207,8 +212,11 @@ def moments(writes: int, kills: int, seed: int) -> list[int]:
 
 
 def settle() -> None:
-    """Make forking cheap and safe: one thread, and no garbage to be collected in every child."""
+    """Import what runs need, so that forking is cheap; one thread, which makes it safe; no garbage in the children."""
+    import sklearn.metrics  # noqa: F401
     import torch
+
+    import run_glue  # noqa: F401
 
     torch.set_num_threads(1)
     gc.collect()
