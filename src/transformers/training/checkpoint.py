@@ -50,7 +50,10 @@ _IS_READ = re.compile(
     r"|(optimizer|scheduler|rng_state|(adapter_|trained_|pytorch_)?model.*)\.(safetensors|bin)"
 )
 _NAME = re.compile(r"checkpoint-(\d+)")
-_LEFTOVER = re.compile(r"\.checkpoint-\d+\.(partial|replaced|deleted)")
+_LEFTOVER = re.compile(
+    r"\.checkpoint-\d+\.(partial|replaced|deleted)"
+    r"|\..+\.[0-9a-f]{32}\.tmp"  # what adapters.saving prepares a final adapter in
+)
 
 logger = logging.get_logger(__name__)
 
