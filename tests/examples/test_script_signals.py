@@ -50,7 +50,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def wait_for_training(process: subprocess.Popen[str]) -> str:
@@ -119,7 +121,7 @@ def test_closed_streams(words: list[str], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])  # where it dies alone the ranks get SIGTERM
 def test_signals_to_torchrun(
     name: str, words: list[str], start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
