@@ -215,6 +215,7 @@ def settle() -> None:
     """Import what runs need, so that forking is cheap; one thread, which makes it safe; no garbage in the children."""
     import sklearn.metrics  # noqa: F401
     import torch
+    import torch._dynamo  # every optimizer wants it
 
     import run_glue  # noqa: F401
 

@@ -53,6 +53,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 _LEFTOVER = re.compile(
     r"\.checkpoint-\d+\.(partial|replaced|deleted)"
     r"|\..+\.[0-9a-f]{32}\.tmp"  # what adapters.saving prepares a final adapter in
+    r"|\..+\.\d+\.mode"  # what modeling.weights asks the umask with
 )
 
 logger = logging.get_logger(__name__)
