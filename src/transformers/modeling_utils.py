@@ -107,6 +107,21 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
         if self.config.freezes_base:
             mark_trainable(self)
 
+    def untie_word_embeddings(self) -> None:
+        """Part the word embeddings from the layer that scores words, because their values are about to differ.
+
+        Raises:
+            ValueError: If the model scores words with the embeddings themselves.
+        """
+        table, output = self.get_input_embeddings(), self.get_output_embeddings()
+        if output is table:
+            raise ValueError(
+                f"{type(self).__name__} with legacy=False scores words with the word embeddings themselves, so LoRA "
+                "in them cannot be folded into a plain model. Serve the adapter itself, or merge_adapter() in memory."
+            )
+        if output is not None:
+            self.config.tie_word_embeddings = False
+
     # Structure ------------------------------------------------------------------------------------------------
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:

@@ -43,9 +43,11 @@ def base(folder: Path) -> Path:
     return folder / "base"
 
 
-def build(folder: Path, output: str, *, lora: bool = True, **changes: Any) -> Trainer:
+def build(
+    folder: Path, output: str, *, lora: bool = True, options: dict[str, Any] | None = None, **changes: Any
+) -> Trainer:
     torch.manual_seed(4)
-    settings = {"lora_r": 2, "lora_alpha": 4, "apply_lora": True} if lora else {}
+    settings = options or ({"lora_r": 2, "lora_alpha": 4, "apply_lora": True} if lora else {})
     model = RobertaForSequenceClassification.from_pretrained(base(folder), num_labels=3, **settings)
     args = TrainingArguments(
         str(folder / output),
@@ -89,6 +91,36 @@ def test_a_lora_run_checkpoints_the_adapter_only_and_resumes_exactly(
     for name, parameter in straight.model.named_parameters():
         if name in frozen:
             assert torch.equal(parameter, frozen[name])
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "pissa": {"lora_init": "pissa"},
+    "olora": {"lora_init": "olora", "lora_target_modules": "all-linear"},
+    "orthogonal": {"lora_init": "orthogonal"},
+    "lora+": {"lora_plus_lr_ratio": 8.0, "lora_target_modules": ["query", "word_embeddings"]},
+    "dora": {"lora_use_dora": True, "lora_dropout": 0.2},
+    "beside": {"lora_bias": "lora_only", "lora_modules_to_save": ["LayerNorm"], "lora_use_rslora": True},
+    "patterns": {"lora_rank_pattern": {"layer.1.*query": 4}, "lora_alpha_pattern": {"value": 2}},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_resumes_exactly(option: str, tmp_path: Path) -> None:
+    fields = {**OPTIONS[option], "lora_r": 2, "lora_alpha": 4, "apply_lora": True}
+    straight = build(tmp_path, "straight", options=fields)
+    straight.train()
+    resumed = build(tmp_path, "resumed", options=fields)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-4"))
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for trainer, name in ((straight, "one"), (resumed, "two")):
+        trainer.save_model(str(tmp_path / name))
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    before = straight.predict(examples(7)).predictions
+    loaded = RobertaForSequenceClassification.from_pretrained(tmp_path / "one")
+    assert isinstance(loaded, RobertaForSequenceClassification)
+    assert abs(Trainer(loaded, straight.args, pad).predict(examples(7)).predictions - before).max() <= 1e-5
 
 
 def test_in_bf16_the_frozen_base_is_stored_in_bf16_and_the_trained_part_in_fp32(tmp_path: Path) -> None:

@@ -41,5 +41,8 @@ class AdaptableModel(ModelWithBase):
     def set_position_query(self, adapted: bool) -> None:
         """Choose the meaning of DeBERTa's shared position query; other models have none."""
 
+    def untie_word_embeddings(self) -> None:
+        """Part the word embeddings from the layer that scores words; most models score none."""
+
     def untie_position_projections(self) -> None:
         """Part what shares a projection that merging would change; most models share none."""

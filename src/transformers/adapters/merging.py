@@ -68,13 +68,17 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
         The same object, now without LoRA layers, and on another base: an adapter of the old one does not fit it.
 
     Raises:
-        ValueError: If it has no LoRA layers, or a value is not finite. It is then unchanged.
+        ValueError: If it has no LoRA layers, a value is not finite, or the model scores words with the embeddings
+            themselves and LoRA is in them. It is then unchanged.
     """
-    if not any(layer.merged for _, layer in _layers(model)):
+    was_merged = any(layer.merged for _, layer in _layers(model))
+    if not was_merged:
         merge(model)
     else:
         for _, layer in _layers(model):
             layer.check_unwritten()
+    if any(isinstance(layer, LoraEmbedding) and layer.merged for _, layer in _layers(model)):
+        _part_words(model, was_merged)
     model.untie_position_projections()
     _take_layers_out(model)
     dtype = model.dtype
@@ -85,6 +89,16 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
     if model.base_record.dtypes is not None:  # another base from now on, and nobody else has it
         model.base_record = BaseRecord({name: parameter.dtype for name, parameter in model.named_parameters()})
     return model
+
+
+def _part_words(model: AdaptableModel, was_merged: bool) -> None:
+    """Part merged word embeddings from what scores words; where that cannot be, leave the model as it was."""
+    try:
+        model.untie_word_embeddings()
+    except ValueError:
+        if not was_merged:
+            unmerge(model)
+        raise
 
 
 def unload(model: AdaptableModel) -> AdaptableModel:
@@ -137,7 +151,7 @@ def _plain_form(layer: LoraLayer) -> nn.Module:
         assert isinstance(layer, LoraLinear)
         plain = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], bias=layer.bias is not None, device="meta")
         plain.register_parameter("bias", layer.bias)
-    plain.weight = nn.Parameter(layer.weight.data)
+    plain.weight = layer.weight  # the very parameter, which may be tied
     return plain
 
 

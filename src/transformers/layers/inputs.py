@@ -116,9 +116,11 @@ def look_up(table: nn.Embedding, indices: Tensor, name: str) -> Tensor:
 def whole_table(table: nn.Embedding, device: torch.device) -> Tensor:
     """Give all rows of a table of embeddings, for a batch on a device. Shape: (V, E).
 
-    Under accelerate's offloading the weight is there only while its module computes: then every row is looked up.
+    Under accelerate's offloading the weight is there only while its module computes: then every row is looked up. Of a
+    table with LoRA it is the base's own rows, merged or not.
     """
     if not table.weight.is_meta:
-        return table.weight
+        base_weight: Callable[[], Tensor] = getattr(table, "base_weight", lambda: table.weight)
+        return base_weight()
     rows: Tensor = table(torch.arange(table.num_embeddings, device=device))
     return rows

@@ -43,7 +43,7 @@ def lora_plus_groups(
 
     Returns:
         Groups with ``lr`` and the names of their parameters under ``param_names``: what learns at the usual rate,
-        embeddings, what learns faster, and of that what does not decay. An empty group stays.
+        embeddings, what learns faster, and of that what does not decay. There is no empty group.
     """
     tables = {
         f"{path}.{name}".lstrip(".")
@@ -67,4 +67,4 @@ def lora_plus_groups(
             which = "fast, undecayed"
         groups[which]["params"].append(parameter)
         groups[which]["param_names"].append(name)
-    return list(groups.values())
+    return [group for group in groups.values() if group["params"]]  # DeepSpeed drops empty ones, and counts them

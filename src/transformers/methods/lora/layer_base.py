@@ -153,10 +153,17 @@ class LoraLayer(nn.Module):
 
     def merge(self, weight: Tensor) -> None:
         """Compute with a weight that holds the update already, and keep the original. Shape: the weight's."""
-        self._original = self.weight.data
+        original = self.weight.data
         self.weight.data = weight
-        self._merged_digest = digest_values(weight)
+        self._keep_original(original, weight)
+
+    def _keep_original(self, original: Tensor, merged: Tensor) -> None:
+        self._original = original
+        self._merged_digest = digest_values(merged)
         self.merged = True
+
+    def _put_back(self, original: Tensor) -> None:
+        self.weight.data = original
 
     def unmerge(self) -> None:
         """Put the original weight back, bit by bit.
@@ -166,7 +173,7 @@ class LoraLayer(nn.Module):
         """
         self.check_unwritten()
         if self._original is not None:
-            self.weight.data = self._original
+            self._put_back(self._original)
         self._original = None
         self.merged = False
 

@@ -166,6 +166,8 @@ class LoraEmbedding(LoraLayer, nn.Embedding):  # type: ignore[misc]  # its weigh
         "start_B": "lora_start_B",
     }
 
+    _own_weight: tuple[nn.Parameter]  # the base's table, while merged; in a tuple it is not registered a second time
+
     def __init__(
         self,
         num_embeddings: int,
@@ -198,6 +200,20 @@ class LoraEmbedding(LoraLayer, nn.Embedding):  # type: ignore[misc]  # its weigh
             return result
         low_rank = functional.embedding(input, update.lora_A.t().to(result.dtype), self.padding_idx)  # (…, r)
         return result + functional.linear(low_rank, update.lora_B.to(result.dtype)) * update.scaling
+
+    def merge(self, weight: Tensor) -> None:
+        """Look rows up in a table with the update in it. Shape: (V, D).
+
+        The layer that scores words may be tied to the table, and LoRA leaves it alone: the merged table is another
+        parameter, and the base's own stays as it is for whoever shares it.
+        """
+        self._own_weight = (self.weight,)
+        self._parameters["weight"] = nn.Parameter(weight, requires_grad=False)
+        self._keep_original(self._own_weight[0].data, weight)
+
+    def _put_back(self, original: Tensor) -> None:
+        self._own_weight[0].data = original
+        self._parameters["weight"] = self._own_weight[0]
 
     def merged_weight(self) -> Tensor:
         """Compute ``W + (alpha / r)·(B·A)ᵀ`` in fp32 and give it in the weight's own dtype. Shape: (V, D)."""
