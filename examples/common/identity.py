@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers.configuration.lora_options import LORA_OPTIONS
 from transformers.utils import logging
+from transformers.utils.json_files import load_json
+from transformers.utils.shapes import Anything, ListOf, MapOf, Record, Text, optional
 
 from .arguments import ModelArguments
 
@@ -26,6 +28,21 @@ __all__ = ["IDENTITY_FILE", "check_same_run", "check_unfinished_run", "describe_
 logger = logging.get_logger("transformers.examples.identity")
 
 IDENTITY_FILE = "run_identity.json"
+_HASH = Text(pattern="[0-9a-f]{64}", named="a sha256")
+IDENTITY = Record(
+    {
+        "task": Text(),
+        "data": MapOf(_HASH),
+        "labels": ListOf(Text()),
+        "problem": optional(Text()),
+        "model": optional(_HASH),
+        "start": MapOf(optional(_HASH)),
+        "method": MapOf(Anything()),
+    },
+    required=("task", "data", "labels"),
+)
+"""What the record holds; a run compares all of it with its own."""
+
 OWN_FILES = "files of your own"
 _METHOD = (
     "apply_lora",
@@ -113,7 +130,8 @@ def check_same_run(checkpoint: str, run: Mapping[str, Any]) -> None:
         run: This run, by `describe_run`.
 
     Raises:
-        ValueError: If the checkpoint is another run's.
+        ValueError: If the checkpoint is another run's, or the record is damaged; the message names its place.
+        OSError: If the record cannot be read.
     """
     path = Path(checkpoint).resolve().parent / IDENTITY_FILE
     if not path.is_file():
@@ -124,7 +142,7 @@ def check_same_run(checkpoint: str, run: Mapping[str, Any]) -> None:
             checkpoint,
         )
         return
-    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    before = load_json(path, IDENTITY)
     differences = _differences(before, run)
     if differences:
         raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from transformers.utils.json_files import parse_json
 
 from .tables import Cell, Table
 
@@ -20,11 +21,11 @@ def read_json(text: str, source: str) -> Table:
         ValueError: If it is no JSON, or of no such layout.
     """
     try:
-        value = _loads(text)
+        value = _loads(text, f"'{source}'")
     except ValueError as error:
         if len(text.strip().splitlines()) > 1 and text.lstrip().startswith("{") and _is_json(text.split("\n", 1)[0]):
             return read_json_lines(text, source)
-        raise ValueError(f"'{source}' cannot be read: {error}.") from error
+        raise ValueError(f"{str(error).rstrip('.')}.") from error
     if isinstance(value, dict) and _is_one_row(value):
         value = [value]
     return _of_rows(_rows_of(value, source), source)
@@ -41,11 +42,11 @@ def read_json_lines(text: str, source: str) -> Table:
         if not line.strip():
             continue
         try:
-            row = _loads(line)
+            row = _loads(line, f"line {number}")
         except ValueError as error:
             if number == 1 or not rows:
                 return _whole_file(text, source, error)
-            raise ValueError(f"'{source}' cannot be read: line {number}: {error}.") from error
+            raise ValueError(f"'{source}' cannot be read: {str(error).rstrip('.')}.") from error
         if not isinstance(row, dict):
             if not rows:
                 return _of_rows(_rows_of(row, source), source)
@@ -59,21 +60,18 @@ def read_json_lines(text: str, source: str) -> Table:
 def _whole_file(text: str, source: str, error: ValueError) -> Table:
     """Read a file whose first line is no object by itself: JSON over several lines, under the other name."""
     if not _is_json(text):
-        raise ValueError(f"'{source}' cannot be read: line 1: {error}.") from error
+        raise ValueError(f"'{source}' cannot be read: {str(error).rstrip('.')}.") from error
     return read_json(text, source)
 
 
-def _loads(text: str) -> Any:
-    """Read JSON with numbers as they are written."""
-    try:
-        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+def _loads(text: str, place: str) -> Any:
+    """Read JSON with numbers as they are written, under the rules of every JSON file: one meaning, bounded nesting."""
+    return parse_json(text, place, as_written=True)
 
 
 def _is_json(text: str) -> bool:
     try:
-        _loads(text)
+        _loads(text, "it")
     except ValueError:
         return False
     return True
@@ -97,7 +95,7 @@ def _rows_of(value: Any, source: str) -> Sequence[Any]:
     if isinstance(value, dict):
         names, data = value.get("columns"), value.get("data")
         if isinstance(names, list) and isinstance(data, list):  # to_json(orient="split")
-            return [dict(zip(map(str, names), row, strict=False)) for row in data if isinstance(row, list)]
+            return _of_split(names, data, source)
         lists = [cells for cells in value.values() if isinstance(cells, list)]
         of_rows = [cells for cells in lists if cells and all(isinstance(row, dict) for row in cells)]
         if "data" in value and isinstance(data, list):
@@ -111,6 +109,21 @@ def _rows_of(value: Any, source: str) -> Sequence[Any]:
         if all(isinstance(cells, dict) for cells in value.values()):
             return _of_nested(value, source)
     raise ValueError(f"'{source}' cannot be read: its JSON is no table. Expected was {_LAYOUTS}.")
+
+
+def _of_split(names: Sequence[Any], data: Sequence[Any], source: str) -> Sequence[dict[str, Any]]:
+    """Read rows that are lists under names that stand once."""
+    for number, row in enumerate(data, start=1):
+        if not isinstance(row, list) or len(row) != len(names):
+            size = f"{len(row)} values" if isinstance(row, list) else f"a {type(row).__name__}"
+            raise ValueError(
+                f"'{source}' cannot be read: row {number} of 'data' is {size}; a list of {len(names)} was expected, "
+                "one value for each of 'columns'."
+            )
+    spelled = list(map(str, names))
+    if len(set(spelled)) < len(spelled):
+        raise ValueError(f"'{source}' cannot be read: 'columns' holds a name twice; rename one.")
+    return [dict(zip(spelled, row, strict=True)) for row in data]
 
 
 def _of_columns(value: Mapping[str, list[Any]], source: str) -> Sequence[dict[str, Any]]:

@@ -231,10 +231,14 @@ def _parse_lists(cells: Sequence[Cell]) -> Sequence[Cell]:
     for cell in cells:
         try:
             found = json.loads(str(cell), parse_int=str, parse_float=str)
+        except RecursionError:
+            return cells
         except ValueError:
             try:
                 found = ast.literal_eval(str(cell).strip())
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 return cells
+        if not isinstance(found, list):
+            return cells  # such as "[a], [b]", which only begins and ends as a list does
         parsed.append([item if isinstance(item, str) else str(item) for item in found])
     return parsed

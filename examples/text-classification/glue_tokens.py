@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from common.long_texts import cut_long_texts
 from common.splits import LABEL
 from glue_arguments import DataTrainingArguments
 from glue_data import TextData
@@ -43,7 +44,7 @@ def tokenize_data(
     ids = {**{name.lower(): index for name, index in label2id.items()}, **label2id}
 
     def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        texts = [batch[column] for column in data.columns]
+        texts = cut_long_texts([batch[column] for column in data.columns], length, tokenizer)
         encoded = dict(
             tokenizer(
                 *texts,

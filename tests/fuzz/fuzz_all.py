@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import platform
 import subprocess
 import sys
@@ -17,30 +18,44 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fuzz_run import BYTES, HERE, ROOT, SECONDS, TARGETS
+from fuzz_run import BYTES, ROOT, SECONDS, TARGETS, bound_memory, run, run_described
 
-BATCH = 500
+from transformers import logging
+
+BATCH = 1000
+_FORKED = multiprocessing.get_context("fork")  # imports are shared: they took more time than the inputs
 _REPEAT = "python tests/fuzz/fuzz_run.py --reader {reader} --repeat {seed} --keep /tmp/fault"
 
 
 def run_batch(reader: str, first: int, count: int, described: bool) -> dict[str, Any]:
     """Run one batch in a process of its own; where that dies or hangs, the seed at work is the fault."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        progress = Path(folder, "seed")
-        command = [sys.executable, str(HERE / "fuzz_run.py"), "--reader", reader, "--first", str(first)]
-        command += ["--count", str(count), "--progress", str(progress), *(["--described"] if described else [])]
-        try:
-            limit = 300 + count * 0.5  # all of them; a single one that takes long is a fault of its own
-            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, cwd=ROOT, check=False)
-            if done.returncode == 0:
-                found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-                return found
-            story = f"the process ended with {done.returncode}: {done.stderr[-1200:]}"
-        except subprocess.TimeoutExpired:
-            story = "the process hung"
+        progress, result = Path(folder, "seed"), Path(folder, "result.json")
+        child = _FORKED.Process(target=_work, args=(reader, first, count, described, progress, result))
+        child.start()
+        child.join(300 + count * 0.5)  # all of them; a single one that takes long is a fault of its own
+        if result.is_file():
+            child.join()
+            found: dict[str, Any] = json.loads(result.read_text())
+            return found
+        story = f"the process ended with {child.exitcode}" if child.exitcode is not None else "the process hung"
+        child.kill()
+        child.join()
         seed = int(progress.read_text()) if progress.is_file() else first
     lost = 0 if described else seed - first + 1
     return {"inputs": lost, "fault": 1, "crashed": True, "faults": [{"reader": reader, "seed": seed, "fault": story}]}
+
+
+def _work(reader: str, first: int, count: int, described: bool, progress: Path, result: Path) -> None:
+    """Run a batch within the bounds of memory, and write what came of it."""
+    logging.set_verbosity_error()
+    run(reader, [0])  # what is imported late is there before the bound
+    bound_memory()
+    seeds = range(first, first + count)
+    found = run_described(reader, first, count) if described else run(reader, seeds, progress)
+    unfinished = result.with_suffix(".partial")
+    unfinished.write_text(json.dumps(found))
+    unfinished.rename(result)
 
 
 def run_round(reader: str, number: int, first: int, found: dict[str, Any]) -> None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from fuzz_data import DATA_FILES, make_data, make_identity, use_data, use_identity
+from safetensors.torch import load_file
 from tiny import TINY, tiny_config
 from vocabularies import make_bert_vocabulary, make_roberta_vocabulary, make_sentencepiece_model
 
+from common.identity import IDENTITY, IDENTITY_FILE
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -32,7 +35,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.adapters.adapterhub import read_bottleneck
-from transformers.adapters.reading import read_adapter
+from transformers.adapters.reading import AdapterContent, read_adapter
 from transformers.adapters.shapes import HEAD_CONFIG, LORA_METADATA, PART_METADATA, PEFT_CONFIG
 from transformers.configuration.shapes import COMMON
 from transformers.modeling.weights import load_weights
@@ -47,7 +50,9 @@ from transformers.utils.shapes import Record
 TEXTS = ["The cat sat on the mat.", "naïve café ﬁ ☃ 東京 <s> [MASK]", "", "a\u0301 x" * 4]
 
 
-_COUNT = itertools.count()
+def _is_one_in(number: int, *paths: Path) -> bool:
+    """Choose some inputs for what takes long, by their content: so a seed repeats all that was done with it."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in paths)) % number == 0
 
 
 class Changed(Exception):
@@ -96,12 +101,16 @@ def _make_roberta_config(folder: Path) -> None:
 def _use_config(folder: Path) -> None:
     config = AutoConfig.from_pretrained(folder)
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    for name in ("hidden_size", "num_hidden_layers", "layer_norm_eps", "lora_r", "share_att_key", "finetuning_task"):
-        if name in content and getattr(config, name, None) != content[name]:
-            raise Changed(f"{name} is {getattr(config, name, None)!r}, the file says {content[name]!r}")
-    if next(_COUNT) % 4 == 0 and type(config).from_dict(json.loads(json.dumps(config.to_dict()))) != config:
+    for name in type(config).field_shapes.fields.keys() & content.keys():
+        found = getattr(config, name, None)
+        if isinstance(content[name], bool | int | float | str) and found != content[name]:
+            raise Changed(f"{name} is {found!r}, the file says {content[name]!r}")
+    if (
+        _is_one_in(4, folder / "config.json")
+        and type(config).from_dict(json.loads(json.dumps(config.to_dict()))) != config
+    ):
         raise Changed("written and read again it is another configuration")
-    if config.num_hidden_layers <= 3 and next(_COUNT) % 8 == 0:  # takes longest by far
+    if config.num_hidden_layers <= 3 and _is_one_in(8, folder / "config.json"):  # takes longest by far
         with torch.device("meta"):
             AutoModel.from_config(config)
 
@@ -127,6 +136,16 @@ def _make_saved(make: Callable[..., Path]) -> Callable[[Path], object]:
             (folder / name).unlink(missing_ok=True)
 
     return write
+
+
+def _make_spm(folder: Path, size: int = 320) -> Path:
+    """Write a model whose character map has some rules in place of 13,000, which would take most of the time."""
+    rules = [(code, code + 32) for code in range(0x41, 0x5B)] + [(0xFB01, 0x66), (0x3000, 0x20), (0x1D400, 0x41)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rules.tsv").write_text("".join(f"{source:X}\t{target:X}\n" for source, target in rules))
+    make_sentencepiece_model(folder, size=size, normalization_rule_tsv=str(folder / "rules.tsv"))
+    (folder / "rules.tsv").unlink()
+    return folder
 
 
 def _use_tokenizer(folder: Path) -> None:
@@ -188,13 +207,12 @@ def _make_legacy(folder: Path) -> None:
 
 def _use_weights(folder: Path) -> None:
     tensors = load_weights(folder)
-    if next(_COUNT) % 2:
-        return  # a model takes longer than all the rest
     model = RobertaModel.from_pretrained(folder, add_pooling_layer=False)
     model.eval()(torch.tensor([[0, 5, 6, 2]]))
-    name = "encoder.layer.0.attention.self.query.weight"
-    if name in tensors and not torch.equal(model.state_dict()[name].nan_to_num(), tensors[name].float().nan_to_num()):
-        raise Changed(f"{name} is not what the file says")
+    state = model.state_dict()
+    for name in state.keys() & tensors.keys():
+        if not torch.equal(state[name].nan_to_num(), tensors[name].to(state[name].dtype).nan_to_num()):
+            raise Changed(f"{name} is not what the file says")
 
 
 # Adapters -------------------------------------------------------------------------------------------------------
@@ -213,11 +231,26 @@ def _make_adapter(**fields: Any) -> Callable[[Path], object]:
 
 
 def _use_adapter(folder: Path) -> None:
-    read_adapter(folder)
-    if next(_COUNT) % 4:
+    content = read_adapter(folder)
+    _compare_adapter(folder, content)
+    if not _is_one_in(4, *(path for path in folder.iterdir() if path.is_file())):
         return
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     model.eval()(torch.tensor([[0, 5, 6, 2]]))
+
+
+def _compare_adapter(folder: Path, content: AdapterContent) -> None:
+    stated = load_file(next(folder.glob("*.safetensors")))
+    if sorted(map(_digest, content.tensors.values())) != sorted(map(_digest, stated.values())):
+        raise Changed("tensors")
+    if (folder / "adapter_config.json").is_file():
+        fields = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        if (content.r, content.lora_alpha) != (fields["r"], fields["lora_alpha"]):
+            raise Changed(f"r and alpha are {content.r} and {content.lora_alpha}")
+
+
+def _digest(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
+    return tuple(tensor.shape), tensor.numpy().tobytes()
 
 
 def _make_adapterhub(folder: Path) -> None:
@@ -317,12 +350,12 @@ TARGETS: dict[str, Target] = {
     ),
     "vocab-json": Target(_make_roberta_files, ("vocab.json", "merges.txt"), _use_tokenizer),
     "vocab-txt": Target(make_bert_vocabulary, ("vocab.txt",), _use_tokenizer),
-    "spm-model": Target(make_sentencepiece_model, ("spm.model",), _use_tokenizer),
+    "spm-model": Target(_make_spm, ("spm.model",), _use_tokenizer),
     "tokenizer-json-bpe": Target(
         _make_saved(make_roberta_vocabulary), ("tokenizer.json",), _use_tokenizer, {"tokenizer.json": TOKENIZER_JSON}
     ),
     "tokenizer-json-wordpiece": Target(_make_saved(make_bert_vocabulary), ("tokenizer.json",), _use_tokenizer),
-    "tokenizer-json-unigram": Target(_make_saved(make_sentencepiece_model), ("tokenizer.json",), _use_tokenizer),
+    "tokenizer-json-unigram": Target(_make_saved(_make_spm), ("tokenizer.json",), _use_tokenizer),
     "safetensors": Target(_make_weights(), ("model.safetensors",), _use_weights),
     "shards": Target(_make_weights(max_shard_size="1KB"), ("model.safetensors.index.json",), _use_weights),
     "bin": Target(_make_weights(safe_serialization=False), ("pytorch_model.bin",), _use_weights),
@@ -355,4 +388,6 @@ TARGETS: dict[str, Target] = {
     ),
     "arguments": Target(_make_deepspeed, ("ds.json", "arguments.json"), _use_arguments, {"ds.json": DEEPSPEED}),
     "bin-legacy": Target(_make_legacy, ("pytorch_model.bin",), _use_weights),
+    "data": Target(make_data, DATA_FILES, use_data),
+    "run-identity": Target(make_identity, (IDENTITY_FILE,), use_identity, {IDENTITY_FILE: IDENTITY}),
 }

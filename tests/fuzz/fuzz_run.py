@@ -29,7 +29,13 @@ from hypothesis.strategies import SearchStrategy
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(HERE), str(HERE.parent / "support"), str(HERE.parent / "reference")]
+sys.path[:0] = [
+    str(ROOT / "src"),
+    str(HERE),
+    str(HERE.parent / "support"),
+    str(HERE.parent / "reference"),
+    str(ROOT / "examples"),
+]
 
 from fuzz_described import nearly_fitting  # noqa: E402
 from fuzz_mutations import mutated  # noqa: E402
@@ -165,7 +171,8 @@ def _first_fault(
     return None
 
 
-def _bound_memory() -> None:
+def bound_memory() -> None:
+    """Let this process take `BYTES` more than it holds, and write no image of its memory when it dies."""
     held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (held + BYTES, held + BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -187,7 +194,7 @@ def main() -> None:
     logging.set_verbosity_error()
     if args.repeat is None:
         run(args.reader, [0])  # what is imported late is there before the bound
-        _bound_memory()
+        bound_memory()
         if args.described:
             found = run_described(args.reader, args.first, args.count)
         else:

@@ -81,13 +81,14 @@ def read_json(path: str | os.PathLike[str], *, largest: int = LARGEST, allow_nan
     return parse_json(text, name, allow_nan=allow_nan, kind="a JSON file")
 
 
-def parse_json(text: str, name: str, *, allow_nan: bool = False, kind: str = "JSON") -> Any:
+def parse_json(text: str, name: str, *, allow_nan: bool = False, as_written: bool = False, kind: str = "JSON") -> Any:
     """Read JSON under the rules of `load_json`.
 
     Args:
         text: The JSON.
         name: What it is, for messages.
         allow_nan: Let numbers be NaN and infinite.
+        as_written: Give numbers as the text that stands there, NaN too.
         kind: What it should be, for messages.
 
     Returns:
@@ -97,13 +98,13 @@ def parse_json(text: str, name: str, *, allow_nan: bool = False, kind: str = "JS
         ValueError: If it is not JSON, nested too deep, or names a field twice.
     """
     too_deep = f"{name} is nested more than {DEEPEST} levels deep; no file of this kind is."
+    numbers: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
+    if as_written:
+        numbers = dict.fromkeys(("parse_constant", "parse_float", "parse_int"), str)
+    elif allow_nan:
+        numbers = {}
     try:
-        content = json.loads(
-            text,
-            object_pairs_hook=_each_name_once,
-            parse_constant=None if allow_nan else _refuse_constant,
-            parse_float=None if allow_nan else _finite,
-        )
+        content = json.loads(text, object_pairs_hook=_each_name_once, **numbers)
     except RecursionError as error:
         raise ValueError(too_deep) from error
     except ValueError as error:
