@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.training.checkpoint import list_checkpoints
 from transformers.utils import logging
 
-__all__ = ["give_up", "interrupted", "say", "set_up_logging"]
+__all__ = ["give_up", "say", "set_up_logging", "what_is_left"]
 
 _NO_MEMORY = re.compile(
     r"out of memory|can't allocate memory|cannot allocate memory|std::bad_alloc|failed to map segment", re.IGNORECASE
@@ -72,17 +72,18 @@ def _lacking(error: Exception) -> str | None:
     return None
 
 
-def interrupted(args: TrainingArguments) -> int:
-    """Say after Ctrl-C what there is to go on from.
-
-    Returns:
-        The exit code, 130.
-    """
-    last = get_last_checkpoint(args.output_dir) if args.do_train and Path(args.output_dir).is_dir() else None
-    if args.process_index == 0:
-        ending = "nothing was saved" if last is None else f"the same command goes on from {last}"
-        say(f"interrupted; {ending}.")
-    return 130
+def what_is_left(args: TrainingArguments) -> str:
+    """Say what there is to go on from when a run ends before its time."""
+    folder = Path(args.output_dir)
+    checkpoints = list_checkpoints(folder) if args.do_train and folder.is_dir() else []
+    if not checkpoints:
+        return "nothing was saved; the same command starts anew"
+    last = checkpoints[-1]
+    if args.overwrite_output_dir:
+        return f"with --overwrite_output_dir the same command starts anew, without it goes on from {last}"
+    if args.resume_from_checkpoint is not None:
+        return f"to go on from the newest checkpoint, give --resume_from_checkpoint {last}"
+    return f"the same command goes on from {last}"
 
 
 def say(text: str) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.training.checkpoint import clear_leftovers
+from transformers.training.lock import LOCK_NAME, locked_folder
 from transformers.utils import logging
 
 from .identity import IDENTITY_FILE
+from .records import RECORD_FILE
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from .arguments import ModelArguments
 
-__all__ = ["prepare_output", "set_aside_earlier_run"]
+__all__ = ["claimed_output", "clear_unfinished_run", "set_aside_earlier_run"]
 
 logger = logging.get_logger("transformers.examples.folder")
 
@@ -34,23 +39,35 @@ _OF_A_RUN = (
 )
 
 
-def prepare_output(args: TrainingArguments, model_args: ModelArguments) -> str | None:
-    """Find out whether this run goes on from a checkpoint, and refuse to write over another one.
+@contextmanager
+def claimed_output(args: TrainingArguments, model_args: ModelArguments) -> Iterator[str | None]:
+    """Find out whether this run goes on from a checkpoint, and keep other runs out of the folder while the block runs.
 
     Args:
         args: Say where the run writes, and whether over what is there.
         model_args: Say what it starts from, which must not be moved away.
 
-    Returns:
+    Yields:
         The checkpoint to go on from, or None.
 
     Raises:
         ValueError: If the folder holds something else than a run's checkpoints.
-        OSError: If it cannot be written.
+        OSError: If it cannot be written, or another run is under way in it.
     """
-    folder = Path(args.output_dir)
     with args.main_process_first(desc="looking at the output folder"):
         _check_folder(args, model_args)
+    writes = args.do_train and args.process_index == 0
+    with locked_folder(args.output_dir) if writes else nullcontext():
+        yield _find_start(args)
+
+
+def _find_start(args: TrainingArguments) -> str | None:
+    """Give the checkpoint to go on from; None for a training from the start.
+
+    Raises:
+        ValueError: If the folder holds something else than a run's checkpoints.
+    """
+    folder = Path(args.output_dir)
     if args.resume_from_checkpoint is not None:
         return args.resume_from_checkpoint
     if not args.do_train or args.overwrite_output_dir or not folder.is_dir():
@@ -59,12 +76,34 @@ def prepare_output(args: TrainingArguments, model_args: ModelArguments) -> str |
     if last is not None:
         logger.info("Going on from %s. To start anew, give --overwrite_output_dir or another --output_dir.", last)
         return last
-    if any(path.name != IDENTITY_FILE for path in folder.iterdir()):  # that one is left where a start failed
+    if not _is_unfinished(folder) and any(path.name != LOCK_NAME for path in folder.iterdir()):
         raise ValueError(
             f"--output_dir {folder} is not empty and holds no checkpoint to go on from. Give another one, or "
             "--overwrite_output_dir to write into it."
         )
     return None
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Say whether a folder holds a run that has begun and not come to its end."""
+    return (folder / IDENTITY_FILE).is_file() and not (folder / RECORD_FILE).exists()
+
+
+def clear_unfinished_run(folder: Path) -> None:
+    """Remove what a run left that was killed before its first checkpoint: half a checkpoint, TensorBoard's files.
+
+    Args:
+        folder: The output folder.
+    """
+    clear_leftovers(folder)
+    logs, identity = folder / "runs", folder / IDENTITY_FILE
+    if not (_is_unfinished(folder) and logs.is_dir()):
+        return
+    begun = identity.stat().st_mtime
+    for path in logs.iterdir():
+        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime >= begun:  # not an earlier run's
+            logger.warning("Removing %s, which an interrupted run left behind.", path)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_folder(args: TrainingArguments, model_args: ModelArguments) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-__all__ = ["IDENTITY_FILE", "check_same_run", "describe_run", "hash_rows", "record_run"]
+__all__ = ["IDENTITY_FILE", "check_same_run", "check_unfinished_run", "describe_run", "hash_rows", "record_run"]
 
 logger = logging.get_logger("transformers.examples.identity")
 
@@ -148,6 +148,27 @@ def check_same_run(checkpoint: str, run: Mapping[str, Any]) -> None:
     if differences:
         raise ValueError(
             f"--output_dir {path.parent} holds checkpoints of {differences[0]}. Give another one, or "
+            "--overwrite_output_dir to start anew."
+        )
+
+
+def check_unfinished_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Refuse to start anew in a folder that holds another run's beginning.
+
+    Args:
+        folder: The output folder; what it holds beside the record of a run was left by a run that was killed.
+        run: This run, by `describe_run`.
+
+    Raises:
+        ValueError: If another run has begun in it.
+    """
+    path = folder / IDENTITY_FILE
+    if not path.is_file() or not any(not item.name.startswith(".") and item != path for item in folder.iterdir()):
+        return
+    differences = _differences(json.loads(path.read_text(encoding="utf-8")), run)
+    if differences:
+        raise ValueError(
+            f"--output_dir {folder} holds the beginning of {differences[0]}. Give another one, or "
             "--overwrite_output_dir to start anew."
         )
 

@@ -21,10 +21,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common/ is, from whatever folder this is run
 
-import common.installed  # first: says so where another transformers is installed  # noqa: F401
-from common.endings import give_up, interrupted, set_up_logging
-from common.folder import prepare_output, set_aside_earlier_run
-from common.identity import check_same_run, describe_run, record_run
+from common.process import behave, ending_says
+
+if __name__ == "__main__":
+    behave()  # before the imports, which take seconds
+
+import common.installed  # says so where another transformers is installed  # noqa: F401
+from common.endings import give_up, set_up_logging, what_is_left
+from common.folder import claimed_output, clear_unfinished_run, set_aside_earlier_run
+from common.identity import check_same_run, check_unfinished_run, describe_run, record_run
 from common.metrics import make_compute_metrics
 from common.records import holds_training
 from common.report import NextStep, Subject, print_report
@@ -45,6 +50,7 @@ from transformers import (
     set_seed,
 )
 from transformers.training.devices import end_process, explaining_lost_processes
+from transformers.training.signals import TrainingStopped
 from transformers.utils import logging
 
 logger = logging.get_logger("transformers.examples.run_glue")
@@ -58,13 +64,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 2 where the input cannot be used, or training cannot go on: its values explode, the disk is
-        full, memory, threads or file handles are used up, another process died (one line on standard error says
-        why); 130 after Ctrl-C.
+        full, memory, threads or file handles are used up, another process died, another run is under way in the folder
+        (one line on standard error says why); 128 and its number after a signal: 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = parse(words)
+    ending_says(lambda: what_is_left(arguments.training))
     try:
-        with explaining_lost_processes():
-            checkpoint = prepare_output(arguments.training, arguments.model)
+        with (
+            explaining_lost_processes(),
+            claimed_output(arguments.training, arguments.model) as checkpoint,
+        ):
             known = labels_of_model(arguments)
             data = load_data(arguments.data, arguments.training, arguments.model.cache_dir, known)
             check_metric(arguments.training, data)
@@ -72,6 +81,8 @@ def main(words: Sequence[str] | None = None) -> int:
             identity = describe_run(model, arguments.model, arguments.data.task_name, data.hashes)
             if checkpoint is not None:
                 check_same_run(checkpoint, identity)
+            elif arguments.training.do_train and not arguments.training.overwrite_output_dir:
+                check_unfinished_run(Path(arguments.training.output_dir), identity)
             tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
             trainer = make_trainer(arguments, data, model, tokenizer)
             results = run(trainer, arguments, data, checkpoint, identity)
@@ -79,8 +90,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 report(trainer, arguments, data, results)
     except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
         return give_up(error)
-    except KeyboardInterrupt:
-        return interrupted(arguments.training)
+    except TrainingStopped as stopped:
+        return stopped.exit_code
     return 0
 
 
@@ -163,6 +174,7 @@ def train(trainer: Trainer, checkpoint: str | None, identity: dict[str, Any]) ->
     if checkpoint is None:
         with trainer.args.main_process_first(desc="recording which run this is"):
             if trainer.is_world_process_zero():
+                clear_unfinished_run(folder)
                 if trainer.args.overwrite_output_dir:
                     set_aside_earlier_run(folder, [f"{title}.tsv" for task in TASKS.values() for title in task.titles])
                 record_run(folder, identity)

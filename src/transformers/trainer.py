@@ -28,7 +28,7 @@ from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
 from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, speed_over
 from .training import batches as data
-from .training.checkpoint import clear_leftovers, verify_checkpoint
+from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
 from .training.checkpointing import CheckpointingTrainer
 from .training.devices import explaining_lost_processes
@@ -36,7 +36,8 @@ from .training.item_count import ItemCount
 from .training.nonfinite import describe_step, report_step, write_step
 from .training.overrides import overrides, takes
 from .training.parallel import whole_size
-from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, read_model
+from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from .training.signals import listening_for_stop
 from .training.state import TrainerState
 from .utils import logging
 
@@ -124,8 +125,14 @@ class Trainer(CheckpointingTrainer):
             ValueError: If there is no training data, or the checkpoint cannot be resumed from.
             FloatingPointError: If a step's loss or gradient is not finite; the weights are as before that step.
             ConnectionError: If another process has died.
+            FolderInUseError: If another process trains into ``output_dir``.
+            TrainingStopped: After a signal that asks for the end (``training.signals``); a checkpoint is written.
         """
-        with self._memory_tracker.ended_by_errors():
+        with (
+            self._memory_tracker.ended_by_errors(),
+            self._sole_in_folder(),
+            listening_for_stop(self.args) as self._stop,
+        ):
             self._memory_tracker.start()
             return self._train(resume_from_checkpoint or model_path, trial, ignore_keys_for_eval)
 
@@ -178,7 +185,11 @@ class Trainer(CheckpointingTrainer):
             self.control = self.callback_handler.on_step_end(
                 self.args, self.state, self.control, loss=loss, learning_rate=self._learning_rate
             )
+            stops = self._stops_here()
+            self.control.should_save |= stops
             self._log_evaluate_save()
+            if stops:
+                self._end_stopped()
             if self.control.should_epoch_stop or self.control.should_training_stop:
                 exhausted = self.control.should_epoch_stop or self.state.epoch_steps_done == run.steps_per_epoch
                 break
@@ -237,9 +248,11 @@ class Trainer(CheckpointingTrainer):
         items = [data.count_items(batch, self.label_names) if counts else 0 for batch, counts in passes]
         operations = sum(self.floating_point_ops(batch) for batch, counts in passes if counts)
         total, processes = sum(items), self.args.world_size
-        if processes > 1:
-            totals = torch.tensor([total, operations], dtype=torch.float64, device=self.args.device)
-            total, operations = (int(value) for value in self.accelerator.reduce(totals, "sum").tolist())
+        if processes > 1:  # a wish to stop is told with the counts, so that all stop after the same step
+            counts = [total, operations, self._stop.number or 0]
+            totals = torch.tensor(counts, dtype=torch.float64, device=self.args.device)
+            total, operations, asked = (int(value) for value in self.accelerator.reduce(totals, "sum").tolist())
+            self._all_stop = asked > 0
         self.state.total_flos += operations
         return [count * processes / total if total else 1 / len(passes) for count in items], total
 
@@ -460,10 +473,7 @@ class Trainer(CheckpointingTrainer):
         """Load the best weights if they are wanted, and report."""
         state = self.state
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            logger.info("Loading the best model, %s (%s).", state.best_model_checkpoint, state.best_metric)
-            verify_checkpoint(state.best_model_checkpoint)
-            with self.parallel.whole_model(self.model, change=True):
-                read_model(self.model, state.best_model_checkpoint)
+            self._read_best(state.best_model_checkpoint)
         metrics = speed_over("train", time.monotonic() - start_time, self._examples_seen, steps)
         metrics["train_loss"] = state.loss_sum / max(1, state.global_step)
         if state.total_flos:

@@ -29,7 +29,8 @@ def test_values_that_explode(
     assert run_glue.main(words) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "error: The loss of step" in line or "error: The gradient norm of step" in line
-    assert "The weights were not updated. Likely: a learning rate that is too high" in line
+    assert f"The weights were not updated. Its rows are in {tmp_path / 'out' / 'nonfinite_steps.jsonl'}" in line
+    assert "Likely: a learning rate that is too high" in line
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 

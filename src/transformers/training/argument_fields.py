@@ -303,6 +303,12 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
     include_for_metrics: list[str] | None = field(
         default=None, metadata=help_text("What compute_metrics is given besides: some of inputs, loss.")
     )
+    save_on_preemption: bool = field(
+        default=False,
+        metadata=help_text(
+            "Take SIGUSR1, SLURM's warning, as SIGTERM: finish the step, write a checkpoint, and end with code 138."
+        ),
+    )
     length_column_name: str = field(
         default="length", metadata=help_text("Column with the lengths, if there is one, for group_by_length.")
     )

@@ -27,6 +27,7 @@ from .item_count import ItemCount
 from .overrides import overrides, warn_of_methods_without_effect
 from .precision import choose_precision
 from .sharing import choose_parallel
+from .signals import StopRequest
 from .state import TrainerControl, TrainerState
 
 __all__ = ["TrainerBase"]
@@ -96,6 +97,7 @@ class TrainerBase:
         self._gradient_norm = math.nan
         self._ignore_keys_for_eval: list[str] | None = None
         self._is_best = False
+        self._stop, self._all_stop = StopRequest(), False
         self.callback_handler = self._build_callbacks(callbacks or [])
         warn_of_methods_without_effect(self)
         self.control = self.callback_handler.on_init_end(args, self.state, self.control)

@@ -19,14 +19,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..utils import logging
 from ..utils.json_files import load_json
-from ..utils.writing import is_machine_fault, not_written
-from .shapes import MANIFEST
+from ..utils.writing import is_machine_fault, not_written, remove_unfinished
+from .shapes import LARGEST_STATE, MANIFEST, TRAINER_STATE
 
 __all__ = [
     "MANIFEST_NAME",
@@ -59,11 +59,12 @@ class TornCheckpointError(OSError):
 
 
 @contextmanager
-def writing_checkpoint(folder: str | Path) -> Iterator[Path]:
+def writing_checkpoint(folder: str | Path, required: Iterable[str] = ()) -> Iterator[Path]:
     """Write a checkpoint so that it appears as a whole or not at all.
 
     Args:
         folder: The checkpoint's final path; one of that name that is already there is replaced.
+        required: Files without which it is not sealed.
 
     Yields:
         An empty folder to write the files into. When the block ends it is sealed and gets its name.
@@ -74,10 +75,10 @@ def writing_checkpoint(folder: str | Path) -> Iterator[Path]:
     folder = Path(folder)
     partial = partial_folder(folder)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         partial.mkdir(parents=True)
         yield partial
-        _seal(partial)
+        _seal(partial, required)
         _put_in_place(partial, folder)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -195,10 +196,11 @@ def clear_leftovers(output_dir: str | Path) -> None:
     if not Path(output_dir).is_dir():
         return
     _restore_replaced(output_dir)
+    remove_unfinished(output_dir)
     for path in Path(output_dir).iterdir():
         if _LEFTOVER.fullmatch(path.name):
             logger.warning("Removing %s, which an interrupted run left behind.", path)
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
 
 
 def checkpoint_step(folder: str | Path) -> int:
@@ -219,16 +221,42 @@ def _named_folders(output_dir: str | Path) -> list[Path]:
 
 
 def _flaw(folder: Path, *, contents: bool = True) -> str | None:
-    """Say what is wrong with a checkpoint; None if it is whole."""
+    """Say what is wrong with a checkpoint of a run; None if it is whole, and the one that its name says."""
     try:
         verify_checkpoint(folder, contents=contents)
-    except TornCheckpointError as error:
+        step = _recorded_step(folder)
+    except (TornCheckpointError, ValueError) as error:
         return str(error)
+    if step is not None and step != checkpoint_step(folder):
+        return f"'{folder}' was written after step {step}: it is a copy under another name"
     return None
 
 
-def _seal(folder: Path) -> None:
-    """Flush every file to the disk and write the manifest, last."""
+def _recorded_step(folder: Path) -> int | None:
+    """Give the step that a checkpoint's own state says; None where it has none."""
+    path = folder / "trainer_state.json"
+    if not path.is_file():
+        return None
+    return int(load_json(path, TRAINER_STATE, largest=LARGEST_STATE, allow_nan=True)["global_step"])
+
+
+def _remove(path: Path) -> None:
+    """Take away whatever stands in a folder's place: a folder, a file, or a link (not what it leads to)."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _seal(folder: Path, required: Iterable[str] = ()) -> None:
+    """Flush every file to the disk and write the manifest, last.
+
+    Raises:
+        FileNotFoundError: If a required file is not there: something has removed it meanwhile.
+    """
+    lacking = [name for name in required if not (folder / name).is_file()]
+    if lacking:
+        raise FileNotFoundError(f"{', '.join(lacking)} is lacking; does another program write into this folder?")
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -244,12 +272,12 @@ def _seal(folder: Path) -> None:
 
 def _put_in_place(partial: Path, folder: Path) -> None:
     replaced = folder.parent / f".{folder.name}.replaced"
-    if folder.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists() or folder.is_symlink():
+        _remove(replaced)
         folder.rename(replaced)
     partial.rename(folder)
     _flush(folder.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    _remove(replaced)
 
 
 def _restore_replaced(output_dir: str | Path) -> None:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
 from ..optimization import own_rates, renew_rates
+from ..trainer_utils import SaveStrategy
 from ..utils import logging
 from .checkpoint import (
+    TornCheckpointError,
     find_last_checkpoint,
     is_of_transformers,
     partial_folder,
     rotate_checkpoints,
+    verify_checkpoint,
     writing_checkpoint,
 )
 from .checkpoint_state import capture_rng_state
 from .evaluation import EvaluatingTrainer
 from .foreign_models import check_holds_trained, saves_itself, write_module_state
+from .lock import locked_folder
 from .resumed_arguments import changed_arguments, report_changes, settle
 from .same_run import check_same_run, describe_model, describe_run, write_run
 from .saving import (
+    STATE_NAMES,
     TRAINER_STATE_NAME,
     TRAINING_ARGS_NAME,
     is_training_checkpoint,
@@ -34,6 +40,7 @@ from .saving import (
     write_arguments,
     write_model,
 )
+from .signals import TrainingStopped
 from .state import TrainerState
 
 __all__ = ["CheckpointingTrainer"]
@@ -105,9 +112,11 @@ class CheckpointingTrainer(EvaluatingTrainer):
             self.accelerator.wait_for_everyone()
             yield partial_folder(folder)
             return
-        with writing_checkpoint(folder) as partial:
+        state_names = () if self.args.save_only_model else STATE_NAMES
+        with writing_checkpoint(folder, (TRAINER_STATE_NAME, TRAINING_ARGS_NAME, *state_names)) as partial:
             self.accelerator.wait_for_everyone()
             yield partial
+            check_holds_trained(self.model, partial)  # still
 
     def _write_state(self, folder: Path, optimizer_state: dict[str, Any] | None, rng_states: list[Any]) -> None:
         self.state.callback_states = self.callback_handler.state_dict()
@@ -121,6 +130,29 @@ class CheckpointingTrainer(EvaluatingTrainer):
                 scaler=self.precision.scaler,
                 rng_states=rng_states,
             )
+
+    # -- stop ----------------------------------------------------------------------------------------------------
+
+    def _sole_in_folder(self) -> AbstractContextManager[None]:
+        """Keep other runs out of ``output_dir`` while this one may write checkpoints into it."""
+        writes = self.is_world_process_zero() and self.args.save_strategy != SaveStrategy.NO
+        return locked_folder(self.args.output_dir) if writes else nullcontext()
+
+    def _stops_here(self) -> bool:
+        """Say whether the training stops after this step: all processes say the same."""
+        return self._all_stop if self.args.world_size > 1 else self._stop.number is not None
+
+    def _end_stopped(self) -> NoReturn:
+        """End after the checkpoint that a signal has asked for.
+
+        Raises:
+            TrainingStopped: Always.
+        """
+        stopped = TrainingStopped(self._stop.number or signal.SIGTERM)  # another process was asked
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            logger.warning("Stopped by %s after a whole step; training goes on from %s.", stopped.signal_name, folder)
+        raise stopped
 
     # -- resume --------------------------------------------------------------------------------------------------
 
@@ -199,6 +231,23 @@ class CheckpointingTrainer(EvaluatingTrainer):
             saved.epoch_steps_done = 0
         if saved.best_model_checkpoint is not None and not Path(saved.best_model_checkpoint).is_dir():
             saved.best_model_checkpoint = str(checkpoint.parent / Path(saved.best_model_checkpoint).name)
+        if self.args.load_best_model_at_end and saved.best_model_checkpoint is not None:
+            try:
+                verify_checkpoint(saved.best_model_checkpoint)
+            except TornCheckpointError as error:
+                logger.warning("The best checkpoint is lost (%s). The best of the evaluations to come is kept.", error)
+                saved.best_metric = saved.best_model_checkpoint = None
         saved.max_steps, saved.num_train_epochs = new.max_steps, new.num_train_epochs
         saved.global_batch_size = new.global_batch_size
         saved.is_local_process_zero, saved.is_world_process_zero = new.is_local_process_zero, new.is_world_process_zero
+
+    def _read_best(self, folder: str) -> None:
+        """Take the best checkpoint's weights; where it is damaged the last ones stay."""
+        try:
+            verify_checkpoint(folder)
+        except TornCheckpointError as error:
+            logger.warning("The best model cannot be loaded (%s); the last weights stay.", error)
+            return
+        logger.info("Loading the best model, %s (%s).", folder, self.state.best_metric)
+        with self.parallel.whole_model(self.model, change=True):
+            read_model(self.model, folder)

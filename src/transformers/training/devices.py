@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -32,6 +35,10 @@ _LOST = re.compile(
     r"|recv(value)? failed|connection was likely closed",
     re.IGNORECASE,
 )
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
+_GRACE = 5.0
+"""Seconds that PyTorch has to give up by itself, with a reason."""
 
 
 def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
@@ -87,6 +94,7 @@ def _join(cpu: bool, timeout: int) -> PartialState:
     """Join the launcher's processes."""
     from accelerate import PartialState
 
+    _end_with_launcher()
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if not cpu and torch.cuda.is_available() and local >= gpus:
         raise ValueError(
@@ -94,7 +102,8 @@ def _join(cpu: bool, timeout: int) -> PartialState:
             "process for each GPU, or compute on the CPU with --no_cuda."
         )
     try:
-        state = PartialState(cpu=cpu, timeout=timedelta(seconds=timeout))
+        with _meeting_within(timeout):
+            state = PartialState(cpu=cpu, timeout=timedelta(seconds=timeout))
     except RuntimeError as error:  # torch.distributed's errors are RuntimeErrors
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
@@ -111,6 +120,36 @@ def _join(cpu: bool, timeout: int) -> PartialState:
     atexit.unregister(_leave)  # it may be there from an earlier call
     atexit.register(_leave)
     return state
+
+
+def _end_with_launcher() -> None:
+    """Let the system send this process ``SIGTERM`` when torchrun dies, which could not stop it any more.
+
+    Only torchrun is known to stay as long as its processes; a shell that has started them may end before them.
+    """
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _meeting_within(timeout: int) -> Iterator[None]:
+    """End this process if the others do not answer within the timeout, which gloo's first meeting does not keep."""
+    if launched_processes() == 1:
+        yield
+        return
+
+    def give_up() -> None:
+        text = f"Process {os.environ.get('RANK')} waited for the others for {timeout} s (ddp_timeout) in vain.\n"
+        os.write(2, text.encode())
+        os._exit(2)
+
+    timer = threading.Timer(timeout + _GRACE, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _leave() -> None:

@@ -36,6 +36,9 @@ __all__ = ["holds_adapter", "is_training_checkpoint", "load_training_state", "re
 TRAINER_STATE_NAME = "trainer_state.json"
 TRAINING_ARGS_NAME = "training_args.json"
 
+STATE_NAMES = ("optimizer.json", "scheduler.json", "rng_state.json")
+"""What a checkpoint holds beside them, unless it is one of the model only."""
+
 _WHOLE_MODEL = ("config.json", "model*.safetensors*", "pytorch_model*.bin*")
 _ADAPTER = ("adapter_config.json", "adapter_model.*", "lora_metadata.json", "trained_model.*")
 
@@ -242,7 +245,7 @@ def is_training_checkpoint(folder: str | Path) -> bool:
         raise ValueError(f"There is no checkpoint to go on from at '{folder}': no such folder.")
     if is_of_transformers(folder):
         return False
-    if not (folder / MANIFEST_NAME).is_file() and not (folder / TRAINER_STATE_NAME).is_file():
+    if not any((folder / name).is_file() for name in (MANIFEST_NAME, TRAINER_STATE_NAME, *STATE_NAMES)):
         return False
     try:
         verify_checkpoint(folder)

@@ -38,7 +38,7 @@ __all__ = [
 
 logger = logging.get_logger(__name__)
 
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_UNFINISHED = re.compile(r"\..+\.([0-9a-f]{32}\.tmp|\d+\.mode)")  # the latter asks for the umask
 # Rust's libraries and PyTorch name the system's error inside exceptions of their own.
 _RUST = re.compile(r"os error (\d+)")
 _TORCH = re.compile(r"PytorchStreamWriter failed|unexpected pos|iostream error|enforce fail at .*inline_container")

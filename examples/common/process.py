@@ -1,0 +1,75 @@
+"""What a script owes the shell that started it: signals end it with one line and no traceback, closed streams do not.
+
+A script calls `behave` before the imports that take seconds. Nothing but Python itself is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["behave", "ending_says"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class _End:
+    """A handler that ends the process at once, as a kill would: whatever is being written is whole or not there."""
+
+    until_training = True  # transformers.training.signals: the Trainer may put its own in place while it trains
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.state: Callable[[], str] = lambda: "nothing was trained yet"
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Say in one line what there is to go on from, and end."""
+        for name in _SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)  # the end has begun
+        if os.getpid() == self.process and os.environ.get("RANK", "0") == "0":  # children, other ranks: no line
+            what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+            text = f"{Path(sys.argv[0]).name}: {what}; {self.state()}.\n"
+            os.write(2, b"\n" * sys.stderr.isatty() + text.encode(errors="replace"))
+        os._exit(128 + number)
+
+
+_end = _End()
+
+
+def behave() -> None:
+    """Give closed streams a place that takes everything, and let signals end this process with one line."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        _open_stream(number, name)
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup's stays
+            signal.signal(number, _end)
+
+
+def ending_says(state: Callable[[], str]) -> None:
+    """Let the line of a process that a signal ends say what there is to go on from.
+
+    Args:
+        state: Gives it, as it follows "interrupted; ".
+    """
+    _end.state = state
+
+
+def _open_stream(number: int, name: str) -> None:
+    """Lead a stream that the shell has closed (``2>&-``) into nothing: the next file opened would get its number."""
+    try:
+        os.fstat(number)
+    except OSError:
+        mode = os.O_RDONLY if number == 0 else os.O_WRONLY
+        nowhere = os.open(os.devnull, mode)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+        os.set_inheritable(number, True)
+    if getattr(sys, name) is None:
+        setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
