@@ -45,8 +45,17 @@ _ANSWERS: dict[str, tuple[bool, float]] = {}  # by the hub's address: whether it
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
-def hide_tokens(text: str) -> str:
-    """Take the hub's access tokens out of a text that others may read: a message, a log, a record."""
+def hide_tokens(text: str, *known: object) -> str:
+    """Take access tokens out of a text that others may read: a message, a log, a record.
+
+    Args:
+        text: The text.
+        *known: Tokens of any form that were in use; what is no text is passed over. The hub's own are found by theirs.
+    """
+    for token in known:
+        if isinstance(token, str) and token.strip():
+            for form in (repr(token)[1:-1], token.strip()):  # as a library quotes it, and as it is
+                text = text.replace(form, "…")
     return _TOKEN.sub("hf_…", text)
 
 
@@ -174,7 +183,7 @@ def _looks_like_path(name: str) -> bool:
 
 def _from_hub(name: str, filename: str, *, offline: bool, **options: Any) -> Path | None:
     """Fetch a file from the hub, or take it from the cache; None where the repository does not hold it."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_token, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -190,7 +199,7 @@ def _from_hub(name: str, filename: str, *, offline: bool, **options: Any) -> Pat
     except LocalEntryNotFoundError as error:
         if _cached_without(name, filename, options):
             return None
-        why = "offline mode" if offline else error.__cause__ or "no answer"
+        why = "offline mode" if offline else hide_tokens(str(error.__cause__ or "no answer"), options.get("token"))
         raise OSError(
             f"'{name}' is no folder here, its '{filename}' is not in the cache, and the hub cannot be reached "
             f"({why}). Check the name and the connection, or give a folder that holds the model."
@@ -208,7 +217,8 @@ def _from_hub(name: str, filename: str, *, offline: bool, **options: Any) -> Pat
             f"'{name}' is neither a folder here nor a repository on the hub (or it is private: pass token=…)."
         ) from error
     except (HfHubHTTPError, _network_error(), OSError, UnicodeError) as error:
-        why = hide_tokens(str(error))  # one that no header can hold is quoted there
+        used = options.get("token"), get_token()
+        why = hide_tokens(str(error), *used)  # one that no header can hold is quoted there
         raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {why}") from None
 
 
