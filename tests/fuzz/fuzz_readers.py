@@ -98,12 +98,21 @@ def _make_roberta_config(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(content))
 
 
+def _meaning(name: str, value: object) -> object:
+    """Give what a field's value stands for: position terms in a text are a list, and nothing where there are none."""
+    if name != "pos_att_type" or not isinstance(value, str):
+        return value
+    terms = [term for term in (part.strip().lower() for part in value.split("|")) if term not in ("", "none")]
+    return terms or None
+
+
 def _use_config(folder: Path) -> None:
     config = AutoConfig.from_pretrained(folder)
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for name in type(config).field_shapes.fields.keys() & content.keys():
         found = getattr(config, name, None)
-        if isinstance(content[name], bool | int | float | str) and found != content[name]:
+        said = _meaning(name, content[name])
+        if (said is None or isinstance(said, bool | int | float | str)) and found != said:
             raise Changed(f"{name} is {found!r}, the file says {content[name]!r}")
     if (
         _is_one_in(4, folder / "config.json")
