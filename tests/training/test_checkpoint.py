@@ -53,6 +53,16 @@ def test_a_sealed_checkpoint_is_found_by_its_step(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+def test_a_scratch_folder_that_could_not_be_removed_is_not_sealed_in(tmp_path: Path) -> None:
+    """A disk's fault while it is removed is only warned of, and a sealed checkpoint is never cleared."""
+    with writing_checkpoint(tmp_path / "checkpoint-1") as partial:
+        (partial / "weights").write_text("values")
+        scratch = partial / f".weights.{'0' * 32}.tmp"
+        scratch.mkdir()
+        (scratch / "half").write_text("half")
+    assert sorted(path.name for path in (tmp_path / "checkpoint-1").iterdir()) == [MANIFEST_NAME, "weights"]
+
+
 def test_no_checkpoint_is_none_and_no_folder_an_error(tmp_path: Path) -> None:
     assert get_last_checkpoint(str(tmp_path)) is None
     with pytest.raises(FileNotFoundError, match="no folder"):

@@ -78,6 +78,7 @@ def writing_checkpoint(folder: str | Path, required: Iterable[str] = ()) -> Iter
         _remove(partial)
         partial.mkdir(parents=True)
         yield partial
+        remove_unfinished(partial)  # a scratch folder that could not be removed is not sealed in
         _seal(partial, required)
         _put_in_place(partial, folder)
     except BaseException as error:
