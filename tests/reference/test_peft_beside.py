@@ -36,8 +36,14 @@ OPTIONS = (
     {"use_dora": True, "use_rslora": True},
     {"modules_to_save": ["LayerNorm"], "bias": "lora_only"},
     {"target_modules": ["word_embeddings", "output.dense"], "rank_pattern": {"output.dense": 2}},
+    {"init_lora_weights": "orthogonal", "layers_to_transform": [1], "alpha_pattern": {"query": 16}},
+    {"init_lora_weights": "gaussian", "exclude_modules": ["layer.0.attention.self.query"], "lora_dropout": 0.1},
 )
-WITH_OPTIONS = tuple(f"SEQ_CLS:{json.dumps(options)}" for options in OPTIONS)
+WITH_OPTIONS = (
+    *(f"SEQ_CLS:{json.dumps(options)}" for options in OPTIONS),
+    # what takes a part of the base: PEFT's conversion leaves out what is trained beside LoRA, so without a head
+    *(f"FEATURE_EXTRACTION:{json.dumps({'init_lora_weights': start})}" for start in ("pissa", "olora")),
+)
 TASKS = {
     "roberta": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "FEATURE_EXTRACTION", *WITH_OPTIONS),
     "deberta-adapted-positions": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION", *WITH_OPTIONS),
