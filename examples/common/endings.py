@@ -44,7 +44,8 @@ def give_up(error: Exception) -> int:
         RuntimeError: The error itself, where it is one that neither memory, threads nor handles explain.
     """
     lacking = _lacking(error)
-    if logging.get_verbosity() <= logging.DEBUG or (isinstance(error, RuntimeError) and lacking is None):
+    is_input = isinstance(error, ValueError | OSError | FloatingPointError)  # some are RuntimeErrors too, as in 4.4.2
+    if logging.get_verbosity() <= logging.DEBUG or (lacking is None and not is_input):
         raise error
     process = int(os.environ.get("RANK", 0))
     if process == 0 or lacking is not None or isinstance(error, OSError):

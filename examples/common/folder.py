@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.training.checkpoint import clear_leftovers
+from transformers.training.checkpoint import clear_leftovers, is_leftover
 from transformers.training.lock import LOCK_NAME, locked_folder
 from transformers.utils import logging
 
@@ -76,7 +76,8 @@ def _find_start(args: TrainingArguments) -> str | None:
     if last is not None:
         logger.info("Going on from %s. To start anew, give --overwrite_output_dir or another --output_dir.", last)
         return last
-    if not _is_unfinished(folder) and any(path.name != LOCK_NAME for path in folder.iterdir()):
+    holds_more = any(path.name != LOCK_NAME and not is_leftover(path.name) for path in folder.iterdir())
+    if holds_more and not _is_unfinished(folder):
         raise ValueError(
             f"--output_dir {folder} is not empty and holds no checkpoint to go on from. Give another one, or "
             "--overwrite_output_dir to write into it."

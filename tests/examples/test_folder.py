@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plain_signals import not_ignored
 
 import glue_model
 import run_glue
@@ -166,9 +167,10 @@ def test_control_c_says_what_there_is(words: list[Any], tmp_path: Path) -> None:
     environment["PYTHONPATH"] = str(SCRIPT.parents[2] / "src")
     task = ["--task_name", "sst2", "--do_train", "--max_steps", 100_000, "--save_steps", 20, "--save_total_limit", 2]
     command = [sys.executable, SCRIPT, *words, *task, "--logging_steps", 20, "--disable_tqdm", "false"]
-    process = subprocess.Popen(
-        [str(word) for word in command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    words = [str(word) for word in command]
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with not_ignored(signal.SIGINT):
+        process = subprocess.Popen(words, env=environment, **pipes)
     while not (tmp_path / "out" / "checkpoint-40").is_dir():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Words, str]] = {
     "no rows": (lambda f, m, t: ["--train_file", f["no-rows"], "--do_train"], "holds no examples"),
     "empty file": (lambda f, m, t: ["--train_file", f["empty"], "--do_train"], "is empty"),
     "empty cell": (lambda f, m, t: ["--train_file", f["hole"], "--do_train"], "of row 13"),
-    "broken JSON": (lambda f, m, t: ["--train_file", f["broken"], "--do_train"], "cannot be read"),
+    "broken JSON": (lambda f, m, t: ["--train_file", f["broken"], "--do_train"], "is not JSON"),
     "unseen label": (
         lambda f, m, t: [*TRAIN(f, m, t), "--validation_file", f["unseen"], "--do_eval"],
         "labels that training never sees: sideways",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plain_signals import not_ignored
 
 import run_glue
 from transformers.training.checkpoint import list_checkpoints
@@ -43,7 +44,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         environment["PYTHONPATH"] = os.pathsep.join(map(str, folders))
         command = [sys.executable, *(launcher or []), str(SCRIPT), *words]
         pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
+        with not_ignored(signal.SIGINT, signal.SIGHUP):
+            started.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
         return started[-1]
 
     yield start_one

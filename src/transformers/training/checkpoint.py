@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ..utils import logging
 from ..utils.json_files import load_json
-from ..utils.writing import is_machine_fault, not_written, remove_unfinished
+from ..utils.writing import is_machine_fault, is_unfinished, not_written, remove_unfinished
 from .shapes import LARGEST_STATE, MANIFEST, TRAINER_STATE
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "TornCheckpointError",
     "clear_leftovers",
     "find_last_checkpoint",
+    "is_leftover",
     "is_of_transformers",
     "list_checkpoints",
     "partial_folder",
@@ -190,6 +191,11 @@ def rotate_checkpoints(output_dir: str | Path, limit: int | None, best: str | Pa
         path.rename(gone)  # a kill while its files go leaves no torn folder under a checkpoint's name
         shutil.rmtree(gone)
     return doomed
+
+
+def is_leftover(name: str) -> bool:
+    """Say whether a file or folder is what a killed process left unfinished in an output folder, by its name."""
+    return _LEFTOVER.fullmatch(name) is not None or is_unfinished(name)
 
 
 def clear_leftovers(output_dir: str | Path) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "NotWrittenError",
     "flush",
     "is_machine_fault",
+    "is_unfinished",
     "not_written",
     "reason_of",
     "remove_unfinished",
@@ -225,10 +226,15 @@ def flush(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
+def is_unfinished(name: str) -> bool:
+    """Say whether a file is one that a killed process had begun to write, by its name."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:
     """Take away what a killed process had begun to write in a folder. No other process may be writing there."""
     for path in Path(folder).iterdir():
-        if _UNFINISHED.fullmatch(path.name):
+        if is_unfinished(path.name):
             logger.warning("Removing %s, which an interrupted run left behind.", path)
             _discard(path)
 
