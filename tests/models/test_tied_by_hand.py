@@ -51,8 +51,8 @@ def test_a_reload_computes_the_same(family: str, task: str, tie: str, safe: bool
     assert own.keys() == reloaded.keys()
     assert all(torch.equal(own[name], reloaded[name]) for name in own)
     found, wanted = again(**inputs)[0], model(**inputs)[0]
-    # One output: PyTorch multiplies a matrix and a vector, and rounds by the vector's address (16 places in memory gave
-    # 4 results for one weight of 32 values; with 5 outputs, one result).
+    # One output: PyTorch multiplies a matrix and a vector, and rounds by the vector's address (16 places in memory
+    # gave 4 results for one weight of 32 values; with 5 outputs, one result).
     if task == "multiple-choice":
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
     else:
