@@ -111,8 +111,7 @@ def _use_config(folder: Path) -> None:
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for name in type(config).field_shapes.fields.keys() & content.keys():
         found = getattr(config, name, None)
-        said = _meaning(name, content[name])
-        if (said is None or isinstance(said, bool | int | float | str)) and found != said:
+        if isinstance(content[name], bool | int | float | str) and found != _meaning(name, content[name]):
             raise Changed(f"{name} is {found!r}, the file says {content[name]!r}")
     if (
         _is_one_in(4, folder / "config.json")
