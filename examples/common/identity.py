@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers.configuration.lora_options import LORA_OPTIONS
+from transformers.training.same_run import METHOD
 from transformers.utils import logging
 from transformers.utils.json_files import load_json
 from transformers.utils.shapes import Anything, ListOf, MapOf, Record, Text, optional
@@ -45,21 +46,6 @@ IDENTITY = Record(
 """What the record holds; a run compares all of it with its own."""
 
 OWN_FILES = "files of your own"
-_METHOD = (
-    "apply_lora",
-    "lora_r",
-    "lora_alpha",
-    "lora_dropout",
-    "lora_position_query",
-    *LORA_OPTIONS,
-    "apply_adapter",
-    "adapter_type",
-    "adapter_size",
-    "apply_bitfit",
-    "consistency",
-    "reg_loss_wgt",
-    "masking_prob",
-)
 
 
 def hash_rows(split: Dataset, columns: Iterable[str]) -> str:
@@ -99,7 +85,7 @@ def describe_run(
         "problem": model.config.problem_type,
         "model": model.base_sha256(),
         "start": {name: _hash_weights(getattr(model_args, name)) for name in starts},
-        "method": {name: getattr(model.config, name, None) for name in _METHOD},
+        "method": {name: getattr(model.config, name, None) for name in METHOD},
     }
 
 
@@ -165,7 +151,7 @@ def check_unfinished_run(folder: Path, run: Mapping[str, Any]) -> None:
     path = folder / IDENTITY_FILE
     if not path.is_file() or not any(not item.name.startswith(".") and item != path for item in folder.iterdir()):
         return
-    differences = _differences(json.loads(path.read_text(encoding="utf-8")), run)
+    differences = _differences(load_json(path, IDENTITY), run)
     if differences:
         raise ValueError(
             f"--output_dir {folder} holds the beginning of {differences[0]}. Give another one, or "

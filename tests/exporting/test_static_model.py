@@ -120,9 +120,19 @@ def test_scores_are_the_outputs_of_forward() -> None:
 def test_a_merged_adapter_and_another_that_waits() -> None:
     model = RobertaForSequenceClassification(tiny_config(apply_lora=True, lora_r=2, lora_alpha=4)).eval()
     shake(model)
+    model.add_adapter("other", lora_r=3, lora_alpha=3)
+    model.set_adapter("other")
+    shake(model, 2)
     model.merge_adapter()
-    _check(model, StaticModel(model), padded_batch())
+    inputs = padded_batch()
+    static = StaticModel(model)
+    _check(model, static, inputs)
     model.unmerge_adapter()
+    _check(model, static, inputs)
+    assert sorted(model.loaded_adapters) == ["default", "other"]
+    model.set_adapter("default")
+    with torch.no_grad():
+        assert not torch.allclose(static(**inputs)[0], model(**inputs).logits, atol=1e-3), "it is the other's"
 
 
 def test_what_is_no_head_is_refused() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kill_runs import digest, leftovers
+from kill_runs import digest, leftovers, speak_into
 
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.training.checkpoint import verify_checkpoint
@@ -80,9 +80,7 @@ def _be_run(words: Sequence[str], folder: Path, n: int, fault: str, log: Path, t
     code, shim = 99, ctypes.CDLL(None)
     shim.fail_name.restype = ctypes.c_char_p
     try:
-        stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(stream, 1)
-        os.dup2(stream, 2)
+        speak_into(log)
         error, goes_on = FAULTS[fault]
         shim.fail_calls(str(folder).encode(), n, error, int(goes_on))
         import run_glue
@@ -118,6 +116,8 @@ def flaws(
     lines = ending.said.strip().splitlines()
     if ending.code == 2 and not (lines and re.search(r"error: .{20,}", lines[-1])):
         found.append(f"no line that says what was wrong: {lines[-1:]}")
+    if ending.code == 0 and ending.failed and not re.search(r"could not be|not written|No space|error", ending.said):
+        found.append(f"a failed {ending.failed}, and not a word of it")
     if folder.is_dir():
         last = get_last_checkpoint(str(folder))
         if last is not None:

@@ -113,9 +113,7 @@ def _be_run(
     """Be the run, in the child; never returns."""
     code = 99
     try:
-        log = os.open(folder.parent / f"{folder.name}.{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        speak_into(folder.parent / f"{folder.name}.{rank}.log")
         if processes > 1:
             shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_PORT": port}
             os.environ.update({name: str(value) for name, value in shared.items()})
@@ -133,6 +131,13 @@ def _be_run(
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def speak_into(log: Path) -> None:
+    """Let what this process says go into a file."""
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
 
 
 def _wait(children: Sequence[int], deadline: float | None) -> list[int]:

@@ -14,7 +14,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
-from upstream_options import plain_name
+from upstream_options import plain_name, read_batches
 
 import transformers
 
@@ -33,11 +33,7 @@ def run_case(folder: Path) -> None:
     case = json.loads((folder / "case.json").read_text())
     options = json.loads((folder / "options.json").read_text())
     ratio = options.pop("loraplus_lr_ratio", None)
-    tensors = load_file(folder / "batches.safetensors")
-    batches = [{} for _ in range(1 + max(int(name.partition(".")[0]) for name in tensors))]
-    for name, value in tensors.items():
-        step, _, field = name.partition(".")
-        batches[int(step)][field] = value
+    batches = read_batches(folder)
     found = getattr(transformers, case["class"])
     plain = found.from_pretrained(case["base"], attn_implementation="eager", dtype=torch.float32)
     torch.manual_seed(7)

@@ -33,6 +33,16 @@ def plain_name(name: str) -> str:
     return name.replace(".default.weight", "").removesuffix(".default").replace("_vector.default", "_vector")
 
 
+def read_batches(folder: Path) -> list[dict]:
+    """Read a case's batches, in the order of the steps."""
+    tensors = load_file(folder / "batches.safetensors")
+    batches = [{} for _ in range(1 + max(int(name.partition(".")[0]) for name in tensors))]
+    for name, value in tensors.items():
+        step, _, field = name.partition(".")
+        batches[int(step)][field] = value
+    return batches
+
+
 def logits(model: torch.nn.Module, batch: dict) -> torch.Tensor:
     model.eval()
     with torch.no_grad():
@@ -42,12 +52,7 @@ def logits(model: torch.nn.Module, batch: dict) -> torch.Tensor:
 def run_case(folder: Path) -> None:
     options = json.loads((folder / "options.json").read_text())
     ratio = options.pop("loraplus_lr_ratio", None)
-    tensors = load_file(folder / "batches.safetensors")
-    steps = 1 + max(int(name.partition(".")[0]) for name in tensors)
-    batches = [
-        {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{step}.")}
-        for step in range(steps)
-    ]
+    batches = read_batches(folder)
     torch.manual_seed(7)
     model = get_peft_model(load_base(folder), LoraConfig(**options, task_type="SEQ_CLS"))
     set_peft_model_state_dict(model, load_file(folder / "start.safetensors"))

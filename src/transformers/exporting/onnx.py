@@ -27,7 +27,7 @@ TOLERANCE = 1e-4
 """How far an output of the file may be from the model's, of values around 1; larger values count relatively."""
 
 _SHAPES = ((1, 1), (1, 7), (3, 2), (4, 16), (2, 33))  # rows and length; a model with fewer positions has them cut
-_NEEDS = "pip install 'transformers[export]'"
+_NEEDS = "pip install -e '.[export]' in the project's folder"
 
 
 def write_onnx(model: StaticModel, path: str | os.PathLike[str]) -> float:

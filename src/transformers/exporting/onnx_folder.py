@@ -6,8 +6,6 @@ Letters in shapes: ``B`` batch, ``N`` labels.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from ..modeling_utils import PreTrainedModel
 from ..models.auto.saved_task import load_saved
 from ..models.auto.tokenization_auto import AutoTokenizer
 from ..tokenization_utils_base import PreTrainedTokenizerBase
+from ..utils.writing import flush, scratch_beside
 from .onnx import largest_difference, open_session, quantize, run_session, write_onnx
 from .static_model import StaticModel
 from .validation import Batch, LabelledTexts, accuracy
@@ -68,20 +67,18 @@ def write_folder(
     tokenizer = _tokenizer([str(source), base or model.name_or_path])
     texts = _validation(model, tokenizer, validation_file, text_columns, label_column)
     static = StaticModel(model)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    try:
+    with scratch_beside(place) as beside:
         lines = _write_files(static, beside, int8)
         static.model.config.save_pretrained(beside)
         if tokenizer is not None:
             tokenizer.save_pretrained(beside)
         lines += _accuracies(static, beside, texts)
-        beside.chmod(0o755)
+        for path in beside.iterdir():
+            flush(path)
         if place.is_dir():
             place.rmdir()
         beside.rename(place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        flush(place.parent)
     opening = f'onnxruntime.InferenceSession("{place / FLOAT}").run(None, inputs)'
     return [f"Written: {place}", *lines, f"Next: {opening}  # inputs: int64 arrays of (batch, length), by name"]
 

@@ -23,17 +23,28 @@ from ..utils.shapes import Anything, MapOf, Record, Text, Whole, optional
 from ..version import __version__
 from .data_identity import data_identity
 
-__all__ = ["RUN_NAME", "VERDICTS", "Verdict", "check_same_run", "describe_model", "describe_run", "write_run"]
+__all__ = [
+    "METHOD",
+    "RUN_NAME",
+    "VERDICTS",
+    "Verdict",
+    "check_same_run",
+    "describe_model",
+    "describe_run",
+    "write_run",
+]
 
 logger = logging.get_logger(__name__)
 
 RUN_NAME = "run.json"
 
-_METHOD = (
+METHOD = (
     *("apply_lora", "lora_r", "lora_alpha", "lora_position_query", *LORA_OPTIONS),
     *("apply_adapter", "adapter_type", "adapter_size", "apply_bitfit"),
     *("consistency", "reg_loss_wgt", "masking_prob"),
 )
+"""Fields of a configuration that say what is trained and how."""
+
 _DROPOUT = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout"),
     *("cls_dropout", "lora_dropout"),
@@ -88,7 +99,7 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     labels = getattr(config, "id2label", None) or {}
     facts["labels"] = {str(number): str(name) for number, name in labels.items()}
     facts["problem_type"] = getattr(config, "problem_type", None)
-    facts["method"] = {name: getattr(config, name) for name in _METHOD if hasattr(config, name)}
+    facts["method"] = {name: getattr(config, name) for name in METHOD if hasattr(config, name)}
     facts["dropout"] = {name: getattr(config, name) for name in _DROPOUT if hasattr(config, name)}
     if isinstance(model, ModelWithBase) and getattr(config, "freezes_base", False):
         facts["base"] = model.base_sha256()  # a base that is trained comes back from the checkpoint whole
