@@ -183,7 +183,7 @@ def train(trainer: Trainer, checkpoint: str | None, identity: dict[str, Any]) ->
     trainer.save_model()
     metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}  # type: ignore[arg-type]
     trainer.log_metrics("train", metrics)
-    if trainer.state.global_step == done and (folder / "train_results.json").is_file():
+    if trainer.state.global_step == done and (folder / "trainer_state.json").is_file():  # what is written last
         logger.info("This training had ended before; nothing was left to train.")
         return {**metrics, "nothing_trained": 1}
     trainer.save_metrics("train", metrics)

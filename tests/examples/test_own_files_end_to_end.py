@@ -189,6 +189,14 @@ def test_repeating_a_finished_command_changes_no_figure(
     assert after["train_results.json"] == before["train_results.json"]
     assert after["run_record.json"]["metrics"] == before["run_record.json"]["metrics"]
 
+    for lost in (["trainer_state.json"], ["trainer_state.json", "all_results.json"], ["run_record.json"]):
+        texts = {name: (tmp_path / "out" / name).read_text() for name in lost}
+        for name in lost:  # as after a kill between two files of the end
+            (tmp_path / "out" / name).unlink()
+        assert run(*words, "--report_to", "none") == 0
+        for name, text in texts.items():
+            assert read_json(tmp_path / "out" / name).keys() == json.loads(text).keys(), name
+
 
 def test_an_evaluation_beside_a_training_leaves_its_figures(tiny_checkpoint: Path, tmp_path: Path) -> None:
     words = words_of(tiny_checkpoint, tmp_path, "classes")

@@ -63,11 +63,18 @@ def locked_folder(folder: str | Path) -> Iterator[None]:
     finally:
         _held.discard(path)
         if os.getpid() == process:  # a forked child holds nothing
-            with suppress(OSError):  # the folder was removed meanwhile
-                path.unlink()
-                if new:
-                    path.parent.rmdir()  # where nothing was written
+            _release(path, new)
             os.close(descriptor)
+
+
+def _release(path: Path, new: bool) -> None:
+    """Take the lock's file away, and a folder that was made for it and in which nothing was written."""
+    try:
+        path.unlink(missing_ok=True)  # the folder may have been removed meanwhile
+        if new and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    except OSError as error:
+        logger.warning("'%s' could not be removed (%s); it holds no run any more.", path, error.strerror)
 
 
 def _take(path: Path) -> int:
