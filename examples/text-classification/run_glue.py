@@ -49,7 +49,8 @@ from transformers import (
     default_data_collator,
     set_seed,
 )
-from transformers.training.devices import end_process, explaining_lost_processes
+from transformers.training.devices import end_process
+from transformers.training.lost_processes import explaining_lost_processes
 from transformers.training.signals import TrainingStopped
 from transformers.utils import logging
 

@@ -31,8 +31,8 @@ from .training import batches as data
 from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
 from .training.checkpointing import CheckpointingTrainer
-from .training.devices import explaining_lost_processes
 from .training.item_count import ItemCount
+from .training.lost_processes import explaining_lost_processes
 from .training.nonfinite import describe_step, report_step, write_step
 from .training.overrides import overrides, takes
 from .training.parallel import whole_size

@@ -20,18 +20,18 @@ CASE = ROOT / "tests" / "distributed" / "distributed_case.py"
 
 
 @pytest.mark.parametrize(
-    ("name", "way"),
-    [("SIGKILL", {}), ("SIGKILL", {"fsdp": "full_shard"}), ("SIGSTOP", {})],
+    ("name", "way", "number"),
+    [("SIGKILL", {}, 3), ("SIGKILL", {"fsdp": "full_shard"}, 2), ("SIGSTOP", {}, 2)],
     ids=["killed", "killed-fsdp", "stopped"],
 )
-def test_the_others_stop_and_say_why(name: str, way: dict[str, Any], port: int, tmp_path: Path) -> None:
+def test_the_others_stop_and_name_it(name: str, way: dict[str, Any], number: int, port: int, tmp_path: Path) -> None:
     base = str(write_base(tmp_path, "roberta"))
     settings = {"base": base, "output_dir": str(tmp_path / "out"), "ddp_timeout": 5, "save_steps": 2, **way}
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"runs": [{**settings, "signal_at": [6, 1, name]}]}))
     processes = []
-    for rank in range(2):  # without a launcher, which would stop the other one itself
-        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    for rank in range(number):  # without a launcher, which would stop the others itself
+        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(number), "MASTER_ADDR": "127.0.0.1"}
         processes.append(
             subprocess.Popen(
                 [sys.executable, str(CASE), str(request)],
@@ -41,16 +41,19 @@ def test_the_others_stop_and_say_why(name: str, way: dict[str, Any], port: int, 
                 text=True,
             )
         )
+    others = [processes[0], *processes[2:]]
     try:
-        _, said = processes[0].communicate(timeout=120)
+        texts = [process.communicate(timeout=120)[1] for process in others]
         stopped = time.time()
     finally:
         for process in processes:
             process.kill()
         processes[1].communicate()
-    assert processes[0].returncode not in (0, -signal.SIGKILL), said[-3000:]
-    assert "Process 0 of 2 lost the others" in said
-    assert "ConnectionError" in said
+    for process, said in zip(others, texts, strict=True):
+        assert process.returncode not in (0, -signal.SIGKILL), said[-3000:]
+        rank = processes.index(process)
+        assert f"Process {rank} of {number} lost the others: process 1 died or was stopped" in said
+        assert "ConnectionError" in said
     checkpoint = tmp_path / "out" / "checkpoint-4"
     assert checkpoint.is_dir(), "what was saved before is there to go on from"
     assert stopped - (checkpoint / "trainer_state.json").stat().st_mtime < 60, "within a minute"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import gc
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,24 +15,18 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
+from .lost_processes import beat, first_line, leave_group, says_lost
+
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
 __all__ = [
     "build_accelerator",
     "end_process",
-    "explaining_lost_processes",
     "launched_processes",
     "launcher_deepspeed",
     "process_state",
 ]
-
-# What gloo, NCCL and PyTorch's store say when another process is gone, or silent for longer than the timeout.
-_LOST = re.compile(
-    r"closed by peer|reset by peer|timed? ?out|broken pipe|connection refused|remote process exited|socket"
-    r"|recv(value)? failed|connection was likely closed",
-    re.IGNORECASE,
-)
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 _GRACE = 5.0
@@ -111,14 +103,15 @@ def _join(cpu: bool, timeout: int) -> PartialState:
                 f"The processes cannot meet at {where}: another program uses this port. Give another one to the "
                 "launcher (--master_port)."
             ) from error
-        if isinstance(error, torch.distributed.DistError) or _LOST.search(str(error)):
+        if says_lost(error):
             raise ConnectionError(
                 f"Process {os.environ.get('RANK')} of {launched_processes()} did not find the others at "
-                f"{where} ({_first_line(error)}). Did they all start, with the same MASTER_ADDR and MASTER_PORT?"
+                f"{where} ({first_line(error)}). Did they all start, with the same MASTER_ADDR and MASTER_PORT?"
             ) from error
         raise
-    atexit.unregister(_leave)  # it may be there from an earlier call
-    atexit.register(_leave)
+    atexit.unregister(leave_group)  # it may be there from an earlier call
+    atexit.register(leave_group)
+    beat(state.process_index, state.num_processes)
     return state
 
 
@@ -152,13 +145,6 @@ def _meeting_within(timeout: int) -> Iterator[None]:
         timer.cancel()
 
 
-def _leave() -> None:
-    """Leave the group before Python ends, as PyTorch wants it."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        gc.collect()  # a DistributedDataParallel that waits in a cycle would keep the group alive
-        torch.distributed.destroy_process_group()
-
-
 def end_process(code: int) -> NoReturn:
     """End a script, also in one of several processes, with this exit code and no other.
 
@@ -176,33 +162,6 @@ def end_process(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
-
-
-@contextmanager
-def explaining_lost_processes() -> Iterator[None]:
-    """Turn what PyTorch raises when another process has died, or is silent for too long, into one clear line.
-
-    Raises:
-        ConnectionError: In the place of such an error.
-    """
-    try:
-        yield
-    except Exception as error:
-        distributed = torch.distributed
-        if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-            raise
-        lost = isinstance(error, RuntimeError) and (
-            isinstance(error, distributed.DistError) or _LOST.search(str(error))
-        )
-        if lost or distributed.get_backend() != "gloo":
-            atexit.unregister(_leave)  # leaving would wait for the others: for ever, if they wait for this one
-        if not lost:
-            raise
-        raise ConnectionError(
-            f"Process {distributed.get_rank()} of {distributed.get_world_size()} lost the others: one of "
-            f"them died, was stopped, or was silent for longer than ddp_timeout ({_first_line(error)}). See its own "
-            "last lines; training can go on from the last checkpoint."
-        ) from error
 
 
 def launcher_deepspeed(config: str | None) -> str | None:
@@ -265,9 +224,3 @@ def _on_cpu(no_cuda: bool) -> bool:
 
 def _is_on(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")
-
-
-def _first_line(error: Exception) -> str:
-    """Give what an error says, without the place in C++ that it comes from."""
-    text = str(error).strip().split("\n")[0]
-    return re.sub(r"^\[[^\]]*\.(cc|cpp|h):\d+\]\s*", "", text)[:160]

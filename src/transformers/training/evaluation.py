@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 from ..trainer_pt_utils import distributed_concat, nested_detach, nested_numpify
 from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_over
 from . import batches as data
-from .devices import explaining_lost_processes
 from .evaluation_batches import (
     CollectedBatches,
     check_loader,
@@ -24,6 +23,7 @@ from .evaluation_batches import (
 )
 from .item_count import ItemCount
 from .learning import LearningTrainer
+from .lost_processes import explaining_lost_processes
 from .overrides import overrides, takes
 
 __all__ = ["EvaluatingTrainer"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..utils import logging
-from .devices import explaining_lost_processes, process_state
+from .devices import process_state
+from .lost_processes import explaining_lost_processes
 
 if TYPE_CHECKING:
     from accelerate import PartialState
