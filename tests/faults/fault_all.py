@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ ROOT = HERE.parents[1]
 _FOLDERS = ("src", "examples", "examples/text-classification", "tests/support", "tests/kills", "tests/faults")
 sys.path[:0] = [str(ROOT / folder) for folder in _FOLDERS]
 
-from fault_runs import FAULTS, build_shim, flaws, run  # noqa: E402
+from fault_runs import FAULTS, Ending, flaws, run, with_shim  # noqa: E402
 from kill_all import LORA, _prepare  # noqa: E402
 from kill_runs import digest  # noqa: E402
 
@@ -38,10 +36,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=600, help="no further call after so many")
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "machine_faults.json")
     given = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="faults-"))
-    if "failing_calls" not in os.environ.get("LD_PRELOAD", ""):
-        environment = {**os.environ, "LD_PRELOAD": str(build_shim(work))}
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    work = with_shim()
     begin, words = time.monotonic(), [*_prepare(work), *RUN]
     straight = run(words, work / "straight")
     if straight.code != 0:
@@ -53,7 +48,9 @@ def main() -> int:
         names = given.faults if given.every == 1 else [given.faults[place % len(given.faults)]]
         for name in names:
             if time.monotonic() - begin < 60 * given.minutes:
-                _note(found[name], n, *flaws(words, work / "run", n, name, expected))
+                folder = work / "run"
+                ending = run(words, folder, n, name)
+                _note(found[name], n, ending, flaws(ending, folder, expected, lambda: run(words, work / "run")))
                 shutil.rmtree(work / "run", ignore_errors=True)
     result = {
         "calls_of_a_run": straight.calls,
@@ -73,7 +70,7 @@ def main() -> int:
     return 1 if result["not_as_they_should_be"] else 0
 
 
-def _note(found: dict[str, Any], n: int, ending: Any, wrong: list[str]) -> None:
+def _note(found: dict[str, Any], n: int, ending: Ending, wrong: list[str]) -> None:
     found["calls"] += 1
     code = str(ending.code)
     found["codes"][code] = found["codes"].get(code, 0) + 1

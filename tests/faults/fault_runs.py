@@ -12,8 +12,10 @@ import json
 import os
 import re
 import subprocess
+import sys
+import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,19 +97,15 @@ def _be_run(words: Sequence[str], folder: Path, n: int, fault: str, log: Path, t
         os._exit(code)
 
 
-def flaws(
-    words: Sequence[str], folder: Path, n: int, fault: str, expected: dict[str, str]
-) -> tuple[Ending, list[str]]:
-    """Let the n-th call of a run fail, repeat the command, and say what is not as it should be.
+def flaws(ending: Ending, folder: Path, expected: dict[str, str], repeat: Callable[[], Ending]) -> list[str]:
+    """Say what is not as it should be after a fault, and when the command is repeated without one.
 
     Args:
-        words: The run's flags.
-        folder: A new output folder.
-        n: The call.
-        fault: A key of `FAULTS`.
+        ending: Of the run that met the fault.
+        folder: Its output folder.
         expected: What an undisturbed run leaves, by `kill_runs.digest`.
+        repeat: Repeats the command.
     """
-    ending = run(words, folder, n, fault)
     found = []
     if ending.code not in (0, 2):
         found.append(f"exit code {ending.code}")
@@ -122,7 +120,7 @@ def flaws(
         last = get_last_checkpoint(str(folder))
         if last is not None:
             verify_checkpoint(last)
-    again = run(words, folder)
+    again = repeat()
     if again.code != 0:
         found.append(f"the repeated command ended with {again.code}: {again.said[-400:]}")
     left = digest(folder) if folder.is_dir() else {}
@@ -131,4 +129,13 @@ def flaws(
         found.append(f"other than an undisturbed run's: {', '.join(different[:4])}")
     if leftovers(folder):
         found.append(f"left over: {', '.join(leftovers(folder)[:4])}")
-    return ending, found
+    return found
+
+
+def with_shim() -> Path:
+    """Start this program anew with the shim preloaded, unless it was; give a folder for all that it writes."""
+    if "failing_calls" in os.environ.get("LD_PRELOAD", ""):
+        return Path(os.environ["LD_PRELOAD"]).parent
+    work = Path(tempfile.mkdtemp(prefix="faults-"))
+    environment = {**os.environ, "LD_PRELOAD": str(build_shim(work))}
+    os.execve(sys.executable, [sys.executable, *sys.argv], environment)
