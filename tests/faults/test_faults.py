@@ -1,7 +1,7 @@
 """The n-th writing system call of a run fails, or its disk is too small.
 
-Then: one line, exit code 2, the last checkpoint whole, and the command goes on. Here for some calls, the kinds of faults
-in turn, and some sizes; ``scripts/fault_test.sh`` and ``scripts/disk_test.sh`` go through all of them.
+Then: one line, exit code 2, the last checkpoint whole, and the command goes on. Here for some calls, the kinds of
+faults in turn, and some sizes; ``scripts/fault_test.sh`` and ``scripts/disk_test.sh`` go through all of them.
 """
 
 from __future__ import annotations
