@@ -24,6 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "tokenization": ("tokenization_utils", "tokenization_utils_base", "tokenization_utils_fast"),
     "models": (),
     "exporting": (),
+    "pipelines": (),
     "data": (),
     "training": (
         "deepspeed",

@@ -83,6 +83,15 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "GenerationConfig",
         "GenerationMixin",
     ),
+    "pipelines": (
+        "FeatureExtractionPipeline",
+        "FillMaskPipeline",
+        "Pipeline",
+        "QuestionAnsweringPipeline",
+        "TextClassificationPipeline",
+        "TokenClassificationPipeline",
+        "pipeline",
+    ),
     "tokenization_utils": ("PreTrainedTokenizer",),
     "tokenization_utils_base": (
         "AddedToken",

@@ -472,6 +472,7 @@ class Trainer(CheckpointingTrainer):
     def _finish(self, start_time: float, steps: int) -> TrainOutput:
         """Load the best weights if they are wanted, and report."""
         state = self.state
+        self._keep_to_limit()  # a kill may have come between the last checkpoint and this
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             self._read_best(state.best_model_checkpoint)
         metrics = speed_over("train", time.monotonic() - start_time, self._examples_seen, steps)

@@ -113,7 +113,7 @@ for name in ("pipelines", "BertModel"):
         importlib.import_module(f"json.{name}")
     except ModuleNotFoundError as error:
         print(error)
-print(hasattr(transformers, "pipeline"), "torch" in sys.modules)
+print(hasattr(transformers, "ConversationalPipeline"), "torch" in sys.modules)
 """
     assert run_python(code).splitlines() == [
         "1",

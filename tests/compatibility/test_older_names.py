@@ -189,7 +189,7 @@ def test_the_environment_on_the_command_line(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    ("command", "words"), [("login", "hf auth login"), ("convert", "upstream"), ("run", "pipelines")]
+    ("command", "words"), [("login", "hf auth login"), ("convert", "upstream"), ("run", "transformers.pipeline")]
 )
 def test_other_commands_of_4_4_2_say_what_to_use(command: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--anything"]) == 2

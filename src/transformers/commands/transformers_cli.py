@@ -19,7 +19,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("login", "logout", "whoami", "repo", "s3_datasets", "upload", "lfs-enable-largefiles"), _HUB),
     **dict.fromkeys(("add-new-model", "convert", "serve", "lfs-multipart-upload"), _UPSTREAM),
     "download": "a model is fetched when it is first loaded; write `hf download NAME` to have it before.",
-    "run": "pipelines are not here; run_glue.py --do_predict labels the texts of a file.",
+    "run": "take transformers.pipeline in Python (docs/pipelines.md), or run_glue.py --do_predict for a file.",
     "train": "run_glue.py trains.",
 }
 

@@ -48,7 +48,10 @@ _NO_SUCH_HEAD = (
 )
 _WRITES = "no model here writes text; upstream Transformers has generation."
 _TENSORFLOW = "there is PyTorch only; drop the TF or Flax prefix where the class of that name is here."
-_PIPELINE = "pipelines are not here; call the tokenizer and the model (README, 'Reading the result')."
+_PIPELINE = (
+    "this pipeline is not here: its models are not. See transformers.pipelines for those that are, such as "
+    "text-classification and question-answering."
+)
 _PROCESSOR = (
     "the GLUE, XNLI and SQuAD processors are not here; load the data with the datasets library, or run_glue.py."
 )
@@ -88,7 +91,11 @@ _REASONS: tuple[tuple[str, str], ...] = (
     (r"(CharacterTokenizer|MecabTokenizer|AdaptiveEmbedding|BatchFeature|SequenceFeatureExtractor)", _TYPE),
     (r"feature_extraction\w*|image_utils|ModalEmbeddings", _TYPE),
     (rf"(modeling|configuration|tokenization|processing|retrieval)_({_any_of(_FOLDERS)}|marian|rag)\w*", _TYPE),
-    (r"pipelines?|Pipeline|\w+Pipeline|Conversation|\w*PipelineDataFormat", _PIPELINE),
+    (r"\w+Pipeline|Conversation|\w*PipelineDataFormat", _PIPELINE),
+    (
+        r"(conversational|table_question_answering|text2text_generation|text_generation|zero_shot_classification)",
+        _PIPELINE,
+    ),
     (r"generation_\w+|top_k_top_p_filtering|Beam(Search)?Scorer|\w+(LogitsProcessor(List)?|LogitsWarper)", _WRITES),
     (r"Logits(Processor|Warper)|LogitsProcessorList|(MaxLength|MaxTime|Stopping)Criteria(List)?", _WRITES),
     (r"Seq2Seq\w+|DataCollatorForSeq2Seq|\w+_seq2seq|prepare_seq2seq_batch|as_target_tokenizer", _WRITES),

@@ -34,6 +34,22 @@ class MaskedLM(Head):
         encoded = self.encode(inputs)
         return {"logits": encoded.layout.unpack(self._score_words(encoded.last_hidden_state))}
 
+    def scores_at(self, inputs: EncoderInputs, places: Tensor) -> Tensor:
+        """Score all words at some places alone.
+
+        Args:
+            inputs: What the encoder is given.
+            places: Whether each place, which the mask must not leave out, is meant. Shape: (B, L).
+
+        Returns:
+            The scores, row by row. Shape: (number of places, V).
+        """
+        encoded = self.encode(inputs)
+        index = encoded.layout.token_index
+        meant = places.flatten()[index].nonzero()[:, 0]
+        meant = meant[index[meant].argsort()]
+        return self._score_words(encoded.last_hidden_state[meant])
+
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MaskedLMOutput:
         """Score all words at every valid position.
 

@@ -91,7 +91,12 @@ class CheckpointingTrainer(EvaluatingTrainer):
             rng_states = gather_object([capture_rng_state(self.args.device)])  # every process is done with its files
             if self.is_world_process_zero():
                 self._write_state(partial, optimizer_state, rng_states)
-        if self.is_world_process_zero():
+        self._keep_to_limit()
+
+    def _keep_to_limit(self) -> None:
+        """Delete the checkpoints beyond the limit, if the newest is of this very step."""
+        newest = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        if self.is_world_process_zero() and newest.is_dir():
             rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
         self.accelerator.wait_for_everyone()
 
