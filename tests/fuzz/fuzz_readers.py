@@ -100,6 +100,8 @@ def _make_roberta_config(folder: Path) -> None:
 
 def _meaning(name: str, value: object) -> object:
     """Give what a field's value stands for: position terms in a text are a list, and nothing where there are none."""
+    if name == "dtype" and isinstance(value, str):
+        return value.removeprefix("torch.")
     if name != "pos_att_type" or not isinstance(value, str):
         return value
     terms = [term for term in (part.strip().lower() for part in value.split("|")) if term not in ("", "none")]
@@ -109,8 +111,12 @@ def _meaning(name: str, value: object) -> object:
 def _use_config(folder: Path) -> None:
     config = AutoConfig.from_pretrained(folder)
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if content.get("name_or_path") == "":  # says nothing, so that the folder counts
-        del content["name_or_path"]
+    content.pop("name_or_path", None)  # where a file was read counts, and not where it lay when it was written
+    if config.name_or_path != str(folder):
+        raise Changed(f"name_or_path is {config.name_or_path!r} in {folder}")
+    older = content.pop("torch_dtype", None)  # its name in older files; the newer one counts more
+    if content.get("dtype") is None and config.dtype != (older and older.removeprefix("torch.")):
+        raise Changed(f"dtype is {config.dtype!r}, the file says {older!r}")
     for name in type(config).field_shapes.fields.keys() & content.keys():
         found = getattr(config, name, None)
         if isinstance(content[name], bool | int | float | str) and found != _meaning(name, content[name]):

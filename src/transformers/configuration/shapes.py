@@ -10,6 +10,7 @@ _TOKEN_ID = OneOf((Null(), Whole(-1, 2**31 - 1)))
 _RATE = Real(0, below=1)
 _LABEL = OneOf((Text(), Whole()))
 _LABELS = 100_000  # classes; each has a name that is made where the file gives none
+_DTYPE = Text(pattern=r"(torch\.)?b?float(8\w*|16|32|64)", named="a dtype of weights, such as 'float32'")
 
 COMMON: dict[str, Shape] = {
     **dict.fromkeys(("output_hidden_states", "output_attentions", "return_dict", "tie_word_embeddings"), Flag()),
@@ -23,7 +24,7 @@ COMMON: dict[str, Shape] = {
     "chunk_size_feed_forward": Whole(0),
     "cls_dropout": optional(_RATE),
     "consistency": optional(Text()),
-    "dtype": optional(Text()),
+    "dtype": optional(_DTYPE),
     "finetuning_task": optional(Text()),
     "id2label": OneOf((Null(), MapOf(_LABEL, numbered=True, most=_LABELS), ListOf(_LABEL, most=_LABELS))),
     "label2id": optional(MapOf(OneOf((Whole(0), Text(pattern="[0-9]+", named="a class id"))), most=_LABELS)),
@@ -40,7 +41,7 @@ COMMON: dict[str, Shape] = {
     "reg_loss_wgt": Real(0),
     "task_specific_params": optional(Record({})),
     "tokenizer_class": optional(Text()),
-    "torch_dtype": optional(Text()),
+    "torch_dtype": optional(_DTYPE),
 }
 """Fields of `PretrainedConfig`."""
 
