@@ -14,7 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def _read_owner(descriptor: int) -> dict[str, Any]:
 
 
 def _write_owner(descriptor: int) -> None:
-    """Write who holds the lock; on a full disk the lock holds without."""
+    """Write who holds the lock; on a full disk the lock holds without, and a line says so."""
     owner = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -139,9 +139,13 @@ def _write_owner(descriptor: int) -> None:
         "boot": _boot(),
         "start": _start_of(os.getpid()),
     }
-    with suppress(OSError):
+    try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    except OSError as error:
+        logger.warning(
+            "%s could not be written (%s); other runs are kept out all the same.", LOCK_NAME, error.strerror
+        )
 
 
 def _may_run(owner: Mapping[str, Any]) -> bool:
