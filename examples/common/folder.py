@@ -139,8 +139,19 @@ def set_aside_earlier_run(folder: Path, further: Iterable[str] = ()) -> None:
     found = [path for pattern in (*_OF_A_RUN, *further) for path in folder.glob(pattern)]
     if not found:
         return
-    aside = folder / f"earlier-run-{time.strftime('%Y%m%d-%H%M%S')}"
-    aside.mkdir(exist_ok=True)
+    aside = _new_folder(folder / f"earlier-run-{time.strftime('%Y%m%d-%H%M%S')}")
     for path in found:
         path.rename(aside / path.name)
     logger.info("The checkpoints and results of an earlier run are now in %s.", aside)
+
+
+def _new_folder(path: Path) -> Path:
+    """Make a folder that was not there; its name is numbered where another has it (the clock may go back)."""
+    numbered, number = path, 1
+    while True:
+        try:
+            numbered.mkdir()
+            return numbered
+        except FileExistsError:
+            number += 1
+            numbered = path.with_name(f"{path.name}-{number}")

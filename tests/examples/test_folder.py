@@ -15,7 +15,10 @@ from plain_signals import not_ignored
 
 import glue_model
 import run_glue
+from common.folder import set_aside_earlier_run
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.training.lock import locked_folder
+from transformers.utils.writing import NotWrittenError
 
 SCRIPT = Path(run_glue.__file__)
 
@@ -76,6 +79,25 @@ def test_a_token_is_passed_on_and_in_no_file(
     assert record["model_arguments"]["use_auth_token"] == recorded
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or b"hf_secretvalue" not in path.read_bytes(), path
+
+
+def test_runs_that_are_set_aside_in_one_second_stay_apart(tmp_path: Path) -> None:
+    for content in ("one", "two", "three"):
+        (tmp_path / "trainer_state.json").write_text(content)
+        set_aside_earlier_run(tmp_path)
+    assert not (tmp_path / "trainer_state.json").exists()
+    assert sorted(path.read_text() for path in tmp_path.glob("earlier-run-*/trainer_state.json")) == [
+        "one",
+        "three",
+        "two",
+    ]
+
+
+def test_a_lock_that_cannot_be_written_says_what_is_safe(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    message = r"could not be written \(Not a directory.*Nothing in it was changed"
+    with pytest.raises(NotWrittenError, match=message), locked_folder(tmp_path / "file" / "out"):
+        pass
 
 
 def test_checkpoints_of_another_task(words: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

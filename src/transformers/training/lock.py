@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils import logging
+from ..utils.writing import not_written
 
 try:
     import fcntl
@@ -47,15 +48,20 @@ def locked_folder(folder: str | Path) -> Iterator[None]:
 
     Raises:
         FolderInUseError: If another process is in it, naming it.
-        OSError: If the folder cannot be written.
+        NotWrittenError: If the folder cannot be written.
     """
     path = Path(folder).resolve() / LOCK_NAME
     if path in _held:
         yield
         return
     new = not path.parent.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _take(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _take(path)
+    except FolderInUseError:
+        raise
+    except OSError as error:
+        raise not_written(f"The folder '{path.parent}'", error, "Nothing in it was changed.") from error
     _held.add(path)
     process = os.getpid()
     try:
