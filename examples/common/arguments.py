@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from .lora_flags import LoraFlags, lora_option_fields
 
-__all__ = ["ModelArguments", "check_model_arguments", "flag_help", "method_fields"]
+__all__ = ["ModelArguments", "check_model_arguments", "check_texts", "flag_help", "method_fields"]
 
 
 def flag_help(text: str, **more: Any) -> dict[str, Any]:
@@ -110,6 +110,31 @@ def method_fields(model_args: ModelArguments, tokenizer: PreTrainedTokenizerBase
     special = ("cls_token_id", "sep_token_id", "unk_token_id") if model_args.masking_prob > 0 else ()
     fields = {name: getattr(model_args, name) for name in names}
     return fields | options | {name: getattr(tokenizer, name) for name in special}
+
+
+def check_texts(*groups: Any) -> None:
+    """Refuse flags with a text that no file can be named by and no record can hold: NUL bytes, and no Unicode.
+
+    Args:
+        *groups: Dataclasses of flags.
+
+    Raises:
+        ValueError: If one has such a text.
+    """
+    for name, value in ((name, value) for group in groups for name, value in vars(group).items()):
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and ("\0" in text or _is_no_unicode(text)):
+                what = "a NUL byte" if "\0" in text else "bytes that are no UTF-8"
+                raise ValueError(f"--{name} {text!r} holds {what}; give it without.")
+
+
+def _is_no_unicode(text: str) -> bool:
+    """Say whether a text cannot be written in UTF-8: Python shows bytes that are none as halves of surrogate pairs."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def check_model_arguments(model_args: ModelArguments, args: TrainingArguments) -> None:

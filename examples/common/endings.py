@@ -12,6 +12,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 from transformers.training.checkpoint import list_checkpoints
 from transformers.utils import logging
+from transformers.utils.writing import reason_of
 
 __all__ = ["give_up", "say", "set_up_logging", "what_is_left"]
 
@@ -49,7 +50,8 @@ def give_up(error: Exception) -> int:
         raise error
     process = int(os.environ.get("RANK", 0))
     if process == 0 or lacking is not None or isinstance(error, OSError):
-        said = " ".join(str(error).split())
+        of_system = isinstance(error, OSError) and str(error).startswith("[Errno")  # whose number says nothing
+        said = " ".join((reason_of(error) if of_system else str(error)).split())
         say(f"error: {said}" if lacking is None else f"error: {lacking} ({said[:200] or type(error).__name__})")
     return 2
 

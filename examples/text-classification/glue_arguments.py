@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.arguments import ModelArguments, check_model_arguments, flag_help
+from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
 from common.files import FILE_FORMATS
 from common.labels import PROBLEMS
 from glue_tasks import TASKS
@@ -80,6 +80,7 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
         ValueError: If something is missing or contradictory; the message says what to do.
         OSError: If a file does not exist.
     """
+    check_texts(model_args, data_args, args)
     check_model_arguments(model_args, args)
     if not data_args.glue_dataset.strip():
         raise ValueError("--glue_dataset is empty; a name was expected.")

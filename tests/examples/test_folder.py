@@ -81,6 +81,29 @@ def test_a_token_is_passed_on_and_in_no_file(
         assert not path.is_file() or b"hf_secretvalue" not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a" * 300, "error: File name too long: '"),
+        ("a\0b", "holds a NUL byte; give it without"),
+        ("a\udcffb", "holds bytes that are no UTF-8; give it without"),
+    ],
+)
+def test_names_that_no_folder_has(
+    words: list[Any], tmp_path: Path, name: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*map(str, words), "--task_name", "sst2", "--do_train", "--output_dir", f"{tmp_path}/{name}"]
+    try:
+        code = run_glue.main(given)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert message in said
+    assert "Errno" not in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_runs_that_are_set_aside_in_one_second_stay_apart(tmp_path: Path) -> None:
     for content in ("one", "two", "three"):
         (tmp_path / "trainer_state.json").write_text(content)
