@@ -19,8 +19,9 @@ from hub_server import Hub, serve
 from tiny import LORA, run_python, shake, write_base
 
 from transformers import AutoModelForSequenceClassification
-from transformers.utils.hub import cached_file, hide_tokens, is_offline_mode
+from transformers.utils.hub import cached_file, is_offline_mode
 from transformers.utils.json_files import load_json
+from transformers.utils.secrets import hide_tokens
 
 CALLS = """
 import json, sys

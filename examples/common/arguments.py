@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
+from transformers.utils.secrets import is_secret
 
 from .lora_flags import LoraFlags, lora_option_fields
 
@@ -125,7 +126,8 @@ def check_texts(*groups: Any) -> None:
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str) and ("\0" in text or _is_no_unicode(text)):
                 what = "a NUL byte" if "\0" in text else "bytes that are no UTF-8"
-                raise ValueError(f"--{name} {text!r} holds {what}; give it without.")
+                shown = f"--{name}" if is_secret(name) else f"--{name} {text!r}"
+                raise ValueError(f"{shown} holds {what}; give it without.")
 
 
 def _is_no_unicode(text: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers.utils.secrets import without_secrets
 from transformers.utils.writing import write_text
 
 if TYPE_CHECKING:
@@ -48,18 +49,12 @@ def describe_results(
         "examples_per_second": results.get("train_samples_per_second", results.get("eval_samples_per_second")),
         "seed": trainer.args.seed,
         "global_batch_size": trainer.args.global_batch_size,
-        **{group: _without_tokens(flags) for group, flags in arguments.items()},
+        **{group: without_secrets(flags) for group, flags in arguments.items()},
         "training_arguments": trainer.args.to_dict(),
         "environment": describe_environment(trainer.args.device),
         "output": str(Path(trainer.args.output_dir).resolve()),
         "holds_adapter": bool(model.config.freezes_base),
     }
-
-
-def _without_tokens(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the flags with their names in the place of access tokens: records are shown to others."""
-    secret = {name for name, value in flags.items() if name.endswith("_token") and isinstance(value, str) and value}
-    return {name: f"<{name.upper()}>" if name in secret else value for name, value in flags.items()}
 
 
 def read_record(folder: Path, name: str = RECORD_FILE) -> dict[str, Any] | None:

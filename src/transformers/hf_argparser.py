@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from .utils import logging
-from .utils.hub import hide_tokens
 from .utils.json_files import LARGEST, parse_json, read_bytes
+from .utils.secrets import hide_tokens
 from .utils.shapes import shown
 
 __all__ = ["HfArgumentParser", "string_to_bool"]

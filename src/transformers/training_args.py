@@ -22,6 +22,7 @@ from .training.process_arguments import ParallelMode
 from .training.reports import resolve_report_to
 from .utils import logging
 from .utils.json_files import parse_json
+from .utils.secrets import without_secrets
 
 __all__ = ["OptimizerNames", "ParallelMode", "TrainingArguments", "default_logdir"]
 
@@ -98,8 +99,8 @@ class TrainingArguments(ArgumentFields):
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as values that JSON takes; of a field that holds a token (``…_token``) its name alone."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        secret = {name: f"<{name.upper()}>" for name in values if name.endswith("_token") and values[name]}
-        return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()} | secret
+        plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+        return without_secrets(plain)
 
     def to_json_string(self) -> str:
         """Give all fields as a JSON object."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from pathlib import Path
 from typing import Any
 
 from . import logging
 from .json_files import load_json
+from .secrets import hide_tokens
 from .shapes import MapOf, Record, Text, optional
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "cached_file",
     "check_inside",
     "get_checkpoint_shard_files",
-    "hide_tokens",
     "is_offline_mode",
     "read_shard_index",
     "split_hub_options",
@@ -40,23 +39,6 @@ _LARGEST_INDEX = 64 * 2**20
 SECONDS_TO_ANSWER = 10
 SECONDS_OF_SILENCE = 60
 _ANSWERS: dict[str, tuple[bool, float]] = {}  # by the hub's address: whether it answered, and when it was asked
-
-
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
-
-
-def hide_tokens(text: str, *known: object) -> str:
-    """Take access tokens out of a text that others may read: a message, a log, a record.
-
-    Args:
-        text: The text.
-        *known: Tokens of any form that were in use; what is no text is passed over. The hub's own are found by theirs.
-    """
-    for token in known:
-        if isinstance(token, str) and token.strip():
-            for form in (repr(token)[1:-1], token.strip()):  # as a library quotes it, and as it is
-                text = text.replace(form, "…")
-    return _TOKEN.sub("hf_…", text)
 
 
 def is_offline_mode() -> bool:
