@@ -48,6 +48,7 @@ def give_up(error: Exception) -> int:
     is_input = isinstance(error, ValueError | OSError | FloatingPointError)  # some are RuntimeErrors too, as in 4.4.2
     if logging.get_verbosity() <= logging.DEBUG or (lacking is None and not is_input):
         raise error
+    sys.unraisablehook = lambda _: None  # what Python then fails to clean up is of no interest behind our line
     process = int(os.environ.get("RANK", 0))
     if process == 0 or lacking is not None or isinstance(error, OSError):
         of_system = isinstance(error, OSError) and str(error).startswith("[Errno")  # whose number says nothing
@@ -70,6 +71,12 @@ def _lacking(error: Exception) -> str | None:
         )
     if "can't start new thread" in text or "Resource temporarily unavailable" in text:
         return _MORE.format("threads or processes", "ulimit -u, ulimit -v")
+    if "DataLoader worker" in text:
+        return (
+            "A process that loads batches ended before its time: it says why above, or was killed (by the system, "
+            "where memory is short). Checkpoints are untouched, and the same command goes on from the last one. Give "
+            "fewer --dataloader_num_workers"
+        )
     if (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)) or "Too many open files" in text:
         return _MORE.format("file handles", "ulimit -n")
     return None

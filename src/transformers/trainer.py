@@ -177,7 +177,8 @@ class Trainer(CheckpointingTrainer):
     def _train_epoch(self, run: _Run, epoch: int) -> None:
         """Go through one epoch, from the step at which the state stands."""
         self.control = self.callback_handler.on_epoch_begin(self.args, self.state, self.control)
-        exhausted = True
+        state = self.state
+        exhausted = state.global_step < run.max_steps or state.epoch_steps_done == run.steps_per_epoch
         for passes in self._steps(run, epoch):
             self.control = self.callback_handler.on_step_begin(self.args, self.state, self.control)
             loss = self._train_step(passes)
@@ -191,10 +192,10 @@ class Trainer(CheckpointingTrainer):
             if stops:
                 self._end_stopped()
             if self.control.should_epoch_stop or self.control.should_training_stop:
-                exhausted = self.control.should_epoch_stop or self.state.epoch_steps_done == run.steps_per_epoch
+                exhausted = self.control.should_epoch_stop or state.epoch_steps_done == run.steps_per_epoch
                 break
         if exhausted:
-            self.state.current_epoch, self.state.epoch_steps_done = epoch + 1, 0
+            state.current_epoch, state.epoch_steps_done = epoch + 1, 0
         self.control = self.callback_handler.on_epoch_end(self.args, self.state, self.control)
         self._log_evaluate_save()
 

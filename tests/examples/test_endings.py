@@ -73,6 +73,27 @@ def test_a_full_disk(tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> 
         assert not list((tmp_path / "out").glob("checkpoint-*")), "no torn checkpoint is left"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("handles", [16, 24])  # too few for the training itself; for the processes that load batches
+def test_few_file_handles(handles: int, tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> None:
+    """No batch is waited for that a process could not hand over; which of them lacks the first handle is chance."""
+    flags = [*_flags(tiny_checkpoint, tiny_glue, tmp_path / "out"), "--dataloader_num_workers", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    ran = subprocess.run(
+        ["bash", "-c", f'ulimit -n {handles}; exec "$@"', "bash", sys.executable, str(SCRIPT), *flags],
+        env={**environment, "PYTHONPATH": str(SCRIPT.parents[2] / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 2, ran.stderr[-2000:]
+    line = ran.stderr.strip().splitlines()[-1]
+    assert "There are no more file handles" in line or "A process that loads batches ended" in line
+    assert "the same command goes on" in line
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -80,6 +101,7 @@ def test_a_full_disk(tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> 
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), "memory"),
         (RuntimeError("can't start new thread"), "no more threads"),
         (OSError(24, "Too many open files"), "no more file handles"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "loads batches ended"),
         (RuntimeError("received 0 items of ancdata: Too many open files"), "no more file handles"),
     ],
 )

@@ -15,6 +15,7 @@ from ..data.samplers import EvalBatchSampler, ExampleSampler, GlobalBatchSampler
 from ..trainer_utils import set_seed
 from ..utils import logging
 from .checkpoint_state import capture_rng_state, restore_rng_state
+from .loader_processes import end_on_lost_batches
 from .nested import map_nested
 
 if TYPE_CHECKING:
@@ -357,6 +358,7 @@ def _data_seed(args: TrainingArguments) -> int:
 def _loader_options(args: TrainingArguments, seed: int) -> dict[str, Any]:
     return {
         "num_workers": args.dataloader_num_workers,
+        "worker_init_fn": end_on_lost_batches,
         "pin_memory": args.dataloader_pin_memory and args.device.type == "cuda",
         # A generator of its own: a loader would draw a number from the global one, and so move dropout.
         "generator": torch.Generator().manual_seed(seed % 2**63),

@@ -96,7 +96,7 @@ class CheckpointingTrainer(EvaluatingTrainer):
     def _keep_to_limit(self) -> None:
         """Delete the checkpoints beyond the limit, if the newest is of this very step."""
         newest = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
-        if self.is_world_process_zero() and newest.is_dir():
+        if self.is_world_process_zero() and self.args.save_strategy != SaveStrategy.NO and newest.is_dir():
             rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
         self.accelerator.wait_for_everyone()
 

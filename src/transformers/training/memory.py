@@ -19,7 +19,8 @@ class TrainerMemoryTracker:
 
     Adds, in bytes, ``<stage>_mem_cpu_alloc_delta`` (more at the end than at the start) and ``_cpu_peaked_delta`` (more
     in between than at the end), on a GPU likewise. The first figures also tell of the stage ``init``. Stages may be
-    nested (an evaluation inside a training); each is measured from its own start.
+    nested (an evaluation inside a training); each is measured from its own start. What the system does not tell (it
+    has no file handle left, say) is left out: a figure of memory never ends a run.
 
     Args:
         skip_memory_metrics: Measure nothing.
@@ -27,7 +28,7 @@ class TrainerMemoryTracker:
 
     def __init__(self, skip_memory_metrics: bool = False) -> None:
         self.skip = skip_memory_metrics
-        self._starts: list[tuple[int, int, _CpuPeak]] = []
+        self._starts: list[tuple[int | None, int, _CpuPeak]] = []
         self._untold: dict[str, float] = {}
 
     def start(self) -> None:
@@ -64,10 +65,10 @@ class TrainerMemoryTracker:
             stage = next((name.removesuffix("_runtime") for name in metrics if name.endswith("_runtime")), "eval")
         if stage is None:
             return
-        found: dict[str, float] = {
-            f"{stage}_mem_cpu_alloc_delta": cpu_now - cpu,
-            f"{stage}_mem_cpu_peaked_delta": max(0, highest - cpu_now),
-        }
+        found: dict[str, float] = {}
+        if cpu is not None and cpu_now is not None:
+            found[f"{stage}_mem_cpu_alloc_delta"] = cpu_now - cpu
+            found[f"{stage}_mem_cpu_peaked_delta"] = max(0, highest - cpu_now)
         if torch.cuda.is_available():
             found[f"{stage}_mem_gpu_alloc_delta"] = gpu_now - gpu
             found[f"{stage}_mem_gpu_peaked_delta"] = max(0, torch.cuda.max_memory_allocated() - gpu_now)
@@ -82,7 +83,7 @@ class _CpuPeak:
     """Looks at the process's resident memory again and again, until it is stopped or nobody asks any more."""
 
     def __init__(self) -> None:
-        self.highest = _cpu_memory()
+        self.highest = _cpu_memory() or 0
         self._over = Event()
         self._thread = Thread(target=_watch, args=(ref(self), self._over), daemon=True)
         self._thread.start()
@@ -100,14 +101,17 @@ def _watch(wanted: ref[_CpuPeak], over: Event) -> None:
         peak = wanted()
         if peak is None:
             return
-        peak.highest = max(peak.highest, _cpu_memory())
+        peak.highest = max(peak.highest, _cpu_memory() or 0)
         del peak
 
 
-def _cpu_memory() -> int:
+def _cpu_memory() -> int | None:
     import psutil  # accelerate brings it
 
-    return int(psutil.Process().memory_info().rss)
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except (OSError, psutil.Error):
+        return None
 
 
 def _gpu_memory() -> int:
