@@ -91,6 +91,7 @@ def main() -> int:
     parser.add_argument("--all-linear", action="store_true", help="LoRA in all linear layers of the encoder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     shape = SHAPES[options.model]
     torch.manual_seed(options.seed)
@@ -107,15 +108,17 @@ def main() -> int:
         alpha=16,
         targets=linear_layers(encoder) if options.all_linear else None,
         dtypes=options.dtypes,
+        device=options.device,
     )
     RESULTS.mkdir(exist_ok=True)
-    result = RESULTS / f"lora_step_{options.model}{'_all_linear' if options.all_linear else ''}.json"
+    kind = ("_all_linear" if options.all_linear else "") + ("_gpu" if options.device == "cuda" else "")
+    result = RESULTS / f"lora_step_{options.model}{kind}.json"
     result.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     reached = True
     for dtype, row in record["results"].items():
         ours, theirs = row["ours"]["seconds_per_step"], row["upstream"]["seconds_per_step"]
         print(
-            f"{dtype}: {ours:.2f} s a step, upstream {theirs:.2f} s: {row['speedup']:.2f} times faster "
+            f"{dtype}: {ours:.4g} s a step, upstream {theirs:.4g} s: {row['speedup']:.2f} times faster "
             f"({row['cpu_speedup']:.2f} in CPU time), {row['memory_share']:.0%} of the memory"
         )
         goal = max(shape.goal, 2.4 if options.all_linear else 0)

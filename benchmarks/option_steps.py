@@ -45,7 +45,15 @@ def main() -> int:
     shape = SHAPES["roberta-base"]
     torch.manual_seed(0)
     encoder = shape.model(shape.model.config_class(**shape.fields))
-    common = {"threads": options.threads, "seed": 0, "r": 8, "alpha": 16, "head": shape.head, "dtype": "float32"}
+    common = {
+        "threads": options.threads,
+        "seed": 0,
+        "r": 8,
+        "alpha": 16,
+        "head": shape.head,
+        "dtype": "float32",
+        "device": "cpu",
+    }
     cases: dict[str, tuple[dict[str, Any], str | None]] = {name: (fields, None) for name, fields in OPTIONS.items()}
     if options.before:
         cases["plain, before"] = ({}, options.before)

@@ -6,7 +6,6 @@ Arguments, lines and answers are those of `upstream_step.py`, its counterpart.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from step_memory import peak_bytes
 from transformers import AutoModelForSequenceClassification
 
 
@@ -22,6 +22,7 @@ def main(model_folder: str, settings: str) -> None:
     options: dict[str, Any] = json.loads(settings)
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
+    device: str = options["device"]
     model = AutoModelForSequenceClassification.from_pretrained(
         model_folder,
         num_labels=2,
@@ -32,19 +33,21 @@ def main(model_folder: str, settings: str) -> None:
     )
     if options["dtype"] != "float32":
         model.cast_frozen_parameters(getattr(torch, options["dtype"]))
-    model.train()
+    model.to(device).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     print(json.dumps({"torch": torch.__version__, "trained": model.num_parameters(only_trainable=True)}), flush=True)
     for line in sys.stdin:
-        batch = load_file(line.strip())
+        batch = load_file(line.strip(), device=device)
         wall, cpu = time.perf_counter(), time.process_time()
         loss = model(**batch).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
         answer = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         answer["loss"] = float(loss.detach())
-        answer["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        answer["peak_bytes"] = peak_bytes(device)
         print(json.dumps(answer), flush=True)
 
 

@@ -2,7 +2,7 @@
 
 What the benchmarks of single models share. Each side is a process of its own that stays alive (`own_step.py`,
 `upstream_step.py`); they take turns step by step, so that whatever else the machine does hits both alike. The batches
-are real RTE pairs, padded to the longest of each batch. Peak memory is each process's largest resident set.
+are real RTE pairs, padded to the longest of each batch. Peak memory: `step_memory.py`.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ def compare_steps(
     alpha: int,
     targets: list[str] | None = None,
     dtypes: Sequence[str] = ("float32", "bfloat16"),
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Measure both sides in each dtype of the frozen base.
 
@@ -149,12 +150,13 @@ def compare_steps(
         alpha: LoRA's alpha.
         targets: Ends of the paths of LoRA's layers; the model type's own where None.
         dtypes: By name; a CPU without bf16 products takes minutes for a step in bf16.
+        device: ``"cpu"`` or ``"cuda"``.
 
     Returns:
         Settings, environments and results, JSON-ready.
     """
     batches = rte_batches(batch_count, model.config.vocab_size, seed, model.config.pad_token_id or 0)
-    settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head}
+    settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head, "device": device}
     settings["targets"] = list(model.config.lora_targets) if targets is None else targets
     settings["own_fields"] = {} if targets is None else {"lora_target_modules": targets}
     reference = os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python")
@@ -180,7 +182,7 @@ def compare_steps(
         ],
         "model": model.config.to_diff_dict(),
         "sides": about,
-        "environment": {**describe_environment("cpu"), "threads": threads},
+        "environment": {**describe_environment(device), "threads": threads},
         "load_average": os.getloadavg(),
         "results": results,
     }
@@ -196,17 +198,17 @@ def _take_turns(ours: Side, theirs: Side, files: list[Path], rounds: int) -> dic
                 answer = side.step(file)
                 if number > 0:  # the first round warms up
                     steps[name][place].append(answer)
-                print(f"  {name:9} {answer['seconds']:7.2f} s {answer['peak_rss_bytes'] / 1e9:6.2f} GB", flush=True)
+                print(f"  {name:9} {answer['seconds']:8.3f} s {answer['peak_bytes'] / 1e9:6.2f} GB", flush=True)
     summary: dict[str, Any] = {}
     for name, by_batch in steps.items():
         summary[name] = {
             "seconds_per_step": sum(median(a["seconds"] for a in answers) for answers in by_batch) / len(files),
             "cpu_seconds_per_step": sum(median(a["cpu_seconds"] for a in answers) for answers in by_batch)
             / len(files),
-            "peak_rss_bytes": by_batch[-1][-1]["peak_rss_bytes"],
-            "seconds": [[round(a["seconds"], 3) for a in answers] for answers in by_batch],
+            "peak_bytes": by_batch[-1][-1]["peak_bytes"],
+            "seconds": [[round(a["seconds"], 5) for a in answers] for answers in by_batch],
         }
     for name, key in (("speedup", "seconds_per_step"), ("cpu_speedup", "cpu_seconds_per_step")):
         summary[name] = round(summary["upstream"][key] / summary["ours"][key], 3)
-    summary["memory_share"] = round(summary["ours"]["peak_rss_bytes"] / summary["upstream"]["peak_rss_bytes"], 3)
+    summary["memory_share"] = round(summary["ours"]["peak_bytes"] / summary["upstream"]["peak_bytes"], 3)
     return summary

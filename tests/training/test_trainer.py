@@ -30,6 +30,7 @@ from transformers.trainer_pt_utils import (
     nested_truncate,
 )
 from transformers.trainer_utils import denumpify_detensorize
+from transformers.training import devices
 from transformers.training.batches import to_device, train_loader
 from transformers.training.nested import map_nested
 
@@ -717,3 +718,14 @@ def test_importing_the_trainer_loads_nothing_heavy() -> None:
         timeout=120,
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_a_trainer_keeps_its_device_when_another_one_chooses_anew(tmp_path: Path) -> None:
+    """Accelerate has one state for the whole process; a Trainer for another device must not empty the first one's."""
+    first = build(str(tmp_path / "first"), max_steps=2)
+    devices._choose_anew()
+    second = build(str(tmp_path / "second"), max_steps=2)
+    for trainer in (first, second):
+        devices._choose_anew()
+        assert trainer.train().global_step == 2
+        assert trainer.args.device == trainer.accelerator.device

@@ -45,14 +45,12 @@ def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
         ConnectionError: If they cannot find each other.
     """
     from accelerate import PartialState
-    from accelerate.state import AcceleratorState
 
     cpu = _on_cpu(no_cuda)
     with _without_launcher_plugins():
         state = _join(cpu, timeout)
         if state.num_processes == 1 and (state.device.type == "cpu") is not cpu:
-            # accelerate keeps the first choice for the whole process; a later run may have another.
-            AcceleratorState._reset_state(reset_partial_state=True)
+            _choose_anew()
             state = PartialState(cpu=cpu)
     launched = launched_processes()
     if state.num_processes != launched:
@@ -62,6 +60,17 @@ def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
             "a launcher."
         )
     return state
+
+
+def _choose_anew() -> None:
+    """Let accelerate choose a device again: it keeps the first for the whole process; a later run may have another.
+
+    A Trainer that was built before keeps what it has: accelerate's own reset would empty its state.
+    """
+    from accelerate import PartialState
+    from accelerate.state import AcceleratorState
+
+    PartialState._shared_state, AcceleratorState._shared_state = {}, {}
 
 
 def launched_processes() -> int:
@@ -199,7 +208,7 @@ def build_accelerator(no_cuda: bool = False, timeout: int = 1800) -> Accelerator
     process_state(no_cuda, timeout)
     with _without_launcher_plugins():
         if AcceleratorState._shared_state and AcceleratorState().mixed_precision != "no":
-            AcceleratorState._reset_state()
+            AcceleratorState._shared_state = {}
         return Accelerator(cpu=_on_cpu(no_cuda), mixed_precision="no")
 
 
