@@ -24,10 +24,10 @@ from ..layers.packing import PackedOutput
 from ..modeling_outputs import MixedOutput
 from ..utils.generic import ModelOutput
 
-__all__ = ["mixed_output"]
+__all__ = ["Scorer", "encode_for", "mixed_output"]
 
 
-class _Scorer(Protocol):
+class Scorer(Protocol):
     """A head as it is used here; see `transformers.heads.head.Head`."""
 
     encoded: PackedOutput | None
@@ -72,27 +72,45 @@ def mixed_output(
     enter_current(model)
     words = inputs.input_ids if inputs.inputs_embeds is None else inputs.inputs_embeds
     check_mix(model, len(adapter_names) if words is None else len(words), adapter_names)
-    parts, texts = rows_of(adapter_names), cast(_Scorer, model).texts_a_row(inputs)
+    parts, texts = rows_of(adapter_names), cast(Scorer, model).texts_a_row(inputs)
     if shares_base(model, adapter_names):
-        views = [cast(_Scorer, head_view(model, name)) for name, _ in parts]
-        scorer = cast(_Scorer, model)
-        encoded = scorer.encode(
-            inputs if texts == 1 else inputs.map_rows(lambda value: value.flatten(0, 1)),
-            first_token_only=all(view._first_token_only for view in views),
-            adapter_names=[name for name in adapter_names for _ in range(texts)],
+        views = [cast(Scorer, head_view(model, name)) for name, _ in parts]
+        flat = inputs if texts == 1 else inputs.map_rows(lambda value: value.flatten(0, 1))
+        names = [name for name in adapter_names for _ in range(texts)]
+        encode_for(
+            model, flat, names, [(view, _texts_of(rows, texts)) for view, (_, rows) in zip(views, parts, strict=True)]
         )
-        for view, (_, rows) in zip(views, parts, strict=True):
-            view.encoded = encoded.of_rows(_texts_of(rows, texts))
     else:
         choices = {name: getattr(inputs, name) for name in ("output_attentions", "output_hidden_states")}
         refuse_layers(model, **choices)
-        views = [cast(_Scorer, adapter_view(model, name)) for name, _ in parts]
+        views = [cast(Scorer, adapter_view(model, name)) for name, _ in parts]
     outputs = [view._compute(_rows(inputs, rows)) for view, (_, rows) in zip(views, parts, strict=True)]
     numbered = [(rows, output) for (_, rows), output in zip(parts, outputs, strict=True)]
     if len({type(output) for output in outputs}) == 1:
         return _side_by_side(numbered, len(adapter_names), texts)
     by_row = {row: _one_row(output, place) for rows, output in numbered for place, row in enumerate(rows)}
     return MixedOutput(outputs=tuple(by_row[row] for row in range(len(adapter_names))))
+
+
+def encode_for(
+    model: AdaptableModel,
+    inputs: EncoderInputs,
+    adapter_names: Sequence[str],
+    views: Sequence[tuple[Scorer, list[int]]],
+) -> None:
+    """Encode a batch once for several adapters, and leave each adapter's head what is its own (`Head.encoded`).
+
+    Args:
+        model: A model with a head, in evaluation.
+        inputs: One text a row.
+        adapter_names: One a row; of adapters that share the base (`transformers.adapters.mixing.shares_base`).
+        views: Views of the model with the adapters' heads (`transformers.adapters.switching.head_view`), each with the
+            rows that are its adapter's.
+    """
+    first_token_only = all(view._first_token_only for view, _ in views)
+    encoded = cast(Scorer, model).encode(inputs, first_token_only=first_token_only, adapter_names=adapter_names)
+    for view, rows in views:
+        view.encoded = encoded.of_rows(rows)
 
 
 def _rows(inputs: EncoderInputs, rows: list[int]) -> EncoderInputs:

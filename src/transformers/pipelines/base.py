@@ -1,12 +1,15 @@
 """What every pipeline is: texts as people have them, tokens, one computation for all, answers as people read them.
 
 A task says what it takes (`Pipeline._read`), how that becomes rows of tokens (`_encode`), what it wants of a batch's
-outputs (`_score`), and what it answers (`_answer`).
+outputs (`score`), and what it answers (`_answer`). A call is three steps, which may also be taken one by one by who
+computes rows of several calls together: `Pipeline.ask`, `Pipeline.score` and `Pipeline.answer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, cast
 
@@ -18,9 +21,33 @@ from ..tokenization_utils_fast import PreTrainedTokenizerFast
 from .computing import Batch, Row, compute
 from .options import Options
 
-__all__ = ["Pipeline"]
+__all__ = ["Asked", "Pipeline"]
 
 _AT_ONCE = 1024  # examples that are sorted together
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Examples as rows of tokens, before anything is computed.
+
+    Attributes:
+        inputs: What the caller gave.
+        choices: What the call chose.
+        options: What was chosen, then and before.
+        examples: As the task reads them.
+        parts: The rows of each example.
+    """
+
+    inputs: Any
+    choices: Mapping[str, Any]
+    options: Options
+    examples: Sequence[Any]
+    parts: Sequence[Sequence[Row]]
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, in order."""
+        return [row for parts in self.parts for row in parts]
 
 
 class Pipeline:
@@ -61,7 +88,8 @@ class Pipeline:
             )
         self.options = self.options_class().with_choices(choices)
         self.device = _device(device)
-        self.model, self.tokenizer = cast(Head, model.to(self.device).eval()), tokenizer
+        placed = model if model.device == self.device else model.to(self.device)  # moving reads all of the base
+        self.model, self.tokenizer = cast(Head, placed.eval()), tokenizer
 
     @property
     def longest(self) -> int:
@@ -82,18 +110,58 @@ class Pipeline:
         """
         options = self.options.with_choices(choices)
         if self._is_one(inputs, options):
-            return self._answers([inputs], 0, options)[0]
+            return self._as_given(inputs, self._answers([inputs], 0, options)[0], choices)
         if isinstance(inputs, list | tuple):
             return list(self._stream(inputs, options))
         if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes | Mapping):
             return self._stream(inputs, options)
-        raise TypeError(f"{self.task} takes {self._takes}, or a list of such; this is a {type(inputs).__name__}.")
+        raise self._not_taken(inputs)
 
     _takes: ClassVar[str] = "a text"
+
+    def _not_taken(self, inputs: Any) -> TypeError:
+        return TypeError(f"{self.task} takes {self._takes}, or a list of such; this is a {type(inputs).__name__}.")
 
     def _is_one(self, inputs: Any, options: Any) -> bool:
         """Say whether what a caller gives is one example."""
         return isinstance(inputs, str)
+
+    def _as_given(self, inputs: Any, answer: Any, choices: Mapping[str, Any]) -> Any:
+        """Give the answer of one example that is not in a list in upstream's form."""
+        return answer
+
+    def ask(self, inputs: Any, **choices: Any) -> Asked:
+        """Make rows of tokens of one example, or of a list of them; the first step of a call.
+
+        Args:
+            inputs: See `__call__`; not a stream.
+            **choices: See there.
+
+        Raises:
+            TypeError: As there.
+            ValueError: As there.
+        """
+        options = self.options.with_choices(choices)
+        if self._is_one(inputs, options):
+            return Asked(inputs, choices, options, *self._read_all([inputs], 0, options))
+        if not isinstance(inputs, list | tuple):
+            raise self._not_taken(inputs)
+        return Asked(inputs, choices, options, *self._read_all(inputs, 0, options))
+
+    def answer(self, asked: Asked, outputs: Sequence[Any]) -> Any:
+        """Make answers of what was computed; the last step of a call.
+
+        Args:
+            asked: By `ask`.
+            outputs: What `score` gave for each of its rows, in their order.
+
+        Returns:
+            What a call with the same inputs and choices gives.
+        """
+        answers = self._answered(asked.examples, asked.parts, outputs, asked.options)
+        if self._is_one(asked.inputs, asked.options):
+            return self._as_given(asked.inputs, answers[0], asked.choices)
+        return answers
 
     def _stream(self, inputs: Iterable[Any], options: Options) -> Iterator[Any]:
         """Answer examples in their order, some at a time."""
@@ -110,19 +178,28 @@ class Pipeline:
             first: Number of the first one, for messages.
             options: What was chosen.
         """
+        read, parts = self._read_all(examples, first, options)
+        rows = [row for each in parts for row in each]
+        score, pad = partial(self.score, options=options), self.tokenizer.pad_token_id or 0
+        return self._answered(read, parts, compute(rows, score, pad, self.device, options.batch_size), options)
+
+    def _read_all(self, examples: Sequence[Any], first: int, options: Options) -> tuple[list[Any], list[list[Row]]]:
+        """Give some examples as the task reads them, and the rows of tokens of each."""
         numbers = range(first, first + len(examples))
         for number, example in zip(numbers, examples, strict=True):
             if not self._is_one(example, options):
                 raise TypeError(f"Example {number} is a {type(example).__name__}; {self.task} takes {self._takes}.")
         read = [self._read(example, number, options) for number, example in zip(numbers, examples, strict=True)]
-        encoded = self._encode(read, numbers, options)
-        rows = [row for parts in encoded for row in parts]
-        pad = self.tokenizer.pad_token_id or 0
-        found = iter(compute(rows, lambda batch: self._score(batch, options), pad, self.device, options.batch_size))
-        parts_of = [(parts, [next(found) for _ in parts]) for parts in encoded]
+        return read, self._encode(read, numbers, options)
+
+    def _answered(
+        self, read: Sequence[Any], parts_of: Sequence[Sequence[Row]], outputs: Sequence[Any], options: Options
+    ) -> list[Any]:
+        """Make the answer of each example."""
+        found = iter(outputs)
         return [
-            self._answer(example, parts, outputs, options)
-            for example, (parts, outputs) in zip(read, parts_of, strict=True)
+            self._answer(example, parts, [next(found) for _ in parts], options)
+            for example, parts in zip(read, parts_of, strict=True)
         ]
 
     def _read(self, example: Any, number: int, options: Any) -> Any:
@@ -180,8 +257,12 @@ class Pipeline:
                 )
             yield place, Row(ids, None if kinds is None else kinds[number], encoding)
 
-    def _score(self, batch: Batch, options: Any) -> Sequence[Any]:
-        """Compute a batch, and give what the answer of each row needs.
+    def score(self, batch: Batch, options: Any) -> Sequence[Any]:
+        """Compute a batch, and give what the answer of each row needs; the second step of a call.
+
+        Args:
+            batch: Rows that `ask` made, with the same options.
+            options: What was chosen.
 
         Raises:
             NotImplementedError: Here; each task says it.
@@ -194,7 +275,7 @@ class Pipeline:
         Args:
             example: By `_read`.
             rows: What was made of it.
-            outputs: What `_score` gave for each.
+            outputs: What `score` gave for each.
             options: What was chosen.
 
         Raises:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..layers.inputs import EncoderInputs
 
-__all__ = ["Batch", "Row", "compute"]
+__all__ = ["Batch", "Row", "compute", "padded"]
 
 TOKENS_A_BATCH = 4096
 
@@ -66,7 +66,7 @@ def compute(
     for places in _batches(order, [len(row.input_ids) for row in rows], most):
         chosen = [rows[place] for place in places]
         with torch.inference_mode():
-            found = score(Batch(_padded(chosen, pad, device), chosen))
+            found = score(Batch(padded(chosen, pad, device), chosen))
         for place, result in zip(places, found, strict=True):
             results[place] = result
     return results
@@ -86,8 +86,17 @@ def _batches(order: Sequence[int], lengths: Sequence[int], most: int | None) -> 
         yield batch
 
 
-def _padded(rows: Sequence[Row], pad: int, device: torch.device) -> EncoderInputs:
-    """Fill rows up to one length."""
+def padded(rows: Sequence[Row], pad: int, device: torch.device) -> EncoderInputs:
+    """Fill rows up to one length.
+
+    Args:
+        rows: Of any length.
+        pad: The id that fills them up; it is masked.
+        device: Where the model is.
+
+    Returns:
+        Ids, mask and segments. Shape of each: (B, L).
+    """
     longest = max(len(row.input_ids) for row in rows)
 
     def table(values: Sequence[list[int]], filler: int) -> Tensor:

@@ -36,7 +36,8 @@ class FeatureExtractionPipeline(Pipeline):
     _heads = (Encoding, PooledEncoding)
     options_class = _Options
 
-    def _score(self, batch: Batch, options: Any) -> Sequence[Any]:
+    def score(self, batch: Batch, options: Any) -> Sequence[Any]:
+        """Give the last layer of each row; see `Pipeline.score`."""
         layer = self.model.scores(batch.inputs)["last_hidden_state"].cpu()
         return [layer[place : place + 1, : len(row.input_ids)] for place, row in enumerate(batch.rows)]
 

@@ -67,8 +67,8 @@ class FillMaskPipeline(Pipeline):
                 )
         return rows
 
-    def _score(self, batch: Batch, options: Any) -> Sequence[Any]:
-        """Give the best words of every mask: scores and ids."""
+    def score(self, batch: Batch, options: Any) -> Sequence[Any]:
+        """Give the best words of every mask: scores and ids; see `Pipeline.score`."""
         assert batch.inputs.input_ids is not None
         places = torch.eq(batch.inputs.input_ids, self.tokenizer.mask_token_id or 0)
         scores = cast(MaskedLM, self.model).scores_at(batch.inputs, places).float().softmax(-1)  # (N, V)

@@ -126,7 +126,8 @@ class QuestionAnsweringPipeline(Pipeline):
         encoding = (self.tokenizer([question], add_special_tokens=False).encodings or [])[0]
         return question if len(encoding.ids) <= most else question[: encoding.offsets[most - 1][1]]
 
-    def _score(self, batch: Batch, options: Any) -> Sequence[Any]:
+    def score(self, batch: Batch, options: Any) -> Sequence[Any]:
+        """Give the scores of first and last tokens of each row; see `Pipeline.score`."""
         scores = self.model.scores(batch.inputs)
         both = [scores[name].float().cpu().numpy() for name in ("start_logits", "end_logits")]
         return [tuple(each[place, : len(row.input_ids)] for each in both) for place, row in enumerate(batch.rows)]

@@ -59,9 +59,7 @@ class TextClassificationPipeline(Pipeline):
     options_class = _Options
     _takes = 'a text or {"text": …, "text_pair": …}'
 
-    def __call__(self, inputs: Any, **choices: Any) -> Any:
-        """Label a text, a list of texts, or a stream; see `Pipeline.__call__`."""
-        answer = super().__call__(inputs, **choices)
+    def _as_given(self, inputs: Any, answer: Any, choices: Mapping[str, Any]) -> Any:
         return [answer] if isinstance(inputs, str) and choices.get("top_k", "") == "" else answer
 
     def _is_one(self, inputs: Any, options: Any) -> bool:
@@ -89,7 +87,8 @@ class TextClassificationPipeline(Pipeline):
                     rows[places[number]] = [row]
         return rows
 
-    def _score(self, batch: Batch, options: Any) -> Sequence[Any]:
+    def score(self, batch: Batch, options: Any) -> Sequence[Any]:
+        """Give what is shown of each row's labels; see `Pipeline.score`."""
         return list(self._apply(self.model.scores(batch.inputs)["logits"].float(), options).cpu().numpy())
 
     def _apply(self, logits: Tensor, options: _Options) -> Tensor:

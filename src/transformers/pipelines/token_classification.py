@@ -5,7 +5,7 @@ Letters in shapes: ``B`` batch, ``L`` padded length, ``N`` labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -72,11 +72,8 @@ class TokenClassificationPipeline(Pipeline):
     _heads = (TokenClassification,)
     options_class = _Options
 
-    def __call__(self, inputs: Any, **choices: Any) -> Any:
-        """Label the tokens of a text, a list of texts, or a stream; see `Pipeline.__call__`."""
-        answer = super().__call__(inputs, **choices)
-        words = not isinstance(inputs, str) and self._is_one(inputs, self.options.with_choices(choices))
-        return [answer] if words else answer  # as upstream's
+    def _as_given(self, inputs: Any, answer: Any, choices: Mapping[str, Any]) -> Any:
+        return answer if isinstance(inputs, str) else [answer]
 
     def _is_one(self, inputs: Any, options: Any) -> bool:
         if not options.is_split_into_words:
@@ -102,7 +99,8 @@ class TokenClassificationPipeline(Pipeline):
 
     _hint = ", stride=… with an aggregation_strategy reads it in overlapping parts"
 
-    def _score(self, batch: Batch, options: Any) -> Sequence[Any]:
+    def score(self, batch: Batch, options: Any) -> Sequence[Any]:
+        """Give the probabilities of each row's labels; see `Pipeline.score`."""
         probabilities = self.model.scores(batch.inputs)["logits"].float().softmax(-1).cpu().numpy()  # (B, L, N)
         return [probabilities[place, : len(row.input_ids)] for place, row in enumerate(batch.rows)]
 

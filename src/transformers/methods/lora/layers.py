@@ -129,6 +129,8 @@ class LoraLinear(LoraLayer, loralib.Linear):
         places = mix.tokens_of if x.shape[0] == mix.tokens else mix.rows_of
         for name, chosen in places.items():
             update = self.update_of(name)
+            if update is not None and len(places) == 1:  # all rows are its: nothing is to be picked out
+                return add_to_output(update, result, x, self.base_weight(), self._cast_bias(), None)
             if update is not None:
                 own = result[chosen], x[chosen]
                 changed = add_to_output(update, *own, self.base_weight(), self._cast_bias(), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, cast
 
 from ...adapters.reading import is_adapter, read_adapter
@@ -11,7 +12,7 @@ from ...utils.hub import split_hub_options
 from ..table import MODEL_TYPES
 from .configuration_auto import AutoConfig, model_class
 
-__all__ = ["load_saved", "saved_task"]
+__all__ = ["load_saved", "saved_task", "task_of"]
 
 _OF_PEFT = {
     "SEQ_CLS": "sequence-classification",
@@ -38,13 +39,26 @@ def saved_task(name: str | os.PathLike[str], **options: Any) -> str:
         classes, task_type = [content.architecture], content.task_type
     else:
         classes, task_type = list(AutoConfig.from_pretrained(name, **options).architectures or []), None
+    found = task_of(classes, task_type)
+    if found is None:
+        raise ValueError(
+            f"'{os.fspath(name)}' does not say what task it is for; it was not saved by a model with a head."
+        )
+    return found
+
+
+def task_of(classes: Sequence[str | None], task_type: str | None) -> str | None:
+    """Give the task of what was saved, as a key of the table of tasks; None where that does not say it.
+
+    Args:
+        classes: Names of the classes of model that it was saved by.
+        task_type: PEFT's name for what its head does.
+    """
     for rows in MODEL_TYPES.values():
         for task, class_name in rows.items():
             if class_name in classes:
                 return task
-    if task_type in _OF_PEFT:
-        return _OF_PEFT[task_type]
-    raise ValueError(f"'{os.fspath(name)}' does not say what task it is for; it was not saved by a model with a head.")
+    return None if task_type is None else _OF_PEFT.get(task_type)
 
 
 def load_saved(name: str | os.PathLike[str], task: str | None = None, **kwargs: Any) -> PreTrainedModel:
