@@ -1,4 +1,4 @@
-"""Installs the package: ``pip install -e .``, with extras for the demo, development, DeepSpeed and export."""
+"""Installs the package: ``pip install -e .``, with extras for the demo, development, DeepSpeed, export and serving."""
 
 import re
 from pathlib import Path
@@ -23,10 +23,17 @@ EXPORT = [  # what torch.onnx.export needs, and what runs the files
     "onnxscript>=0.7,<0.8",
     "onnxruntime>=1.32,<2",
 ]
+SERVE = [
+    "fastapi>=0.165,<0.180",  # routes, and their description as OpenAPI; a minor version may change its interface
+    "uvicorn>=0.54,<0.60",  # speaks HTTP; the same
+    "prometheus-client>=0.26,<0.30",  # the format of /metrics
+]
 DEV = [
     *DEMO,
     *DEEPSPEED,
     *EXPORT,
+    *SERVE,
+    "httpx>=0.28,<0.29",  # asks the server in its tests
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
     "mypy>=2.4,<3",  # types
     "py-rattler>=0.28,<0.40",  # reads environment.yml as conda does
@@ -48,7 +55,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"transformers": ["py.typed"]},
+    package_data={"transformers": ["py.typed"], "transformers.serving": ["page.html"]},
     install_requires=[
         "accelerate>=1.15,<2",  # devices, precision, several processes
         "huggingface_hub>=2.4,<3",  # downloads, cache, sharded files
@@ -61,5 +68,5 @@ setup(
         "tqdm>=4.67,<5",  # progress bars
     ],
     entry_points={"console_scripts": ["transformers-cli = transformers.commands.transformers_cli:main"]},
-    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": DEEPSPEED, "export": EXPORT},
+    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": DEEPSPEED, "export": EXPORT, "serve": SERVE},
 )

@@ -25,6 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "models": (),
     "exporting": (),
     "pipelines": (),
+    "serving": (),
     "data": (),
     "training": (
         "deepspeed",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..version import __version__
-from . import adapter, env, export
+from . import adapter, env, export, serve
 
 __all__ = ["main"]
 
@@ -17,7 +17,7 @@ _UPSTREAM = "it belongs to model types and tools that this package does not have
 # The other commands of 4.4.2.
 _ELSEWHERE = {
     **dict.fromkeys(("login", "logout", "whoami", "repo", "s3_datasets", "upload", "lfs-enable-largefiles"), _HUB),
-    **dict.fromkeys(("add-new-model", "convert", "serve", "lfs-multipart-upload"), _UPSTREAM),
+    **dict.fromkeys(("add-new-model", "convert", "lfs-multipart-upload"), _UPSTREAM),
     "download": "a model is fetched when it is first loaded; write `hf download NAME` to have it before.",
     "run": "take transformers.pipeline in Python (docs/pipelines.md), or run_glue.py --do_predict for a file.",
     "train": "run_glue.py trains.",
@@ -31,7 +31,8 @@ def main(words: Sequence[str] | None = None) -> int:
         words: Its words; those of the process where None.
 
     Returns:
-        0; 1 where a check found something wrong; 2 where the input cannot be used (one line on standard error).
+        0; 1 where a check found something wrong; 2 where the input cannot be used (one line on standard error); 130
+        where a server was interrupted.
     """
     parser = argparse.ArgumentParser(prog="transformers-cli", description="Tools around models and adapters.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -39,6 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     adapter.add_command(commands)
     env.add_command(commands)
     export.add_command(commands)
+    serve.add_command(commands)
     given = list(sys.argv[1:] if words is None else words)
     if given and given[0] in _ELSEWHERE:
         print(f"transformers-cli: error: {given[0]} is not here: {_ELSEWHERE[given[0]]}", file=sys.stderr)
