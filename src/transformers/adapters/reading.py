@@ -262,7 +262,7 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         _check_agreement(fields, metadata, weights)
     return AdapterContent(
         source,
-        from_peft_names(read_tensors(weights)),
+        from_peft_names(read_tensors(weights, mapped=False)),
         fields["r"],
         fields["lora_alpha"],
         fields["lora_dropout"],
@@ -291,7 +291,7 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
     _check_hash(metadata, weights, PART_METADATA_NAME)
     return AdapterContent(
         source,
-        read_tensors(weights),
+        read_tensors(weights, mapped=False),
         metadata["lora_r"] if metadata["methods"]["apply_lora"] else 0,
         metadata["lora_alpha"],
         metadata["lora_dropout"],

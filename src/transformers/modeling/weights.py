@@ -91,11 +91,13 @@ def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_opt
     return tensors
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_tensors(path: str | os.PathLike[str], *, mapped: bool = True) -> dict[str, Tensor]:
     """Read one file of tensors, safetensors or legacy pickle by its ending.
 
     Args:
         path: A ``.safetensors`` file, or else a file that ``torch.save`` wrote.
+        mapped: Let a safetensors file be read as its tensors are used. Whoever shortens it in place meanwhile kills
+            the process (SIGBUS), so what may be replaced while it is in use is better read at once.
 
     Returns:
         The tensors by name.
@@ -106,11 +108,11 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load, load_file
 
         size = check_file_size(path, LARGEST_WEIGHTS)
         try:
-            tensors = load_file(path)
+            tensors = load_file(path) if mapped else load(path.read_bytes())
         except SafetensorError as error:
             raise ValueError(f"'{path}' is not a whole safetensors file ({error}). Fetch or save it again.") from error
         check_tensors(tensors, path, size)

@@ -123,7 +123,7 @@ class _Server:
         return await asyncio.get_running_loop().run_in_executor(self._texts, function, *arguments)
 
 
-def make_application(options: ServeOptions, engine: Engine, entries: dict[str, Entry]) -> Guard:
+def make_application(options: ServeOptions, engine: Engine, entries: dict[str, Entry]) -> FastAPI:
     """Make the application.
 
     Args:
@@ -145,7 +145,10 @@ def make_application(options: ServeOptions, engine: Engine, entries: dict[str, E
     _add_asking(application, server)
     _add_adapters(application, server)
     _add_watching(application, server)
-    return Guard(application, server.metrics, options.token, options.max_body, options.timeout)
+    application.add_middleware(
+        Guard, metrics=server.metrics, token=options.token, max_body=options.max_body, timeout=options.timeout
+    )
+    return application
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:

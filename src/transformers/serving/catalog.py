@@ -1,6 +1,7 @@
 """The adapters on disk: which folders there are, what they say of themselves, and whether one has changed.
 
-Nothing of their weights is read here. A version of an adapter is told by its files' numbers, times and sizes.
+Nothing of their weights is read here. A version of an adapter is told by its files' numbers, sizes and times: those of
+the last change, as copying may keep the times of what was copied.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def identity_of(path: Path) -> Identity:
             about = os.stat(path / name)
         except OSError:
             continue  # not every kind of adapter has every file
-        found.append((name, about.st_ino, about.st_mtime_ns, about.st_size))
+        found.append((name, about.st_ino, about.st_ctime_ns, about.st_size))
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from ..pipelines.question_answering import QuestionAnsweringPipeline
 from ..pipelines.text_classification import TextClassificationPipeline
 from ..pipelines.token_classification import TokenClassificationPipeline
 from ..tokenization_utils_fast import PreTrainedTokenizerFast
-from .catalog import Entry, identity_of
+from .catalog import Entry, Identity, identity_of
 
 __all__ = ["Engine", "Read", "Served", "Unit"]
 
@@ -43,6 +44,8 @@ _PIPELINES: Mapping[str, type[Pipeline]] = {
     each.head: each for each in (TextClassificationPipeline, TokenClassificationPipeline, QuestionAnsweringPipeline)
 }
 _RESIDENT = "resident"
+_SETTLED_SECONDS = 1.0  # what has not changed for so long is as somebody left it
+_ATTEMPTS = 10
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "spm.model")
 
 
@@ -146,13 +149,7 @@ class Engine:
             OSError: If it is not there, or changes while it is read.
             ValueError: If it is damaged, belongs to another base, or has a head that is not served.
         """
-        for _ in range(3):
-            identity = identity_of(entry.path)
-            content = read_adapter(entry.path).with_alpha(None)
-            if identity_of(entry.path) == identity:
-                break
-        else:
-            raise OSError(f"The adapter '{entry.name}' is being written; ask again when it is there.")
+        identity, content = _read_settled(entry)
         self._check(content)
         tokenizer = self._tokenizer_of(str(entry.path)) if _digest(entry.path) else self._base_tokenizer
         if tokenizer is None:
@@ -238,6 +235,28 @@ class Engine:
                 for row, result in zip(rows, _scored(each, inputs, rows, units), strict=True):
                     results[row] = result
         return results
+
+
+def _read_settled(entry: Entry) -> tuple[Identity, AdapterContent]:
+    """Read an adapter of which no file changes meanwhile; one that is just being written is given a little time.
+
+    Raises:
+        OSError: If it is not there, or goes on changing.
+        ValueError: If it is damaged.
+    """
+    for attempt in range(_ATTEMPTS):
+        identity = identity_of(entry.path)
+        try:
+            content = read_adapter(entry.path).with_alpha(None)
+        except (OSError, ValueError):
+            age = time.time() - max((changed for _, _, changed, _ in identity), default=0) / 1e9
+            if age > _SETTLED_SECONDS or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            if identity_of(entry.path) == identity:
+                return identity, content
+        time.sleep(_SETTLED_SECONDS / _ATTEMPTS)
+    raise OSError(f"The adapter '{entry.name}' is being written; ask again when it is there.")
 
 
 def _groups(units: Sequence[Unit]) -> list[list[int]]:

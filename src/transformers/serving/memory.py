@@ -124,6 +124,8 @@ class AdapterMemory:
             raise unknown_adapter(name, self.entries)
         self.entries[name] = found
         self._problems.pop(name, None)
+        while (running := self._loading.get(name)) is not None:  # it may have begun with what was there before
+            await asyncio.wait([running])
         await self._load(name)
 
     def unload(self, name: str) -> None:
