@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BATCH_SIZE = 16
 
 
-def rte_batches(count: int, vocab_size: int, seed: int, pad: int) -> list[dict[str, Tensor]]:
+def rte_batches(count: int, vocab_size: int, seed: int, pad: int, size: int = BATCH_SIZE) -> list[dict[str, Tensor]]:
     """Draw batches of RTE training pairs.
 
     Words are cut into pieces of up to eight letters and numbered by a hash: ids of no tokenizer, but with lengths
@@ -42,6 +42,7 @@ def rte_batches(count: int, vocab_size: int, seed: int, pad: int) -> list[dict[s
         vocab_size: Ids are below this.
         seed: Of the draw.
         pad: Id of the padding token.
+        size: Pairs of a batch.
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels`` of each batch.
@@ -53,9 +54,9 @@ def rte_batches(count: int, vocab_size: int, seed: int, pad: int) -> list[dict[s
 
     folder = Path(os.environ.get("LORA_SHARED_DATA", ROOT.parent / "shared" / "data"))
     pairs = pd.read_parquet(folder / "glue" / "rte" / "train-00000-of-00001.parquet")
-    chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[: count * BATCH_SIZE]
+    chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[: count * size]
     batches = []
-    for rows in chosen.split(BATCH_SIZE):
+    for rows in chosen.split(size):
         texts = [pairs.iloc[int(row)] for row in rows]
         ids = [[5, *_ids(t.sentence1, vocab_size), 6, *_ids(t.sentence2, vocab_size), 6] for t in texts]
         input_ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], True, pad)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from transformers.layers.packing import GROUP_PADDING, PackedLayout, PackedOutput
+from transformers.layers.packing import GROUP_PADDING, PackedLayout, PackedOutput, group_rows
 
 
 @st.composite
@@ -186,3 +186,18 @@ def test_one_row_stands_for_all() -> None:
     layout = PackedLayout.from_mask(torch.tensor([[1, 1, 0], [1, 1, 1]]))
     row = torch.tensor([[7, 8, 9]])
     assert torch.equal(layout.pack(row), layout.pack(row.expand(2, 3)))
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(0, 3000))
+def test_groups_take_the_padding_that_is_free_and_no_more(lengths: list[int], free: int) -> None:
+    lengths = sorted(lengths, reverse=True)
+    groups = group_rows(lengths, free)
+    assert [row for begin, end in groups for row in range(begin, end)] == list(range(len(lengths)))
+
+    def fits(begin: int, end: int) -> bool:
+        size = lengths[begin] * (end - begin)
+        return size - sum(lengths[begin:end]) <= max(free, GROUP_PADDING * size)
+
+    for begin, end in groups:
+        assert fits(begin, end)
+        assert end == len(lengths) or not fits(begin, end + 1), "no group could be larger"

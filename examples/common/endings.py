@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import logging as python_logging
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -14,15 +12,9 @@ from transformers.training.checkpoint import list_checkpoints
 from transformers.utils import logging
 from transformers.utils.writing import reason_of
 
-__all__ = ["give_up", "say", "set_up_logging", "what_is_left"]
+from .lacking import what_is_lacking
 
-_NO_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|cannot allocate memory|std::bad_alloc|failed to map segment", re.IGNORECASE
-)
-_MORE = (
-    "There are no more {} to be had. Checkpoints are untouched, and the same command goes on from the last one. Raise "
-    "the limit ({}), or give fewer --dataloader_num_workers"
-)
+__all__ = ["give_up", "say", "set_up_logging", "what_is_left"]
 
 
 def set_up_logging(args: TrainingArguments) -> None:
@@ -44,8 +36,9 @@ def give_up(error: Exception) -> int:
     Raises:
         RuntimeError: The error itself, where it is one that neither memory, threads nor handles explain.
     """
-    lacking = _lacking(error)
-    is_input = isinstance(error, ValueError | OSError | FloatingPointError)  # some are RuntimeErrors too, as in 4.4.2
+    lacking = what_is_lacking(error)
+    # Some of these are RuntimeErrors too, as in 4.4.2.
+    is_input = isinstance(error, ValueError | OSError | FloatingPointError | ImportError)
     if logging.get_verbosity() <= logging.DEBUG or (lacking is None and not is_input):
         raise error
     sys.unraisablehook = lambda _: None  # what Python then fails to clean up is of no interest behind our line
@@ -55,31 +48,6 @@ def give_up(error: Exception) -> int:
         said = " ".join((reason_of(error) if of_system else str(error)).split())
         say(f"error: {said}" if lacking is None else f"error: {lacking} ({said[:200] or type(error).__name__})")
     return 2
-
-
-def _lacking(error: Exception) -> str | None:
-    """Say what the machine had too little of; None where the error is another one.
-
-    PyTorch's and Python's errors for it are ``RuntimeError``, which other faults are too: only their words tell.
-    """
-    text = str(error)
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
-        return (
-            "There is not enough memory. Checkpoints are untouched, and the same command goes on from the last one. "
-            "Less is taken by a smaller --per_device_train_batch_size with more --gradient_accumulation_steps, a "
-            "smaller --max_seq_length, --bf16"
-        )
-    if "can't start new thread" in text or "Resource temporarily unavailable" in text:
-        return _MORE.format("threads or processes", "ulimit -u, ulimit -v")
-    if "DataLoader worker" in text:
-        return (
-            "A process that loads batches ended before its time: it says why above, or was killed (by the system, "
-            "where memory is short). Checkpoints are untouched, and the same command goes on from the last one. Give "
-            "fewer --dataloader_num_workers"
-        )
-    if (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)) or "Too many open files" in text:
-        return _MORE.format("file handles", "ulimit -n")
-    return None
 
 
 def what_is_left(args: TrainingArguments) -> str:

@@ -10,7 +10,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+
+from .lacking import what_is_lacking
 
 __all__ = ["behave", "ending_says"]
 
@@ -42,9 +44,13 @@ _end = _End()
 
 
 def behave() -> None:
-    """Give closed streams a place that takes everything, and let signals end this process with one line."""
+    """Give closed streams a place that takes everything, and let signals end this process with one line.
+
+    So ends one that finds no memory, threads or file handles while it imports.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_stream(number, name)
+    sys.excepthook = _say_what_is_lacking
     for name in _SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup's stays
@@ -58,6 +64,17 @@ def ending_says(state: Callable[[], str]) -> None:
         state: Gives it, as it follows "interrupted; ".
     """
     _end.state = state
+
+
+def _say_what_is_lacking(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say in one line what the machine has too little of, and end; any other error is shown as Python shows it."""
+    lacking = what_is_lacking(error, before=True)
+    if lacking is None or os.environ.get("TRANSFORMERS_VERBOSITY") == "debug":
+        sys.__excepthook__(kind, error, trace)
+        return
+    said = " ".join(str(error).split())[:200] or kind.__name__
+    os.write(2, f"{Path(sys.argv[0]).name}: error: {lacking} ({said})\n".encode(errors="replace"))
+    os._exit(2)
 
 
 def _open_stream(number: int, name: str) -> None:

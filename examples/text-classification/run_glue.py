@@ -89,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> int:
             results = run(trainer, arguments, data, checkpoint, identity)
             if trainer.is_world_process_zero():
                 report(trainer, arguments, data, results)
-    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError, MemoryError, RuntimeError) as error:
         return give_up(error)
     except TrainingStopped as stopped:
         return stopped.exit_code

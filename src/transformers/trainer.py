@@ -129,7 +129,7 @@ class Trainer(CheckpointingTrainer):
             TrainingStopped: After a signal that asks for the end (``training.signals``); a checkpoint is written.
         """
         with (
-            self._memory_tracker.ended_by_errors(),
+            self._closed_by_errors(),
             self._sole_in_folder(),
             listening_for_stop(self.args) as self._stop,
         ):

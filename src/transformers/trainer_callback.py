@@ -149,6 +149,11 @@ class ProgressCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bars, so that none is drawn again below the error."""
+        self._close_prediction_bar()
         if self.training_bar is not None:
             self.training_bar.close()
             self.training_bar = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import subprocess
@@ -73,6 +74,35 @@ def test_a_full_disk(tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> 
         assert not list((tmp_path / "out").glob("checkpoint-*")), "no torn checkpoint is left"
 
 
+def test_too_little_memory_to_import(tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> None:
+    """Of real limits (``ulimit -v``) some end in C++'s own message, by chance; this is what Python's imports give."""
+    (tmp_path / "torch.py").write_text(
+        "raise ImportError('libtorch_cpu.so: failed to map segment from shared object')"
+    )
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT), *_flags(tiny_checkpoint, tiny_glue, tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(SCRIPT.parents[2] / "src")))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 2, ran.stderr[-2000:]
+    assert ran.stderr.startswith("run_glue.py: error: There is not enough memory.")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_no_bar_is_drawn_below_the_error(
+    tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*_flags(tiny_checkpoint, tiny_glue, tmp_path / "out"), "--disable_tqdm", "false"]
+    assert run_glue.main([*words, "--learning_rate", "1e30", "--logging_steps", "1"]) == 2
+    gc.collect()
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert any("step/s" in line for line in lines)
+    assert "error: " in lines[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("handles", [16, 24])  # too few for the training itself; for the processes that load batches
 def test_few_file_handles(handles: int, tiny_checkpoint: Path, tiny_glue: Path, tmp_path: Path) -> None:
@@ -88,7 +118,7 @@ def test_few_file_handles(handles: int, tiny_checkpoint: Path, tiny_glue: Path, 
         check=False,
     )
     assert ran.returncode == 2, ran.stderr[-2000:]
-    line = ran.stderr.strip().splitlines()[-1]
+    (line,) = (line for line in ran.stderr.splitlines() if line.startswith("run_glue.py: error: "))
     assert "There are no more file handles" in line or "A process that loads batches ended" in line
     assert "the same command goes on" in line
     assert "Traceback" not in ran.stderr

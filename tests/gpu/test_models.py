@@ -14,7 +14,6 @@ from torch import Tensor
 
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-NEAR: dict[str, float] = {"atol": 3e-5, "rtol": 1e-4}
 OPTIONS: dict[str, dict[str, Any]] = {
     "query and value": {},
     "all linear": {"lora_target_modules": "all-linear"},
@@ -24,6 +23,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def _tensors(output: Any) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in output.items() if isinstance(value, Tensor)}
+
+
+def _assert_near(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Compare tensors by their largest entry: sums of many terms are made in another order."""
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        limit = 3e-5 * max(1.0, float(value.abs().max()))
+        torch.testing.assert_close(
+            found[name], value, atol=limit, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def _gradients(model: PreTrainedModel, inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -44,7 +53,7 @@ def test_outputs_and_gradients(family: str, task: str, option: str, side: str, g
     inputs = padded_batch(side, task)
     inputs = {**inputs, **labels_for(task, inputs)}
     wanted = _gradients(model, inputs, torch.device("cpu"))
-    torch.testing.assert_close(_gradients(model, inputs, gpu), wanted, **NEAR)
+    _assert_near(_gradients(model, inputs, gpu), wanted)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -56,7 +65,7 @@ def test_every_method(family: str, choice: str, gpu: torch.device) -> None:
     inputs = padded_batch("holes")
     inputs = {**inputs, **labels_for("sequence-classification", inputs)}
     wanted = _gradients(model, inputs, torch.device("cpu"))
-    torch.testing.assert_close(_gradients(model, inputs, gpu), wanted, **NEAR)
+    _assert_near(_gradients(model, inputs, gpu), wanted)
 
 
 @pytest.mark.parametrize(("family", "task"), HEADS)
@@ -70,7 +79,7 @@ def test_rows_of_several_adapters(family: str, task: str, gpu: torch.device) -> 
     with torch.no_grad():
         wanted = _tensors(model.eval()(**inputs, adapter_names=names))
         moved = {key: value.to(gpu) for key, value in inputs.items()}
-        torch.testing.assert_close(_tensors(model.to(gpu)(**moved, adapter_names=names)), wanted, **NEAR)
+        _assert_near(_tensors(model.to(gpu)(**moved, adapter_names=names)), wanted)
 
 
 @pytest.mark.parametrize("family", ["roberta", "deberta"])
@@ -84,11 +93,11 @@ def test_merging_and_files(family: str, tmp_path: Path, gpu: torch.device) -> No
         model.to(gpu)
         model.save_pretrained(tmp_path / "saved")
         model.merge_adapter()
-        torch.testing.assert_close(_tensors(model(**moved)), wanted, **NEAR)
+        _assert_near(_tensors(model(**moved)), wanted)
         model.unmerge_adapter()
-        torch.testing.assert_close(_tensors(model(**moved)), wanted, **NEAR)
+        _assert_near(_tensors(model(**moved)), wanted)
         loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
-        torch.testing.assert_close(_tensors(loaded(**inputs)), wanted, **NEAR)
+        _assert_near(_tensors(loaded(**inputs)), wanted)
 
 
 @pytest.mark.parametrize("family", ["roberta", "deberta"])

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from head_models import HEADS, labels_for, make_head, padded_batch
+from head_models import HEADS, labels_for, loss_of, make_head, padded_batch
 from torch import Tensor
+
+from transformers.layers import packing
 
 TOLERANCE = {"atol": 5e-6, "rtol": 1e-4}
 OF_TOKENS = ("masked-lm", "causal-lm", "token-classification", "question-answering")
@@ -105,3 +107,22 @@ def test_a_row_without_any_token_harms_no_other(family: str, task: str) -> None:
     if labels:
         output.loss.backward()
         assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("side", ["right", "holes"])
+@pytest.mark.parametrize(("family", "task"), HEADS)
+def test_groups_with_much_padding_compute_the_same(
+    family: str, task: str, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU rows of unlike length stand in one group: outputs and gradients stay."""
+    model, inputs = make_head(family, task), padded_batch(side, task)
+    inputs = {**inputs, **labels_for(task, inputs)}
+    found = []
+    for padding in (packing.GROUP_PADDING, 1.0):
+        monkeypatch.setattr(packing, "GROUP_PADDING", padding)
+        model.zero_grad()
+        output = model(**inputs)
+        loss_of(output).backward()
+        found.append([*_scores(output), *(p.grad for p in model.parameters() if p.grad is not None)])
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(first, second, atol=2e-5, rtol=1e-3)

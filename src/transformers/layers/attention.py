@@ -50,9 +50,9 @@ def grouped_attention(
     fused = not output_attentions and head_mask is None and (dropout_prob == 0 or query.is_cuda)
     one_query = query.shape[0] != key.shape[0]
     contexts, probabilities, values = [], [], []
-    for group in layout.groups:
-        q = group.row_values(query)[:, None] if one_query else group.tokens(query)
-        q, k, v = q.transpose(1, 2), group.tokens(key).transpose(1, 2), group.tokens(value).transpose(1, 2)
+    queries = [row[:, None] for row in layout.split_rows(query)] if one_query else layout.split(query)
+    for group, q, k, v in zip(layout.groups, queries, layout.split(key), layout.split(value), strict=True):
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         key_mask = _causal_mask(group, q.device) if causal else _key_mask(group)  # (G or 1, 1, q or 1, n)
         if fused:
             contexts.append(functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob))
@@ -70,7 +70,8 @@ def grouped_attention(
     if output_attentions:
         padded, probabilities = layout.show_attentions(probabilities)
         contexts = [p @ v for p, v in zip(probabilities, values, strict=True)]
-    return torch.cat([context.transpose(1, 2).flatten(0, 1).flatten(1) for context in contexts]), padded  # (Q, H·d)
+    contexts = [context.transpose(1, 2).flatten(0, 1).flatten(1) for context in contexts]
+    return torch.cat(contexts) if len(contexts) > 1 else contexts[0], padded  # (Q, H·d)
 
 
 def _key_mask(group: RowGroup) -> Tensor | None:

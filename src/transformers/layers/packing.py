@@ -21,11 +21,13 @@ from torch import Tensor
 
 from .losses import IGNORED_LABEL
 
-__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column"]
+__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "group_rows"]
 
 # How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
 # slow for its size; a sixteenth keeps the groups few and the wasted work small.
 GROUP_PADDING = 1 / 16
+# On a GPU so many tokens of padding at least: they cost less than to launch the operations of one more group.
+GPU_GROUP_PADDING = 2048
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class PackedLayout:
                 f"The batch is empty: {attention_mask.shape[0]} rows of {attention_mask.shape[1]} tokens; at least "
                 "one of each was expected."
             )
+        device = attention_mask.device
         mask = (attention_mask != 0).cpu()
         batch_size, padded_length = mask.shape
         counts = mask.sum(1)
@@ -119,20 +122,19 @@ class PackedLayout:
         indices: list[Tensor] = []
         firsts: list[Tensor] = []
         start = 0
-        for begin, end in _group_rows(lengths):
+        for begin, end in group_rows(lengths, 0 if device.type == "cpu" else GPU_GROUP_PADDING):
             rows, longest = order[begin:end], lengths[begin]
             window = first[rows].clamp(max=padded_length - longest)
             columns = window[:, None] + torch.arange(longest)
             index = rows[:, None] * padded_length + columns  # (G, n)
             firsts.append(start + torch.arange(end - begin) * longest + first[rows] - window)
             allowed = mask.view(-1)[index] | (counts[rows] == 0)[:, None]
-            key_mask = None if bool(allowed.all()) else allowed.to(attention_mask.device)
+            key_mask = None if bool(allowed.all()) else allowed.to(device)
             groups.append(RowGroup(begin, end - begin, start, longest, key_mask))
             indices.append(index.reshape(-1))
             start += index.numel()
         token_index = torch.cat(indices)
         valid = mask.view(-1)[token_index]
-        device = attention_mask.device
         return cls(
             batch_size=batch_size,
             padded_length=padded_length,
@@ -142,6 +144,15 @@ class PackedLayout:
             row_order=order.to(device),
             first_token=torch.cat(firsts).to(device),
         )
+
+    def split(self, packed: Tensor) -> list[Tensor]:
+        """Cut packed tokens into the groups, as views. Shape: (T, …) to (G, n, …) of each."""
+        parts = packed.split([group.rows * group.length for group in self.groups])
+        return [part.unflatten(0, (group.rows, group.length)) for part, group in zip(parts, self.groups, strict=True)]
+
+    def split_rows(self, per_row: Tensor) -> list[Tensor]:
+        """Cut a tensor with one entry a row, in packed order, into the groups. Shape: (B, …) to (G, …) of each."""
+        return list(per_row.split([group.rows for group in self.groups]))
 
     @property
     def tokens(self) -> int:
@@ -353,11 +364,12 @@ def first_column(features: Tensor) -> Tensor:
     return features[:, 0] if features.dim() == 3 else features
 
 
-def _group_rows(lengths: list[int]) -> list[tuple[int, int]]:
+def group_rows(lengths: list[int], free_padding: int) -> list[tuple[int, int]]:
     """Cut rows, sorted by falling length, into groups whose padding stays within `GROUP_PADDING`.
 
     Args:
         lengths: Length of each row, falling.
+        free_padding: So many tokens of padding are allowed in any group.
 
     Returns:
         The half-open range of rows of each group.
@@ -366,7 +378,7 @@ def _group_rows(lengths: list[int]) -> list[tuple[int, int]]:
     begin, padding = 0, 0
     for row, length in enumerate(lengths):
         padding += lengths[begin] - length
-        if padding > GROUP_PADDING * lengths[begin] * (row - begin + 1):
+        if padding > max(free_padding, GROUP_PADDING * lengths[begin] * (row - begin + 1)):
             ranges.append((begin, row))
             begin, padding = row, 0
     ranges.append((begin, len(lengths)))

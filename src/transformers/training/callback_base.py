@@ -33,6 +33,9 @@ class TrainerCallback:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
 
+    def close(self) -> None:
+        """Let go of what is open: an error has ended a training or an evaluation, and no further event comes."""
+
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
         """Tell that the Trainer is built."""
 
@@ -188,6 +191,11 @@ class CallbackHandler(TrainerCallback):
         for callback in self.callbacks:
             if type(callback).__name__ in state:
                 callback.load_state_dict(state[type(callback).__name__])
+
+    def close(self) -> None:
+        """Tell every callback that an error has ended a training or an evaluation."""
+        for callback in self.callbacks:
+            callback.close()
 
     def call_event(
         self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ class EvaluatingTrainer(LearningTrainer):
                 metrics.update(self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}"))
             return metrics
         only_loss = True if self.compute_metrics is None else None
-        with self._memory_tracker.ended_by_errors():
+        with self._closed_by_errors():
             self._memory_tracker.start()
             loader = self.get_eval_dataloader(dataset)
             output = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix)
@@ -77,13 +78,23 @@ class EvaluatingTrainer(LearningTrainer):
             ignore_keys: Outputs of the model to leave out of the predictions.
             metric_key_prefix: Prefix of the metrics' names.
         """
-        with self._memory_tracker.ended_by_errors():
+        with self._closed_by_errors():
             self._memory_tracker.start()
             loader = self.get_test_dataloader(test_dataset)
             output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
         self._memory_tracker.stop_and_update_metrics(output.metrics, "test")
         return PredictionOutput(output.predictions, output.label_ids, output.metrics)
+
+    @contextmanager
+    def _closed_by_errors(self) -> Iterator[None]:
+        """Close what an error inside leaves open: the measuring of memory, and the callbacks' bars."""
+        with self._memory_tracker.ended_by_errors():
+            try:
+                yield
+            except BaseException:
+                self.callback_handler.close()
+                raise
 
     def _check_metrics(self, output: EvalLoopOutput) -> None:
         """Refuse an evaluation without the figures that ``compute_metrics`` or ``label_names`` ask for.

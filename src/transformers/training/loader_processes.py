@@ -25,8 +25,10 @@ def end_on_lost_batches(worker: int) -> None:
     """
 
     def end(error: BaseException) -> None:
-        reason = " ".join(reason_of(error).split())
-        os.write(2, f"Process {worker} of those that load batches (dataloader_num_workers) ends: {reason}\n".encode())
+        if not isinstance(error, ConnectionError):  # else the training has gone, and says why
+            reason = " ".join(reason_of(error).split())
+            line = f"Process {worker} of those that load batches (dataloader_num_workers) ends: {reason}\n"
+            os.write(2, line.encode(errors="replace"))
         os._exit(1)  # no error raised in the thread that sends would end the process
 
     def end_on_unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -93,7 +93,8 @@ def disentangled_attention(
     if output_attentions:
         padded, shown = layout.show_attentions(probabilities)
         contexts = [p.transpose(0, 1) @ v for p, v in zip(shown, values, strict=True)]
-    return torch.cat([each.permute(1, 2, 0, 3).flatten(2).flatten(0, 1) for each in contexts]), padded  # (Q, H·d)
+    contexts = [each.permute(1, 2, 0, 3).flatten(2).flatten(0, 1) for each in contexts]
+    return torch.cat(contexts) if len(contexts) > 1 else contexts[0], padded  # (Q, H·d)
 
 
 def _heads_first(x: Tensor, rows: int) -> Tensor:

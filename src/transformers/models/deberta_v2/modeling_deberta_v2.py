@@ -276,7 +276,7 @@ class ConvLayer(nn.Module):
         Returns:
             Shape: (T, D).
         """
-        rows = [group.tokens(embeddings).transpose(1, 2) for group in layout.groups]  # (G, D, n)
+        rows = [tokens.transpose(1, 2) for tokens in layout.split(embeddings)]  # (G, D, n)
         convolved = torch.cat([self.conv(row).transpose(1, 2).flatten(0, 1) for row in rows])  # (T, D)
         return self.LayerNorm(residual_states + self.conv_act(self.dropout(convolved)))
 
