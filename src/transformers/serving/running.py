@@ -19,6 +19,7 @@ __all__ = ["run_server"]
 
 _INTERRUPTED = 130
 _BACKLOG = 2048
+_KEEP_ALIVE = 75  # seconds; longer than proxies keep a connection, so that it is they who close it
 
 
 def run_server(options: ServeOptions) -> int:
@@ -46,6 +47,7 @@ def run_server(options: ServeOptions) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=max(1, round(options.timeout)),
         )
         seen: list[int] = []
