@@ -16,6 +16,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ if __name__ == "__main__":
     behave()  # before the imports, which take seconds
 
 import common.installed  # says so where another transformers is installed  # noqa: F401
-from common.endings import give_up, set_up_logging, what_is_left
+from common.endings import give_up, set_up_logging, values_to_come, what_is_left
 from common.folder import claimed_output, clear_unfinished_run, set_aside_earlier_run
 from common.identity import check_same_run, check_unfinished_run, describe_run, record_run
 from common.metrics import make_compute_metrics
@@ -78,7 +79,8 @@ def main(words: Sequence[str] | None = None) -> int:
             known = labels_of_model(arguments)
             data = load_data(arguments.data, arguments.training, arguments.model.cache_dir, known)
             check_metric(arguments.training, data)
-            model, tokenizer = make_model(arguments, data)
+            with values_to_come() if checkpoint is not None else nullcontext():
+                model, tokenizer = make_model(arguments, data)
             identity = describe_run(model, arguments.model, arguments.data.task_name, data.hashes)
             if checkpoint is not None:
                 check_same_run(checkpoint, identity)
