@@ -11,7 +11,7 @@ import torch
 import uvicorn
 
 from .app import make_application
-from .catalog import Entry, base_of, scan
+from .catalog import base_of, meaning_of, scan
 from .engine import Engine
 from .options import ServeOptions
 
@@ -41,7 +41,7 @@ def run_server(options: ServeOptions) -> int:
     try:
         entries = scan(Path(options.adapters), {})
         base = base_of(entries) if options.model is None else options.model
-        engine = Engine(base, options.device, position_query=_position_query(entries))
+        engine = Engine(base, options.device, position_query=meaning_of(entries))
         config = uvicorn.Config(
             make_application(options, engine, entries),
             log_config=None,
@@ -79,9 +79,3 @@ def _listen(host: str, port: int) -> socket.socket:
 def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _position_query(entries: dict[str, Entry]) -> bool:
-    """Give the meaning of DeBERTa's position query that most adapters have; those of the other are refused."""
-    meanings = [entry.position_query for entry in entries.values() if entry.problem is None]
-    return sum(meanings) * 2 > len(meanings)
