@@ -190,8 +190,10 @@ class AdapterMemory:
             served = await self._entered(read)
         except (OSError, ValueError) as error:
             self._metrics.failures.inc()
-            seen = self.entries[name] = await self._read(look, self._folder, name, entry) or entry
-            self._problems[name] = (seen.identity, one_line(error))
+            seen = await self._read(look, self._folder, name, entry)
+            if seen is not None:  # as it is by now, which may be newer than what was known
+                self.entries[name] = seen
+                self._problems[name] = (seen.identity, one_line(error))
             raise _unusable(name, one_line(error)) from error
         self._metrics.loads.inc()
         self._problems.pop(name, None)
