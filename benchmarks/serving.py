@@ -333,7 +333,10 @@ def main() -> None:
     record |= measure(options.base, options.seconds, options.threads)
     for what in ("answers_a_second", "server_cpu_ms_an_answer"):
         found = {kind: median(record[kind], what) for kind in ENGINES}
-        record[what] = {**found, **{f"mixed_to_{kind}": round(found["mixed"] / found[kind], 3) for kind in ENGINES}}
+        record[what] = {
+            **found,
+            **{f"mixed_to_{kind}": round(found["mixed"] / found[kind], 3) for kind in ("merged", "switching")},
+        }
     record |= {"load_average_before": before, "load_average_after": os.getloadavg(), "seed": 0}
     record["environment"] = {**describe_environment(), "threads": options.threads}
     RESULTS.write_text(json.dumps(record, indent=2) + "\n")

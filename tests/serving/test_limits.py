@@ -78,7 +78,7 @@ def test_a_fault_inside_is_an_id_outside(
 ) -> None:
     def fault(self: Engine, units: Sequence[Unit]) -> list[Any]:
         if any(unit.served.entry.name == "names" for unit in units):
-            raise RuntimeError("a secret of the inside")
+            raise ValueError("a secret of the inside")
         return compute(self, units)
 
     compute = Engine.compute

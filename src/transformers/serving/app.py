@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
+from ..utils import logging
 from ..version import __version__
 from .asking import EXAMPLES, SCHEMA, Question, make_rows, read_question
 from .catalog import Entry
@@ -28,6 +29,8 @@ from .refusal import Refusal
 from .scheduler import Scheduler
 
 __all__ = ["make_application"]
+
+logger = logging.get_logger(__name__)
 
 _PAGE = Path(__file__).with_name("page.html")
 _PAGE_HEADERS = {
@@ -90,7 +93,10 @@ class _Server:
         while True:
             await asyncio.sleep(max(_LOOK_SECONDS, took * _LOOK_REST))  # thousands of folders take their time
             begin = time.monotonic()
-            await self.memory.look_again()
+            try:
+                await self.memory.look_again()
+            except Exception:  # whatever lies in the folder, the next look may be better
+                logger.exception("The folder of adapters could not be looked at.")
             took = time.monotonic() - begin
 
     async def predict(self, body: bytes) -> dict[str, Any]:
@@ -117,10 +123,7 @@ class _Server:
     async def _answered(self, question: Question) -> dict[str, Any]:
         async with self.memory.using(question.adapter) as served:
             asked = await self._in_texts(make_rows, served.pipeline, question)
-            try:
-                outputs = await asyncio.wrap_future(self.scheduler.submit(served, asked))
-            except ValueError as error:  # what its choices make impossible
-                raise Refusal(422, str(error)) from error
+            outputs = await asyncio.wrap_future(self.scheduler.submit(served, asked))
             answer = await self._in_texts(served.pipeline.answer, asked, outputs)
             return {"adapter": question.adapter, "task": served.pipeline.task, "outputs": answer}
 

@@ -37,6 +37,7 @@ from ..pipelines.text_classification import TextClassificationPipeline
 from ..pipelines.token_classification import TokenClassificationPipeline
 from ..tokenization_utils_fast import PreTrainedTokenizerFast
 from .catalog import Entry, Identity, identity_of
+from .refusal import Refusal, one_line
 
 __all__ = ["Engine", "Read", "Served", "Unit"]
 
@@ -215,7 +216,7 @@ class Engine:
             units: Of one adapter, or of several that mix.
 
         Returns:
-            For each row what its pipeline needs for the answer, or the error that its request's choices make.
+            For each row what its pipeline needs for the answer, or the refusal that its request's choices make.
         """
         pad = units[0].served.pipeline.tokenizer.pad_token_id or 0
         inputs = padded([unit.row for unit in units], pad, self.device)
@@ -281,12 +282,12 @@ def _copy(pipeline: Pipeline) -> Pipeline:
 
 
 def _scored(pipeline: Pipeline, inputs: EncoderInputs, rows: list[int], units: Sequence[Unit]) -> Sequence[Any]:
-    """Score some rows; a choice that their request cannot have is its own error, not the batch's."""
+    """Score some rows; what their request's choices make impossible is its own refusal, not the batch's fault."""
     own = inputs.map_rows(lambda value: value[rows])
     try:
         return pipeline.score(Batch(own, [units[row].row for row in rows]), units[rows[0]].asked.options)
     except ValueError as error:
-        return [error] * len(rows)
+        return [Refusal(422, one_line(error))] * len(rows)
 
 
 def _digest(folder: Path) -> str:

@@ -269,7 +269,7 @@ class Scheduler:
 def _arrive(row: _Waiting, result: Any) -> None:
     """Note a row's result; with the last one its request is done."""
     job = row.job
-    if isinstance(result, Exception):
+    if isinstance(result, Refusal):
         _fail(job.done, result)
         return
     job.results[row.place] = result
