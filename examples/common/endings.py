@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging as python_logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import TrainingArguments
@@ -14,7 +16,7 @@ from transformers.utils.writing import reason_of
 
 from .lacking import what_is_lacking
 
-__all__ = ["give_up", "say", "set_up_logging", "what_is_left"]
+__all__ = ["give_up", "say", "set_up_logging", "values_to_come", "what_is_left"]
 
 
 def set_up_logging(args: TrainingArguments) -> None:
@@ -22,6 +24,23 @@ def set_up_logging(args: TrainingArguments) -> None:
     if "TRANSFORMERS_VERBOSITY" not in os.environ:
         logging.set_verbosity(logging.INFO if args.local_rank in (-1, 0) else logging.ERROR)
     python_logging.getLogger("httpx").setLevel(python_logging.WARNING)
+
+
+@contextmanager
+def values_to_come(checkpoint: str | None) -> Iterator[None]:
+    """Do not say what is new in a model that is loaded inside, where a checkpoint brings all of it.
+
+    Args:
+        checkpoint: The one to go on from; with None what is new is said.
+    """
+    report = python_logging.getLogger("transformers.modeling.load_report")
+    level = report.level
+    if checkpoint is not None:
+        report.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        report.setLevel(level)
 
 
 def give_up(error: Exception) -> int:

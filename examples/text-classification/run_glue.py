@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 import common.installed  # says so where another transformers is installed  # noqa: F401
 from common.command_line import Arguments, parse, run_to_its_end
+from common.endings import values_to_come
 from common.metrics import make_compute_metrics
 from common.report import NextStep, Subject, next_steps, print_report
 from common.training import check_metric, run, start_of_run
@@ -65,7 +66,8 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     known = labels_of_model(arguments)
     data = load_data(arguments.data, arguments.training, arguments.model.cache_dir, known)
     check_metric(arguments.training, data.metrics, ["combined_score"] if data.combined else [])
-    model, tokenizer = make_model(arguments, data)
+    with values_to_come(checkpoint):
+        model, tokenizer = make_model(arguments, data)
     task = arguments.data.task_name
     start = start_of_run(checkpoint, model, arguments.model, arguments.training, task, data.hashes)
     tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)

@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 import common.installed  # says so where another transformers is installed  # noqa: F401
 from common.command_line import Arguments, parse, run_to_its_end
+from common.endings import values_to_come
 from common.report import Subject, next_steps, print_report
 from common.training import check_metric, run, start_of_run
 from ner_arguments import DataTrainingArguments, check_arguments
@@ -59,7 +60,8 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     data_args, args = arguments.data, arguments.training
     data = load_sentences(data_args, args, labels_of_model(arguments))
     check_metric(args, data.metrics)
-    model, tokenizer = make_model(arguments, data)
+    with values_to_come(checkpoint):
+        model, tokenizer = make_model(arguments, data)
     task = "tokens" + (", every piece of a word" if data_args.label_all_tokens else "")
     start = start_of_run(checkpoint, model, arguments.model, args, task, data.hashes)
     longest = longest_sentence(model, tokenizer)

@@ -179,8 +179,12 @@ def test_repeating_a_finished_command_changes_no_figure(
     assert run(*words, "--report_to", "none") == 0
     names = ("train_results.json", "all_results.json", "run_record.json")
     before = {name: read_json(tmp_path / "out" / name) for name in names}
+    capsys.readouterr()
     assert run(*words, "--report_to", "none") == 0
-    assert "nothing was left to train" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nothing was left to train" in said
+    assert "new until they are trained" not in said, "the checkpoint brings the head"
+    assert "starting values until" not in said
     after = {name: read_json(tmp_path / "out" / name) for name in names}
     for content in (before, after):
         content["all_results.json"] = {

@@ -103,15 +103,15 @@ class LoadReport:
             source: Where the checkpoint came from.
             without: What need not be said to start anew: an adapter brings it.
         """
-        base, head = ([n for n in names if n not in without] for names in (self.missing_base, self.missing_head))
+        missing = (self.missing_base, self.missing_head, self.missing_adapter)
+        base, head, adapter = ([name for name in names if name not in without] for names in missing)
         if base:
             logger.warning("Not in '%s', so the encoder's start anew: %s", source, _listing(base))
         if head:
             names = _listing(head)
             logger.info("Not in '%s', so the head's are new until they are trained or loaded: %s", source, names)
-        if self.missing_adapter:
-            count = len(self.missing_adapter)
-            logger.info("Adapters at their starting values until they are trained or loaded: %d tensors", count)
+        if adapter:
+            logger.info("Adapters at their starting values until they are trained or loaded: %d tensors", len(adapter))
         if self.unexpected:
             logger.info("In '%s', but not part of this model: %s", source, _listing(self.unexpected))
         for name, found, wanted in self.mismatched:
