@@ -132,7 +132,7 @@ def train(trainer: Trainer, start: RunStart, further: Iterable[str] = ()) -> dic
     done = _steps_of(start.checkpoint)
     result = trainer.train(resume_from_checkpoint=start.checkpoint)
     trainer.save_model()
-    metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}  # type: ignore[arg-type]
+    metrics = {**result.metrics, "train_samples": len(trainer.train_dataset)}
     trainer.log_metrics("train", metrics)
     if trainer.state.global_step == done and (folder / "trainer_state.json").is_file():  # what is written last
         logger.info("This training had ended before; nothing was left to train.")

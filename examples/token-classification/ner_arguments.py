@@ -67,6 +67,8 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
         raise ValueError(f"give {' and '.join(lacking)}: sentences of columns (CoNLL) or JSON.")
     check_files(files)
     check_sizes(data_args)
+    if data_args.pad_to_max_length and data_args.max_seq_length is None:
+        raise ValueError("--pad_to_max_length needs --max_seq_length: the length to pad to.")
     if not 0 < data_args.validation_share < 1:
         raise ValueError(f"--validation_share is {data_args.validation_share}; a share between 0 and 1 was expected.")
     if args.cls_dropout is not None:

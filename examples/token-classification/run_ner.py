@@ -16,6 +16,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common/ is, from whatever folder this is run
 
@@ -62,7 +63,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     check_metric(args, data.metrics)
     with values_to_come(checkpoint):
         model, tokenizer = make_model(arguments, data)
-    task = "tokens" + (", every piece of a word" if data_args.label_all_tokens else "")
+    task = "token classification" + (" with --label_all_tokens" if data_args.label_all_tokens else "")
     start = start_of_run(checkpoint, model, arguments.model, args, task, data.hashes)
     longest = longest_sentence(model, tokenizer)
     tokenize_sentences(data, tokenizer, model.config.label2id, longest, data_args, args)
@@ -80,7 +81,9 @@ def make_trainer(
     longest: int,
 ) -> Trainer:
     """Put model, data, metrics and collator together."""
-    padded = {"padding": "max_length", "max_length": min(arguments.data.max_seq_length or longest, longest)}
+    padded: dict[str, Any] = {}
+    if arguments.data.pad_to_max_length:
+        padded = {"padding": "max_length", "max_length": min(arguments.data.max_seq_length or longest, longest)}
     return Trainer(
         model=model,
         args=arguments.training,
@@ -89,9 +92,7 @@ def make_trainer(
         compute_metrics=make_compute_metrics(data, model.config.id2label),
         preprocess_logits_for_metrics=best_labels,
         tokenizer=tokenizer,
-        data_collator=DataCollatorForTokenClassification(
-            tokenizer, **(padded if arguments.data.pad_to_max_length else {})
-        ),
+        data_collator=DataCollatorForTokenClassification(tokenizer, **padded),
     )
 
 
