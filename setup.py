@@ -64,7 +64,7 @@ setup(
         "numpy>=2,<3",
         "packaging>=24",  # compares versions
         "safetensors>=0.8,<0.9",  # tensors on disk that cannot run code
-        "tokenizers>=0.23,<0.24",  # tokenization in Rust
+        "tokenizers>=0.23.3,<0.24",  # tokenization in Rust; 0.23.1 and 0.23.2 lose what truncation cuts off
         "torch==2.13.*",
         "tqdm>=4.67,<5",  # progress bars
     ],

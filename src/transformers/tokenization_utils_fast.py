@@ -14,6 +14,7 @@ from tokenizers.decoders import Decoder
 from tokenizers.models import WordLevel
 
 from .tokenization.calling import EncodeStyle
+from .tokenization.library import check_keeps_overflow
 from .tokenization.limits import Limits, TruncationStrategy
 from .tokenization.reading import is_of_library, read_tokenizer_json
 from .tokenization.special import ROLES, as_added_token, token_list
@@ -289,6 +290,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
         So an object is the same before and after a call: it is saved, pickled and hashed alike.
         """
+        if style.overflow:
+            check_keeps_overflow()
         try:
             self._set_lengths(backend, limits)
             backend.encode_special_tokens = style.split_special

@@ -7,22 +7,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import CHROMIUM, page
-from served import running
-from starlette.testclient import TestClient
+from served import in_process, running
 
 from transformers.commands.transformers_cli import main
-from transformers.serving.app import make_application
-from transformers.serving.catalog import scan
 from transformers.serving.engine import Engine, Unit
-from transformers.serving.options import ServeOptions
 from transformers.utils import logging
 
 LONG = "good " * 40
@@ -72,17 +67,8 @@ def test_a_token_is_needed_and_never_shown(adapters: Path, tmp_path: Path, monke
     assert "geheim" not in (adapters.parent / "server.log").read_text(encoding="utf-8")
 
 
-@contextmanager
-def client(adapters: Path, **choices: Any) -> Iterator[TestClient]:
-    """Have a server in this process, where one of its own would add nothing."""
-    options = ServeOptions(str(adapters), **choices)
-    engine = Engine(str(adapters.parent / "base"), "cpu")
-    with TestClient(make_application(options, engine, scan(adapters, {})), raise_server_exceptions=False) as found:
-        yield found
-
-
 def test_a_request_that_takes_too_long_is_given_up(adapters: Path) -> None:
-    with client(adapters, max_wait_ms=3000, timeout=0.5) as server:
+    with in_process(adapters, max_wait_ms=3000, timeout=0.5) as server:
         response = server.post("/predict", json={"adapter": "names", "inputs": "good"})
         assert (response.status_code, response.json()["error"]) == (504, "There was no answer within 0.5 seconds.")
 
@@ -98,7 +84,7 @@ def test_a_fault_inside_is_an_id_outside(
     compute = Engine.compute
     monkeypatch.setattr(Engine, "compute", fault)
     logging.enable_propagation()
-    with client(adapters, max_wait_ms=200) as server, ThreadPoolExecutor(3) as pool:
+    with in_process(adapters, max_wait_ms=200) as server, ThreadPoolExecutor(3) as pool:
         ask = [
             pool.submit(server.post, "/predict", json={"adapter": name, "inputs": "good"})
             for name in ("names", "texts-2-2", "texts-5-4")

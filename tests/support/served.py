@@ -15,11 +15,16 @@ from typing import Any
 
 import httpx
 import torch
+from starlette.testclient import TestClient
 from tiny import ROOT
 from tiny_checkpoint import write_tiny_checkpoint
 
 import transformers
 from transformers import AutoTokenizer, LoraConfig
+from transformers.serving.app import make_application
+from transformers.serving.catalog import base_of, meaning_of, scan
+from transformers.serving.engine import Engine
+from transformers.serving.options import ServeOptions
 
 TASKS = {"text": "SequenceClassification", "token": "TokenClassification", "question": "QuestionAnswering"}
 
@@ -80,6 +85,16 @@ class Running:
         """Send a signal and give the exit code."""
         self.process.send_signal(number)
         return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def in_process(adapters: Path, **choices: Any) -> Iterator[TestClient]:
+    """Have a server in this process, where one of its own would add nothing."""
+    entries = scan(adapters, {})
+    engine = Engine(base_of(entries), "cpu", position_query=meaning_of(entries))
+    application = make_application(ServeOptions(str(adapters), **choices), engine, entries)
+    with TestClient(application, raise_server_exceptions=False) as found:
+        yield found
 
 
 @contextlib.contextmanager

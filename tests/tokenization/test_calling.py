@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from random_texts import random_texts
 from vocabularies import SENTENCES
 
 from transformers import BertTokenizer, RobertaTokenizer
+from transformers.tokenization import library
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -239,3 +241,21 @@ def test_names_of_4_4_2(bert: BertTokenizer) -> None:
         assert bert.get_special_tokens_mask(whole, already_has_special_tokens=True) == encoded["special_tokens_mask"]
     assert bert.max_len_single_sentence == bert.model_max_length - 2
     assert bert.max_len_sentences_pair == bert.model_max_length - 3
+
+
+def test_a_library_that_loses_the_overflow_is_refused(bert: BertTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases 0.23.1 and 0.23.2 of tokenizers give no overflowing parts: a long text's rest was never read."""
+    assert len(bert("a b c d e f g", truncation=True, max_length=4, return_overflowing_tokens=True)["input_ids"]) > 1
+
+    def of_0_23_2(model: Any) -> Any:
+        parts = SimpleNamespace(overflowing=[])
+        return SimpleNamespace(encode=lambda text: parts, enable_truncation=lambda length, stride: None)
+
+    library.check_keeps_overflow.cache_clear()
+    monkeypatch.setattr(library, "Tokenizer", of_0_23_2)
+    try:
+        with pytest.raises(ImportError, match=r"pip install 'tokenizers>=0\.23\.3,<0\.24'"):
+            bert("a b c d e f g", truncation=True, max_length=4, return_overflowing_tokens=True)
+        bert("a b c d e f g", truncation=True, max_length=4)  # nothing else is touched
+    finally:
+        library.check_keeps_overflow.cache_clear()

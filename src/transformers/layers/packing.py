@@ -230,6 +230,16 @@ class PackedLayout:
             return again
         return torch.where(self.valid[:, None], again, packed)  # outside of the mask zeros are shown
 
+    @classmethod
+    def of_single_tokens(cls, rows: Tensor) -> PackedLayout:
+        """Give the layout of a batch whose rows have one token each.
+
+        Args:
+            rows: One entry a row, whatever it is; its device is meant. Shape: (R,).
+        """
+        places, number = torch.arange(len(rows), device=rows.device), len(rows)
+        return cls(number, 1, (RowGroup(0, number, 0, 1, None),), places, None, places, places)
+
     def of_rows(self, rows: Tensor) -> tuple[PackedLayout, Tensor]:
         """Plan the layout of some rows of the batch.
 
@@ -330,10 +340,10 @@ class PackedOutput:
             rows: Their numbers in the batch.
         """
         chosen = torch.tensor(rows, device=self.layout.token_index.device)
-        part, places = self.layout.of_rows(chosen)
-        if self.first_token_only:
-            state = self.first_tokens()[chosen][part.row_order]
+        if self.first_token_only:  # which tokens there were beside them is nothing to anybody any more
+            state, part = self.first_tokens()[chosen], PackedLayout.of_single_tokens(chosen)
         else:
+            part, places = self.layout.of_rows(chosen)
             state = self.last_hidden_state[places]
         return PackedOutput(
             state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -36,6 +37,7 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _LOOK_SECONDS = 1.0
+_LOOK_REST = 20  # times as long as a look takes
 _READERS = 2
 
 _Result = TypeVar("_Result")
@@ -52,7 +54,7 @@ class _Server:
             batch_tokens=options.max_batch_tokens,
             wait=options.max_wait_ms / 1000,
             queue_tokens=options.queue_tokens,
-            longest_wait=options.timeout / 2,
+            longest_wait=options.timeout / 4,
         )
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # a tokenizer is no thing for two at once
@@ -84,9 +86,12 @@ class _Server:
             await asyncio.to_thread(self.scheduler.close)
 
     async def _watch(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(max(_LOOK_SECONDS, took * _LOOK_REST))  # thousands of folders take their time
+            begin = time.monotonic()
             await self.memory.look_again()
+            took = time.monotonic() - begin
 
     async def predict(self, body: bytes) -> dict[str, Any]:
         """Answer a request.

@@ -21,7 +21,7 @@ from ..models.auto.saved_task import task_of
 from ..utils.json_files import load_json
 from .refusal import one_line
 
-__all__ = ["Entry", "base_of", "identity_of", "look", "scan"]
+__all__ = ["Entry", "base_of", "identity_of", "look", "meaning_of", "scan"]
 
 _FILES = (CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, LEGACY_WEIGHTS_NAME, PART_METADATA_NAME)
 Identity = tuple[tuple[str, int, int, int], ...]
@@ -115,6 +115,12 @@ def base_of(entries: Mapping[str, Entry]) -> str:
             f"The adapters there belong to several bases ('{named[0][0]}', '{named[1][0]}'): give --model."
         )
     return str(named[0][0])
+
+
+def meaning_of(entries: Mapping[str, Entry]) -> bool:
+    """Give the meaning of DeBERTa's position query that most adapters have; those of the other are refused."""
+    meanings = [entry.position_query for entry in entries.values() if entry.problem is None]
+    return sum(meanings) * 2 > len(meanings)
 
 
 def _described(name: str, path: Path, identity: Identity) -> Entry:

@@ -18,6 +18,9 @@ __all__ = ["Planner", "RunningCost"]
 _FORGET = 0.99
 _PRIOR = 1e-6  # how little is known at first
 _MEASURED = 6  # passes of each kind before they are compared
+_SETTLED = 20  # passes after which one is held to be near what is expected
+_OUTLIER = 3.0
+_LEAST = 1e-3  # seconds; nothing less is an outlier
 _EVERY = 50  # after so many choices the other one is tried, so that what is known of it stays true
 Group = list[int]
 
@@ -46,6 +49,9 @@ class RunningCost:
     def measured(self, features: Sequence[float], seconds: float) -> None:
         """Take down what a pass took."""
         x = np.asarray(features) * self._scale
+        if self.count > _SETTLED:  # one pass that something held up says little
+            expected = self.expected(features)
+            seconds = min(max(seconds, expected / _OUTLIER), max(expected * _OUTLIER, _LEAST))
         reach = self._inverse @ x
         gain = reach / (_FORGET + x @ reach)
         self._weights = self._weights + gain * (seconds - self._weights @ x)

@@ -98,9 +98,8 @@ class AdapterMemory:
 
     def describe(self, name: str) -> dict[str, Any]:
         """Say of one adapter what `GET /adapters` shows."""
-        served = self._current.get(name)
-        entry = self.entries[name] if served is None else served.entry
-        problem = self._problems.get(name, (None, None))[1] or self.entries[name].problem
+        served, on_disk = self._current.get(name), self.entries[name]
+        entry = on_disk if served is None else served.entry
         return {
             "name": name,
             "task": entry.task,
@@ -108,8 +107,13 @@ class AdapterMemory:
             "rank": entry.rank,
             "in_memory": served is not None,
             "requests": self.requests[name],
-            "problem": problem,
+            "problem": self._problem(on_disk) or on_disk.problem,
         }
+
+    def _problem(self, entry: Entry) -> str | None:
+        """Give what was wrong when this very version was loaded."""
+        identity, sentence = self._problems.get(entry.name, (None, ""))
+        return sentence if identity == entry.identity else None
 
     # What is asked for by hand --------------------------------------------------------------------------------------
 
@@ -155,7 +159,7 @@ class AdapterMemory:
             entry = found.get(name)
             if entry is None or entry.identity == served.entry.identity or entry != before.get(name):
                 continue
-            if name not in self._loading and self._problems.get(name, (None, ""))[0] != entry.identity:
+            if name not in self._loading and self._problem(entry) is None:
                 try:
                     await self._load(name)
                 except Refusal as error:
@@ -178,14 +182,19 @@ class AdapterMemory:
 
     async def _loaded(self, name: str) -> Served:
         entry = self.entry(name)
+        known = self._problem(entry)
+        if known is not None:  # reading it again and again would keep others waiting
+            raise _unusable(name, known)
         try:
             read = await self._read(self._engine.read, entry)
             served = await self._entered(read)
         except (OSError, ValueError) as error:
             self._metrics.failures.inc()
-            sentence = one_line(error)
-            self._problems[name] = (entry.identity, sentence)
-            raise Refusal(503, f"The adapter '{name}' cannot be used: {sentence}") from error
+            seen = await self._read(look, self._folder, name, entry)
+            if seen is not None:  # as it is by now, which may be newer than what was known
+                self.entries[name] = seen
+                self._problems[name] = (seen.identity, one_line(error))
+            raise _unusable(name, one_line(error)) from error
         self._metrics.loads.inc()
         self._problems.pop(name, None)
         self._replace(name, served)
@@ -239,6 +248,10 @@ class AdapterMemory:
         served.left = True
         self._give_back_place()
         self._scheduler.call(lambda: self._engine.leave(served)).add_done_callback(_log_failure)
+
+
+def _unusable(name: str, problem: str) -> Refusal:
+    return Refusal(503, f"The adapter '{name}' cannot be used: {problem}")
 
 
 def _log_failure(done: Future[None]) -> None:

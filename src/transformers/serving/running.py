@@ -11,7 +11,7 @@ import torch
 import uvicorn
 
 from .app import make_application
-from .catalog import Entry, base_of, scan
+from .catalog import base_of, meaning_of, scan
 from .engine import Engine
 from .options import ServeOptions
 
@@ -19,6 +19,7 @@ __all__ = ["run_server"]
 
 _INTERRUPTED = 130
 _BACKLOG = 2048
+_KEEP_ALIVE = 75  # seconds; longer than proxies keep a connection, so that it is they who close it
 
 
 def run_server(options: ServeOptions) -> int:
@@ -40,12 +41,13 @@ def run_server(options: ServeOptions) -> int:
     try:
         entries = scan(Path(options.adapters), {})
         base = base_of(entries) if options.model is None else options.model
-        engine = Engine(base, options.device, position_query=_position_query(entries))
+        engine = Engine(base, options.device, position_query=meaning_of(entries))
         config = uvicorn.Config(
             make_application(options, engine, entries),
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=max(1, round(options.timeout)),
         )
         seen: list[int] = []
@@ -77,9 +79,3 @@ def _listen(host: str, port: int) -> socket.socket:
 def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _position_query(entries: dict[str, Entry]) -> bool:
-    """Give the meaning of DeBERTa's position query that most adapters have; those of the other are refused."""
-    meanings = [entry.position_query for entry in entries.values() if entry.problem is None]
-    return sum(meanings) * 2 > len(meanings)

@@ -143,6 +143,7 @@ class TextEncoder(SpecialTokensMixin):
             TypeError: If a text is not a text; the message says which one and what it is.
             ValueError: If a strategy is unknown, padding is asked of a tokenizer without padding token, ``max_length``
                 leaves no room for the special tokens, or tensors are asked for rows of different lengths.
+            ImportError: If what is cut off is asked for and the installed ``tokenizers`` loses it.
         """
         padding, truncation = read_old_strategies(padding, truncation, max_length, kwargs)
         prefix_space = bool(kwargs.pop("add_prefix_space", False))

@@ -134,7 +134,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
             if update is not None:
                 own = result[chosen], x[chosen]
                 changed = add_to_output(update, *own, self.base_weight(), self._cast_bias(), None)
-                result = result.index_copy(0, chosen, changed)
+                result.index_copy_(0, chosen, changed)  # it was made by this call
         return result
 
     def _cast_bias(self) -> Tensor | None:
