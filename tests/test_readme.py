@@ -36,7 +36,10 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 def test_every_file_that_it_names_exists() -> None:
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^):]+)\)", text)
-    named = re.findall(r"`((?:src|scripts|examples/common|examples/text-classification|docs)/[\w./-]+)`", text)
+    named = re.findall(
+        r"`((?:src|scripts|examples/common|examples/text-classification|examples/token-classification|docs)/[\w./-]+)`",
+        text,
+    )
     for path in links + named:
         assert (ROOT / path).exists(), f"README names {path}"
 
@@ -93,6 +96,17 @@ def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:
         words = [sys.executable, "-m", "transformers.commands.transformers_cli", *shlex.split(line)[1:]]
         done = run([word.replace("output/mrpc", out) for word in words])
         assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
+
+
+def test_the_command_for_entities(tmp_path: Path) -> None:
+    tiny = write_tiny_checkpoint(tmp_path / "tiny")
+    words = shlex.split(block_with("run_ner.py").replace("\\\n", " "))
+    replaced = {"models/minilm-roberta": str(tiny), "output/ner": str(tmp_path / "out"), "python": sys.executable}
+    words = [*(replaced.get(word, word) for word in words), "--max_steps", "2", "--report_to", "none"]
+    done = run(words, HF_DATASETS_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "f1 PER" in done.stdout
+    assert (tmp_path / "out" / "predictions.txt").is_file()
 
 
 def test_the_lora_model_in_python(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from transformers.utils import logging
 
@@ -17,13 +18,14 @@ _MARKS = (  # UTF-32's begins with UTF-16's, so it comes first
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _OTHER = "Save it as UTF-8, or name its encoding with --file_encoding."
 
 
 def decode(content: bytes, source: str, encoding: str | None = None) -> str:
     """Turn a file's bytes into text.
 
-    A byte order mark decides; without one it is UTF-8 where it can be, UTF-16 where every second byte is zero, and
+    A byte order mark decides; without one it is UTF-8 where it can be, UTF-16 where zero bytes say so, and
     Windows-1252 (Latin-1 with the characters that Windows added) else, which is said, since it is a guess.
 
     Args:
@@ -55,7 +57,7 @@ def _find_encoding(content: bytes, source: str) -> str:
         if content.startswith(mark):
             return name
     start = content[:4096]
-    if len(start) > 1 and b"\0" in start:
+    if len(start) > 1 and b"\0" in start and not _has_stray_zeros(content, start):
         even, odd = start[::2].count(0), start[1::2].count(0)
         return "utf-16-le" if odd > even else "utf-16-be"
     try:
@@ -69,3 +71,14 @@ def _find_encoding(content: bytes, source: str) -> str:
         )
         return "cp1252"
     return "utf-8"
+
+
+def _has_stray_zeros(content: bytes, start: bytes) -> bool:
+    """Say whether zero bytes stand in what else is UTF-8: few, and no other control byte, as UTF-16 has them."""
+    if 4 * start.count(0) > len(start) or _CONTROLS.search(start):
+        return False
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -27,11 +27,16 @@ def set_up_logging(args: TrainingArguments) -> None:
 
 
 @contextmanager
-def values_to_come() -> Iterator[None]:
-    """Do not say what is new in a model that is loaded inside: a checkpoint brings all of it."""
+def values_to_come(checkpoint: str | None) -> Iterator[None]:
+    """Do not say what is new in a model that is loaded inside, where a checkpoint brings all of it.
+
+    Args:
+        checkpoint: The one to go on from; with None what is new is said.
+    """
     report = python_logging.getLogger("transformers.modeling.load_report")
     level = report.level
-    report.setLevel(logging.WARNING)
+    if checkpoint is not None:
+        report.setLevel(logging.WARNING)
     try:
         yield
     finally:

@@ -36,6 +36,7 @@ _OF_A_RUN = (
     "trainer_state.json",
     "learning_curve.png",
     "predictions.tsv",
+    "predictions.txt",
 )
 
 

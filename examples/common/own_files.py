@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers.utils import logging
 
 from .columns import ColumnFlags, Columns, choose_columns
 from .files import read_table
-from .identity import hash_rows
 from .labels import Labels, ModelLabels, read_labels
-from .splits import LABEL
+from .splits import LABEL, on_disk
 from .tables import Table, number_of
 
 if TYPE_CHECKING:
@@ -170,24 +166,4 @@ def _to_split(table: Table, columns: Columns, labels: Labels | None) -> Dataset:
         features[LABEL] = kinds.get(labels.problem, Value("string"))
     if "idx" in table.columns and "idx" not in content and labels is None:
         content["idx"], features["idx"] = table.columns["idx"], Value("string")
-    return _on_disk(Dataset.from_dict(content, features=Features(features)))
-
-
-def _on_disk(split: Dataset) -> Dataset:
-    """Keep a split in the cache, by its content: it takes no memory, and what was tokenized before is found again."""
-    import datasets.config
-    from datasets import Dataset, disable_progress_bars, enable_progress_bars
-
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "own-files" / hash_rows(split, split.column_names)[:32]
-    if not (folder / "state.json").is_file():
-        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-        disable_progress_bars()
-        try:
-            split.save_to_disk(str(unfinished))
-        finally:
-            enable_progress_bars()
-        try:
-            unfinished.rename(folder)
-        except OSError:  # another process was quicker
-            shutil.rmtree(unfinished)
-    return Dataset.load_from_disk(str(folder))
+    return on_disk(Dataset.from_dict(content, features=Features(features)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from .records import describe_results, read_record, write_record
 if TYPE_CHECKING:
     from transformers import Trainer
 
-__all__ = ["NextStep", "Subject", "print_report"]
+__all__ = ["NextStep", "Subject", "next_steps", "print_report"]
 
 logger = logging.get_logger("transformers.examples.report")
 
@@ -48,6 +49,26 @@ class NextStep:
 
     purpose: str
     command: str
+
+
+def next_steps(trainer: Trainer, predict: Sequence[str], code: str) -> list[NextStep]:
+    """Give the commands that go on from a training; a test runs each of them.
+
+    Args:
+        trainer: Of the run.
+        predict: The words of the command that predicts, between the model's folder and the output folder.
+        code: How the model is used in Python.
+    """
+    args = trainer.args
+    folder = shlex.quote(args.output_dir)
+    words = ["python", shlex.quote(sys.argv[0]), "--model_name_or_path", folder, *predict, "--do_predict"]
+    steps = [NextStep("predict", " ".join([*words, "--output_dir", folder]))]
+    if "tensorboard" in (args.report_to or ()):
+        logs, runs = Path(str(args.logging_dir)), Path(args.output_dir, "runs")
+        seen = shlex.quote(str(runs if runs in logs.parents else logs))
+        steps.append(NextStep("watch curves", f"tensorboard --logdir {seen}"))
+    ending = "  # finds its base itself" if trainer.model.config.freezes_base else ""
+    return [*steps, NextStep("use in Python", code + ending)]
 
 
 def print_report(

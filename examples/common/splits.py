@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .identity import hash_rows
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["LABEL", "check_split", "load_splits"]
+__all__ = ["LABEL", "check_split", "first_rows", "load_splits", "on_disk"]
 
 LABEL = "label"
 
@@ -93,3 +97,28 @@ def check_split(split: Dataset, source: str, columns: Sequence[str]) -> None:
         if sum(chunk.null_count for chunk in values.chunks):
             row = values.to_pylist().index(None)
             raise ValueError(f"'{source}' has nothing in the column '{column}' of row {row + 1} (counted from 1).")
+
+
+def first_rows(split: Dataset, number: int | None) -> Dataset:
+    """Give the first rows of a split; all of it for None."""
+    return split if number is None else split.select(range(min(number, len(split))))
+
+
+def on_disk(split: Dataset) -> Dataset:
+    """Keep a split in the cache, by its content: it takes no memory, and what was tokenized before is found again."""
+    import datasets.config
+    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "own-files" / hash_rows(split, split.column_names)[:32]
+    if not (folder / "state.json").is_file():
+        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+        disable_progress_bars()
+        try:
+            split.save_to_disk(str(unfinished))
+        finally:
+            enable_progress_bars()
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another process was quicker
+            shutil.rmtree(unfinished)
+    return Dataset.load_from_disk(str(folder))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
+from common.data_flags import SizeFlags, check_files, check_sizes, files_of
 from common.files import FILE_FORMATS
 from common.labels import PROBLEMS
 from glue_tasks import TASKS
 from transformers import TrainingArguments
 
-__all__ = ["Arguments", "DataTrainingArguments", "ModelArguments", "check_arguments"]
+__all__ = ["DataTrainingArguments", "ModelArguments", "check_arguments"]
 
 
 @dataclass
-class DataTrainingArguments:
+class DataTrainingArguments(SizeFlags):
     """Which texts to train on: a GLUE task by name, or files of your own."""
 
     task_name: str | None = field(default=None, metadata=flag_help(f"A GLUE task: {', '.join(TASKS)}."))
@@ -45,32 +45,6 @@ class DataTrainingArguments:
         default=None,
         metadata=flag_help("What the labels of your files are, if not what they look like.", choices=list(PROBLEMS)),
     )
-    file_encoding: str | None = field(
-        default=None, metadata=flag_help("The encoding of your files, where they are not in UTF-8 or UTF-16.")
-    )
-    max_seq_length: int = field(default=128, metadata=flag_help("Longer texts are cut to this many tokens."))
-    pad_to_max_length: bool = field(
-        default=False,
-        metadata=flag_help("Pad every text to max_seq_length. Padding costs no computation here; results are equal."),
-    )
-    overwrite_cache: bool = field(default=False, metadata=flag_help("Tokenize again instead of reading the cache."))
-    max_train_samples: int | None = field(default=None, metadata=flag_help("Use the first so many training examples."))
-    max_val_samples: int | None = field(
-        default=None,
-        metadata=flag_help("Use the first so many validation examples.", aliases=["--max_eval_samples"]),
-    )
-    max_test_samples: int | None = field(
-        default=None, metadata=flag_help("Predict the first so many test examples.", aliases=["--max_predict_samples"])
-    )
-
-
-@dataclass
-class Arguments:
-    """All flags of one run."""
-
-    model: ModelArguments
-    data: DataTrainingArguments
-    training: TrainingArguments
 
 
 def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments, args: TrainingArguments) -> None:
@@ -88,34 +62,22 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
 
 
 def _check_data(data_args: DataTrainingArguments, args: TrainingArguments) -> None:
-    files = {
-        "--train_file": (data_args.train_file, args.do_train),
-        "--validation_file": (data_args.validation_file, args.do_eval),
-        "--test_file": (data_args.test_file, args.do_predict),
-    }
+    files = files_of(data_args)
+    needed = dict(zip(files, (args.do_train, args.do_eval, args.do_predict), strict=True))
     if data_args.task_name is not None:
         data_args.task_name = data_args.task_name.lower()
         if data_args.task_name not in TASKS:
             raise ValueError(f"--task_name {data_args.task_name} is no GLUE task; choose from {', '.join(TASKS)}.")
-        given = [flag for flag, (path, _) in files.items() if path is not None]
+        given = [flag for flag, path in files.items() if path is not None]
         if given:
             raise ValueError(f"--task_name and {given[0]} exclude each other: a GLUE task, or files of your own.")
     else:
-        lacking = [flag for flag, (path, needed) in files.items() if needed and path is None]
+        lacking = [flag for flag, path in files.items() if needed[flag] and path is None]
         if lacking:
             raise ValueError(f"give --task_name (a GLUE task), or {' and '.join(lacking)} (files of your own).")
-    for flag, (path, _) in files.items():
-        if path is not None and not Path(path).is_file():
-            raise OSError(f"{flag} {path}: there is no such file.")
-        if path is not None and Path(path).suffix.lower() not in FILE_FORMATS:
-            raise ValueError(f"{flag} {path}: expected a file that ends in {', '.join(FILE_FORMATS)}.")
+    check_files(files, FILE_FORMATS)
     _check_columns(data_args)
-    if data_args.max_seq_length < 4:
-        raise ValueError(f"--max_seq_length is {data_args.max_seq_length}; no text fits into that.")
-    for name in ("max_train_samples", "max_val_samples", "max_test_samples"):
-        number = getattr(data_args, name)
-        if number is not None and number < 1:
-            raise ValueError(f"--{name} is {number}; at least 1 was expected.")
+    check_sizes(data_args)
 
 
 def _check_columns(data_args: DataTrainingArguments) -> None:

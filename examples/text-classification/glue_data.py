@@ -11,7 +11,7 @@ from common.identity import hash_rows
 from common.labels import ModelLabels
 from common.metrics import METRICS_OF_PROBLEM
 from common.own_files import read_files
-from common.splits import LABEL, check_split, load_splits
+from common.splits import LABEL, check_split, first_rows, load_splits
 from glue_arguments import DataTrainingArguments
 from glue_tasks import TASKS, GlueTask
 from transformers import TrainingArguments
@@ -88,9 +88,9 @@ def load_data(
     data = _load_glue(data_args, args, cache_dir) if is_glue else _load_files(data_args, args, model)
     limits = (data_args.max_train_samples, data_args.max_val_samples, data_args.max_test_samples)
     if data.train is not None:
-        data.train = _first(data.train, limits[0])
-    data.validation = {name: _first(split, limits[1]) for name, split in data.validation.items()}
-    data.test = {name: _first(split, limits[2]) for name, split in data.test.items()}
+        data.train = first_rows(data.train, limits[0])
+    data.validation = {name: first_rows(split, limits[1]) for name, split in data.validation.items()}
+    data.test = {name: first_rows(split, limits[2]) for name, split in data.test.items()}
     if not is_glue:
         texts = {name: {column: list(split[column]) for column in data.columns} for name, split in data.test.items()}
         data.texts = texts
@@ -99,10 +99,6 @@ def load_data(
         if args.load_best_model_at_end:
             data.hashes["validation"] = hash_rows(next(iter(data.validation.values())), (*data.columns, LABEL))
     return data
-
-
-def _first(split: Dataset, number: int | None) -> Dataset:
-    return split if number is None else split.select(range(min(number, len(split))))
 
 
 def _load_files(data_args: DataTrainingArguments, args: TrainingArguments, model: ModelLabels | None) -> TextData:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from common.arguments import ModelArguments, method_fields
+from common.arguments import method_fields
+from common.command_line import Arguments
 from common.labels import ModelLabels
-from glue_arguments import Arguments
+from common.models import check_other_labels, check_position_query, check_tokenizer, hub_options, load_model
+from glue_arguments import DataTrainingArguments
 from glue_data import TextData
 from transformers import (
     AutoConfig,
@@ -17,17 +18,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.adapters.folder import start_from_adapter
-from transformers.adapters.reading import is_adapter
-from transformers.methods.trainable import new_head_parameter_names
-from transformers.utils import logging
 
 __all__ = ["labels_of_model", "make_model"]
 
-logger = logging.get_logger("transformers.examples.glue_model")
 
-
-def labels_of_model(arguments: Arguments) -> ModelLabels | None:
+def labels_of_model(arguments: Arguments[DataTrainingArguments]) -> ModelLabels | None:
     """Give what the model predicts, where the run does not train it; None where it does.
 
     Raises:
@@ -37,21 +32,15 @@ def labels_of_model(arguments: Arguments) -> ModelLabels | None:
         return None
     model_args = arguments.model
     own = AutoConfig.from_pretrained(
-        model_args.config_name or model_args.model_name_or_path, **_hub_options(model_args)
+        model_args.config_name or model_args.model_name_or_path, **hub_options(model_args)
     )
     problem = own.problem_type or ("regression" if own.num_labels == 1 else "single_label_classification")
     return ModelLabels(problem, tuple(own.id2label.values()))
 
 
-def _hub_options(model_args: ModelArguments) -> dict[str, Any]:
-    return {
-        "cache_dir": model_args.cache_dir,
-        "revision": model_args.model_revision,
-        "token": model_args.use_auth_token or None,
-    }
-
-
-def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def make_model(
+    arguments: Arguments[DataTrainingArguments], data: TextData
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load configuration, tokenizer and model; start from another task's adapter where one is given.
 
     Raises:
@@ -59,31 +48,20 @@ def make_model(arguments: Arguments, data: TextData) -> tuple[PreTrainedModel, P
         ValueError: If the parts do not fit each other or the task.
     """
     model_args = arguments.model
-    options = _hub_options(model_args)
+    options = hub_options(model_args)
     name = model_args.model_name_or_path
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options)
     config = make_config(arguments, data, tokenizer, options)
     check_tokenizer(tokenizer, config, model_args.tokenizer_name or name)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **options
-    )
-    has_head = is_adapter(name, **options) or not new_head_parameter_names(model)
-    if model_args.lora_path is not None:
-        started = start_from_adapter(model, model_args.lora_path)
-        logger.info("%s", started.line)
-        has_head = started.head_taken
-    if not has_head and not arguments.training.do_train:
-        raise ValueError(
-            f"The head of '{model_args.lora_path or name}' is new for this task, so its predictions mean nothing: add "
-            "--do_train, or start from a model or an adapter that was trained on this task."
-        )
-    if arguments.training.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+    model = load_model(AutoModelForSequenceClassification, config, model_args, arguments.training)
     return model, tokenizer
 
 
 def make_config(
-    arguments: Arguments, data: TextData, tokenizer: PreTrainedTokenizerBase, options: dict[str, Any]
+    arguments: Arguments[DataTrainingArguments],
+    data: TextData,
+    tokenizer: PreTrainedTokenizerBase,
+    options: dict[str, Any],
 ) -> PretrainedConfig:
     """Read the model's configuration and put labels, what is trained and how, and dropout into it."""
     model_args = arguments.model
@@ -92,61 +70,16 @@ def make_config(
         fields["cls_dropout"] = arguments.training.cls_dropout
     name = model_args.config_name or model_args.model_name_or_path
     own = AutoConfig.from_pretrained(name, **options)
-    if model_args.lora_position_query is not None and not hasattr(own, "lora_position_query"):
-        raise ValueError(f"--lora_position_query is DeBERTa's, and '{name}' is a {own.model_type}; leave it out.")
+    check_position_query(own, model_args)
     if data.problem == "regression":
         if own.num_labels != 1:
-            check_other_labels(own, ["a value"], arguments)
+            check_other_labels(own, ["a value"], model_args, arguments.training.do_train)
         fields["num_labels"] = 1
     elif data.labels and {label.lower() for label in own.label2id} != {label.lower() for label in data.labels}:
-        check_other_labels(own, data.labels, arguments)
+        check_other_labels(own, data.labels, model_args, arguments.training.do_train)
         fields["id2label"] = dict(enumerate(data.labels))
         fields["label2id"] = {label: index for index, label in enumerate(data.labels)}
     if data.problem == "multi_label_classification" or own.problem_type not in (None, data.problem):
         fields["problem_type"] = data.problem
     config: PretrainedConfig = AutoConfig.from_pretrained(name, **fields, **options)
     return config
-
-
-def check_other_labels(own: PretrainedConfig, labels: Sequence[str], arguments: Arguments) -> None:
-    """Refuse a model that was trained for other classes, or say that its head is only a start.
-
-    Args:
-        own: The model's own configuration.
-        labels: The task's classes.
-        arguments: Say whether the run trains.
-
-    Raises:
-        ValueError: If the model cannot be used.
-    """
-    name = arguments.model.model_name_or_path
-    generic = all(label == f"LABEL_{index}" for index, label in own.id2label.items())
-    trained_for = f"'{name}' was trained for the classes {', '.join(own.id2label.values())}"
-    if own.freezes_base and len(labels) != own.num_labels:
-        raise ValueError(
-            f"{trained_for}, and this task has others. Give its base as --model_name_or_path and '{name}' as "
-            "--lora_path: that makes a new head."
-        )
-    if generic:
-        return
-    if not arguments.training.do_train:
-        raise ValueError(f"{trained_for}; this task's are {', '.join(labels)}.")
-    logger.warning("%s; its head is the start of one for %s.", trained_for, ", ".join(labels))
-
-
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
-    """Refuse a tokenizer whose ids mean other words to the model.
-
-    Raises:
-        ValueError: If it is one.
-    """
-    if len(tokenizer) > config.vocab_size:
-        raise ValueError(
-            f"The tokenizer of '{name}' has {len(tokenizer)} words, but the model's vocabulary only "
-            f"{config.vocab_size}: they do not belong together. Give the model's own with --tokenizer_name."
-        )
-    if tokenizer.pad_token_id != config.pad_token_id:
-        raise ValueError(
-            f"The tokenizer of '{name}' pads with id {tokenizer.pad_token_id}, but the model expects "
-            f"{config.pad_token_id}: they do not belong together. Give the model's own with --tokenizer_name."
-        )

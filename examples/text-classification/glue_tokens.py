@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from common.long_texts import cut_long_texts
 from common.splits import LABEL
+from common.tokens import bars, max_length
 from glue_arguments import DataTrainingArguments
 from glue_data import TextData
 from transformers import PreTrainedTokenizerBase, TrainingArguments
-from transformers.utils import logging
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 __all__ = ["tokenize_data"]
-
-logger = logging.get_logger("transformers.examples.glue_tokens")
 
 
 def tokenize_data(
@@ -40,7 +36,7 @@ def tokenize_data(
     Raises:
         ValueError: If a label is not among the model's classes.
     """
-    length = _max_length(data_args.max_seq_length, tokenizer)
+    length = max_length(data_args.max_seq_length, tokenizer)
     ids = {**{name.lower(): index for name, index in label2id.items()}, **label2id}
 
     def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
@@ -68,37 +64,11 @@ def tokenize_data(
             desc="Tokenizing",
         )
 
-    with args.main_process_first(desc="tokenizing"), _bars(not args.disable_tqdm):
+    with args.main_process_first(desc="tokenizing"), bars(not args.disable_tqdm):
         if data.train is not None:
             data.train = tokenize(data.train)
         data.validation = {name: tokenize(split) for name, split in data.validation.items()}
         data.test = {name: tokenize(split, is_test=True) for name, split in data.test.items()}
-
-
-@contextmanager
-def _bars(shown: bool) -> Iterator[None]:
-    """Let the data sets' progress bars follow --disable_tqdm, as the Trainer's do."""
-    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    before = are_progress_bars_disabled()
-    if not shown:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not before:
-            enable_progress_bars()
-
-
-def _max_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
-    if wanted > tokenizer.model_max_length:
-        logger.warning(
-            "--max_seq_length %d is more than the model's %d tokens; using %d.",
-            wanted,
-            tokenizer.model_max_length,
-            tokenizer.model_max_length,
-        )
-    return min(wanted, tokenizer.model_max_length)
 
 
 def _number_labels(values: list[Any], ids: dict[str, int], problem: str | None) -> list[Any]:

@@ -68,3 +68,15 @@ def test_a_damaged_record_of_a_run_is_refused(content: Any, said: str, tmp_path:
     with pytest.raises(ValueError, match=said) as caught:
         check_same_run(str(tmp_path / "checkpoint-3"), {"task": "sst2", "data": {}, "labels": [], "method": {}})
     assert IDENTITY_FILE in str(caught.value)
+
+
+def test_a_stray_zero_byte_is_no_utf_16(tmp_path: Path) -> None:
+    """Read as UTF-16 it was other letters, in silence."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"text,label\nBr\xc3\xbccke,x\nTa\0l,y\n")
+    with pytest.raises(ValueError, match="holds zero bytes, so it is no text in utf-8"):
+        read_table(str(path))
+    for text in ("text,label\nŽluťoučký kůň,x\n", "text,label\n橋を渡る,x\n", "text,label\nbridge,x\n"):
+        for encoding in ("utf-16-le", "utf-16-be"):
+            path.write_bytes(text.encode(encoding))
+            assert read_table(str(path)).columns["text"] == [text.split("\n")[1].removesuffix(",x")]

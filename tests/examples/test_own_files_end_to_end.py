@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import glue_arguments
 import run_glue
 from common.curve import draw_curve, read_curves
 from transformers import AutoModelForSequenceClassification, TrainingArguments
@@ -233,7 +234,7 @@ def test_every_field_of_a_method_has_a_flag() -> None:
     words = ("lora_", "adapter_", "apply_", "masking_prob", "reg_loss_wgt", "consistency", "cls_dropout")
     fields = [name for name in vars(DebertaV2Config()) if name.startswith(words)]
     assert {"lora_position_query", "lora_dropout", "adapter_size", "masking_prob"} <= set(fields)
-    parser = HfArgumentParser((run_glue.ModelArguments, run_glue.DataTrainingArguments, TrainingArguments))
+    parser = HfArgumentParser((glue_arguments.ModelArguments, glue_arguments.DataTrainingArguments, TrainingArguments))
     assert [name for name in fields if f"--{name}" not in parser._option_string_actions] == []
 
 
