@@ -31,7 +31,7 @@ from transformers.training.environment import describe_environment
 
 RESULT = ROOT / "benchmarks" / "results" / "pipeline_sst2.json"
 TEXTS = 2000
-BATCH_SIZES = (1, 8, 32)
+BATCH_SIZES = (8, 32, 64, 128)
 
 
 class Upstream:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from ..modeling_utils import PreTrainedModel
 from ..models.auto.saved_task import load_saved, saved_task
-from ..models.auto.tokenization_auto import AutoTokenizer
+from ..models.auto.tokenization_auto import TOKENIZER_FILES, AutoTokenizer
 from ..tokenization_utils_fast import PreTrainedTokenizerFast
 from ..utils.hub import HUB_OPTIONS
 from .base import Pipeline
@@ -83,10 +84,16 @@ def pipeline(
         stored = {"dtype": dtype or choices.pop("torch_dtype", None), "config": config}
         keywords = {name: value for name, value in stored.items() if value is not None}
         loaded = load_saved(model, found.head, **keywords, **hub, **(model_kwargs or {}))
-        tokenizer = os.fspath(model) if tokenizer is None else tokenizer
+        tokenizer = _place_of_tokenizer(os.fspath(model), loaded) if tokenizer is None else tokenizer
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         tokenizer = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(tokenizer, **hub))
     return found(loaded, tokenizer, device, **choices)
+
+
+def _place_of_tokenizer(model: str, loaded: PreTrainedModel) -> str:
+    """Say where a model's tokenizer is: beside it, or, for an adapter that was saved without one, beside its base."""
+    alone = Path(model).is_dir() and not any(Path(model, name).is_file() for name in TOKENIZER_FILES)
+    return loaded.base_record.source or model if alone else model
 
 
 def _class_of(task: str | None, model: Any, hub: dict[str, Any]) -> type[Pipeline]:

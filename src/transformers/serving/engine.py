@@ -29,7 +29,7 @@ from ..methods.lora.config import LoraConfig
 from ..modeling_utils import PreTrainedModel
 from ..models.auto.configuration_auto import AutoConfig, model_class
 from ..models.auto.saved_task import task_of
-from ..models.auto.tokenization_auto import AutoTokenizer
+from ..models.auto.tokenization_auto import TOKENIZER_FILES, AutoTokenizer
 from ..pipelines.base import Asked, Pipeline
 from ..pipelines.computing import Batch, Row, padded
 from ..pipelines.question_answering import QuestionAnsweringPipeline
@@ -47,7 +47,6 @@ _PIPELINES: Mapping[str, type[Pipeline]] = {
 _RESIDENT = "resident"
 _SETTLED_SECONDS = 1.0  # what has not changed for so long is as somebody left it
 _ATTEMPTS = 10
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "spm.model")
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,7 @@ def _scored(pipeline: Pipeline, inputs: EncoderInputs, rows: list[int], units: S
 
 def _digest(folder: Path) -> str:
     """Hash a folder's tokenizer files; empty where there are none."""
-    found = [(name, (folder / name).read_bytes()) for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    found = [(name, (folder / name).read_bytes()) for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not found:
         return ""
     digest = hashlib.sha256()
