@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from step_benchmark import ROOT, compare_steps
+from other_side import ROOT
+from step_benchmark import compare_steps
 from transformers import DebertaV2Config, DebertaV2Model, PreTrainedModel, RobertaConfig, RobertaModel
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -28,8 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from other_side import OtherSide
-from step_benchmark import ROOT
+from other_side import ROOT, OtherSide
 from transformers import AutoModelForTokenClassification, AutoTokenizer, LoraConfig, PreTrainedModel
 from transformers.training.environment import describe_environment
 
@@ -99,19 +98,18 @@ def main() -> int:
         for name in names[1:]:
             model.load_adapter(folder / name, name)
         words = [base, str(folder), str(Path(place) / "batches.json")]
-        peft = OtherSide("upstream_mixed.py", words, options.threads)
-        difference = 0.0
-        for number in range(options.rounds + 1):  # the first round warms up
-            for place_, batch in enumerate(batches):
-                ours, found = timed(model, batch, adapter_names=batch["names"])
-                one, _ = timed(merged, batch)
-                answer = peft.ask(place_)
-                valid = torch.tensor(batch["inputs"]["attention_mask"]).bool()
-                difference = max(difference, float((found - torch.tensor(answer["logits"]))[valid].abs().max()))
-                if number:
-                    for side, value in zip(sides, (ours, one, answer["seconds"]), strict=True):
-                        seconds[side][place_].append(value)
-        peft.end()
+        with OtherSide("upstream_mixed.py", words, options.threads) as peft:
+            difference = 0.0
+            for number in range(options.rounds + 1):  # the first round warms up
+                for place_, batch in enumerate(batches):
+                    ours, found = timed(model, batch, adapter_names=batch["names"])
+                    one, _ = timed(merged, batch)
+                    answer = peft.ask(place_)
+                    valid = torch.tensor(batch["inputs"]["attention_mask"]).bool()
+                    difference = max(difference, float((found - torch.tensor(answer["logits"]))[valid].abs().max()))
+                    if number:
+                        for side, value in zip(sides, (ours, one, answer["seconds"]), strict=True):
+                            seconds[side][place_].append(value)
     rate = {side: ROWS * options.batches / sum(median(times) for times in each) for side, each in seconds.items()}
     record = {
         "adapters": ADAPTERS,

@@ -1,33 +1,36 @@
-"""The other side of a benchmark: a script in the reference environment that stays alive and answers line by line."""
+"""A side of a benchmark: a script of this folder in a process that stays alive and answers line by line."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from step_benchmark import ROOT
+__all__ = ["REFERENCE", "ROOT", "LiveProcess", "OtherSide"]
 
-__all__ = ["OtherSide"]
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = os.environ.get("LORA_REFERENCE_PYTHON", str(ROOT / ".venv-reference" / "bin" / "python"))
 
 
-class OtherSide:
-    """A process with upstream in it.
+class LiveProcess:
+    """A process whose answers are lines of JSON.
 
     Args:
+        python: The interpreter of its environment.
         script: In this folder.
         words: Its arguments.
-        threads: CPU threads, the last argument too.
+        variables: Beside those of this process; its module search path is its environment's alone unless given here.
 
     Attributes:
         about: What it said of itself: versions.
     """
 
-    def __init__(self, script: str, words: list[str], threads: int) -> None:
-        python = os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python")
-        command = [str(python), str(ROOT / "benchmarks" / script), *words, str(threads)]
-        environment = {**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)}
+    def __init__(self, python: Path | str, script: str, words: list[str], variables: dict[str, str]) -> None:
+        command = [str(python), str(ROOT / "benchmarks" / script), *words]
+        environment = {**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1", **variables}
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, text=True, env=environment, **pipes)
         self.about = self._read()
@@ -47,8 +50,25 @@ class OtherSide:
         self.process.stdin.flush()
         return self._read()
 
-    def end(self) -> None:
-        """Let the process end."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+class OtherSide(LiveProcess):
+    """A process of the reference environment.
+
+    Args:
+        script: In this folder.
+        words: Its arguments.
+        threads: CPU threads, its last argument too.
+    """
+
+    def __init__(self, script: str, words: list[str], threads: int) -> None:
+        super().__init__(REFERENCE, script, [*words, str(threads)], {"OMP_NUM_THREADS": str(threads)})

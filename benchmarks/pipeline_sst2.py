@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,58 +24,13 @@ from typing import Any
 
 import torch
 
-from step_benchmark import ROOT
+from other_side import ROOT, OtherSide
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 from transformers.training.environment import describe_environment
 
 RESULT = ROOT / "benchmarks" / "results" / "pipeline_sst2.json"
 TEXTS = 2000
 BATCH_SIZES = (8, 32, 64, 128)
-
-
-class Upstream:
-    """The other side.
-
-    Args:
-        folder: The checkpoint.
-        texts: The file with the texts.
-        threads: CPU threads.
-    """
-
-    def __init__(self, folder: Path, texts: Path, threads: int) -> None:
-        python = os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python")
-        command = [
-            str(python),
-            str(ROOT / "benchmarks" / "upstream_pipeline.py"),
-            str(folder),
-            str(texts),
-            str(threads),
-        ]
-        environment = {**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)}
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, text=True, env=environment, **pipes)
-        self.about = self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}; run it by hand to see why.")
-
-    def classify(self, batch_size: int) -> dict[str, Any]:
-        """Classify all texts."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{batch_size}\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def end(self) -> None:
-        """Let the process end."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def sentences() -> list[str]:
@@ -124,17 +78,16 @@ def main() -> int:
         file.write_text(json.dumps(texts), encoding="utf-8")
         classify = pipeline("text-classification", model=folder)
         classify(texts[:8])
-        upstream = Upstream(folder, file, options.threads)
-        tried = {size: upstream.classify(size)["seconds"] for size in BATCH_SIZES}
-        best = min(tried, key=lambda size: tried[size])
-        seconds: dict[str, list[float]] = {"ours": [], "upstream": []}
-        for _ in range(options.rounds):
-            begin = time.perf_counter()
-            ours = classify(texts)
-            seconds["ours"].append(time.perf_counter() - begin)
-            theirs = upstream.classify(best)
-            seconds["upstream"].append(theirs["seconds"])
-        upstream.end()
+        with OtherSide("upstream_pipeline.py", [str(folder), str(file)], options.threads) as upstream:
+            tried = {size: upstream.ask(size)["seconds"] for size in BATCH_SIZES}
+            best = min(tried, key=lambda size: tried[size])
+            seconds: dict[str, list[float]] = {"ours": [], "upstream": []}
+            for _ in range(options.rounds):
+                begin = time.perf_counter()
+                ours = classify(texts)
+                seconds["ours"].append(time.perf_counter() - begin)
+                theirs = upstream.ask(best)
+                seconds["upstream"].append(theirs["seconds"])
     medians = {side: median(times) for side, times in seconds.items()}
     difference = largest_difference(ours, theirs["answers"])
     record = {

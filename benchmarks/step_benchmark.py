@@ -10,24 +10,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from types import TracebackType
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from other_side import REFERENCE, ROOT, LiveProcess
 from transformers import PreTrainedModel
 from transformers.training.environment import describe_environment
 
-ROOT = Path(__file__).resolve().parent.parent
 BATCH_SIZE = 16
 
 
@@ -69,7 +67,7 @@ def _ids(text: str, vocab_size: int) -> list[int]:
     return [10 + zlib.crc32(piece.encode()) % (vocab_size - 10) for piece in re.findall(r"\w{1,8}|[^\w\s]", text)]
 
 
-class Side:
+class Side(LiveProcess):
     """One of the two processes.
 
     Args:
@@ -84,44 +82,14 @@ class Side:
         self, python: Path | str, script: str, model_folder: Path, settings: dict[str, Any], source: str | None = None
     ) -> None:
         # Passive: threads that wait do not spin, which would cost the other side, or whoever shares the machine, time.
-        threads = {"OMP_NUM_THREADS": str(settings["threads"]), "OMP_WAIT_POLICY": "PASSIVE"}
-        environment = {**os.environ, **threads, "HF_HUB_OFFLINE": "1"}
-        environment["PYTHONPATH"] = (source or str(ROOT / "src")) if script == "own_step.py" else ""
-        command = [str(python), str(ROOT / "benchmarks" / script), str(model_folder), json.dumps(settings)]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        self.about = self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}; run it by hand to see why.")
+        variables = {"OMP_NUM_THREADS": str(settings["threads"]), "OMP_WAIT_POLICY": "PASSIVE"}
+        if script == "own_step.py":
+            variables["PYTHONPATH"] = source or str(ROOT / "src")
+        super().__init__(python, script, [str(model_folder), json.dumps(settings)], variables)
 
     def step(self, batch: Path) -> dict[str, Any]:
         """Run one step."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{batch}\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def __enter__(self) -> Side:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        return self.ask(batch)
 
 
 def compare_steps(
@@ -160,7 +128,6 @@ def compare_steps(
     settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head, "device": device}
     settings["targets"] = list(model.config.lora_targets) if targets is None else targets
     settings["own_fields"] = {} if targets is None else {"lora_target_modules": targets}
-    reference = os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python")
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(Path(folder) / "model")
@@ -171,7 +138,7 @@ def compare_steps(
             options = {**settings, "dtype": dtype}
             with (
                 Side(sys.executable, "own_step.py", Path(folder) / "model", options) as ours,
-                Side(reference, "upstream_step.py", Path(folder) / "model", options) as theirs,
+                Side(REFERENCE, "upstream_step.py", Path(folder) / "model", options) as theirs,
             ):
                 results[dtype] = _take_turns(ours, theirs, files, rounds)
                 about = {"ours": ours.about, "upstream": theirs.about}
