@@ -13,6 +13,7 @@ server's own processor time for an answer hardly does.
 ``overload`` sends four times what ``mixed`` can do, ``disk`` has 5,000 adapters of which 64 are in memory. Everything
 runs over the loopback address, the load in a process of its own. Writes `results/serving.json`::
 
+    .venv/bin/python benchmarks/serving.py --soak 10      # 80 % of the load for ten minutes: results/serving_soak.json
     .venv/bin/python benchmarks/serving.py [--seconds 20] [--base models/minilm-roberta]
 """
 
@@ -49,6 +50,7 @@ from transformers.training.environment import describe_environment
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "serving.json"
+SOAK = HERE / "results" / "serving_soak.json"
 DEMO = HERE.parent / "examples" / "text-classification" / "demo" / "train.csv"
 ADAPTERS, ON_DISK, IN_HAND, TEXTS, ROUNDS = 64, 5000, 32, 32, 3
 LATEST = 60  # seconds that a request may take
@@ -273,16 +275,43 @@ def median(rounds: Sequence[dict[str, Any]], what: str) -> float:
     return float(statistics.median(each[what] for each in rounds))
 
 
+def soak(base: Path, minutes: int, threads: int) -> dict[str, Any]:
+    """Ask for 80 % of what the server can do, minute after minute, and see whether its memory grows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, expected = Path(name) / "adapters", Path(name) / "expected.json"
+        names = write_adapters(folder, base)
+        expected.write_text(json.dumps(expected_answers(folder, base, names, demo_texts())))
+        server = Measured("mixed", folder, base, threads)
+        server.run(5, 0, names, expected)  # which loads the adapters
+        capacity = server.run(20, 0, names, expected)["answers_a_second"]
+        found = [server.run(60, 0.8 * capacity, names, expected) for _ in range(minutes)]
+        server.stop()
+    codes = sum((Counter(each["codes"]) for each in found), Counter())
+    return {
+        "answers_a_second_at_most": capacity,
+        "asked_a_second": round(0.8 * capacity, 1),
+        "minutes": minutes,
+        "codes": dict(codes),
+        "wrong": sum(each["wrong"] for each in found),
+        "p50_ms": [each["p50_ms"] for each in found],
+        "p99_ms": [each["p99_ms"] for each in found],
+        "megabytes_after_each_minute": [each["megabytes"]["after"] for each in found],
+    }
+
+
+def demo_texts() -> list[str]:
+    """Give the first opinions of the demo."""
+    lines = DEMO.read_text(encoding="utf-8").splitlines()[1 : TEXTS + 1]
+    return [line.rpartition(",")[0].strip('"') for line in lines]
+
+
 def measure(base: Path, seconds: float, threads: int) -> dict[str, Any]:
     """Measure every kind of server."""
-    texts = [
-        line.rpartition(",")[0].strip('"') for line in DEMO.read_text(encoding="utf-8").splitlines()[1 : TEXTS + 1]
-    ]
     record: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder, expected = Path(name) / "adapters", Path(name) / "expected.json"
         names = write_adapters(folder, base)
-        known = expected_answers(folder, base, names, texts)
+        known = expected_answers(folder, base, names, demo_texts())
         expected.write_text(json.dumps(known))
         servers = {kind: Measured(kind, folder, base, threads) for kind in ENGINES}
         asked = {kind: names[:1] if kind == "merged" else names for kind in ENGINES}
@@ -313,6 +342,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--base", type=Path, default=HERE.parent / "models" / "minilm-roberta")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--soak", type=int, metavar="MINUTES", help="ask for 80 %% of what it can do for so long")
     parser.add_argument("--serve", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--adapters", help=argparse.SUPPRESS)
     parser.add_argument("--load", help=argparse.SUPPRESS)
@@ -329,6 +359,13 @@ def main() -> None:
         print(json.dumps(asyncio.run(work.run(options.seconds, options.rate))))
         return
     before = os.getloadavg()
+    if options.soak:
+        record = soak(options.base, options.soak, options.threads)
+        record |= {"load_average_before": before, "load_average_after": os.getloadavg(), "seed": 0}
+        record["environment"] = {**describe_environment(), "threads": options.threads}
+        SOAK.write_text(json.dumps(record, indent=2) + "\n")
+        print(json.dumps(record, indent=2))
+        return
     record = {"question": str(__doc__).splitlines()[0], "seconds": options.seconds, "in_hand": IN_HAND}
     record |= measure(options.base, options.seconds, options.threads)
     for what in ("answers_a_second", "server_cpu_ms_an_answer"):
