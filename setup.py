@@ -38,7 +38,7 @@ DEV = [
     "mypy>=2.4,<3",  # types
     "py-rattler>=0.28,<0.40",  # reads environment.yml as conda does
     "pytest>=9,<10",  # runs the tests
-    "seqeval==1.2.2",  # the oracle for entities' scores, of 2020 and no longer kept: run_ner.py has its own 60 lines
+    "seqeval==1.2.2",  # the oracle for entities' scores, of 2020 and no longer kept, so run_ner.py counts by itself
     "ruff>=0.15,<0.20",  # style, import order, docstrings
     "pytest-xdist>=3.8,<4",  # on all cores
     "sentencepiece==0.2.3",  # the oracle for DeBERTa's tokenizer; its scores at the margin are the version's

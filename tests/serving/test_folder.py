@@ -15,6 +15,7 @@ from served import Running, running, write_adapter
 from tiny_checkpoint import write_tiny_checkpoint
 
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, LoraConfig
+from transformers.serving.engine import tokenizer_digest
 
 
 @pytest.fixture
@@ -79,7 +80,19 @@ def other_base(path: Path, adapters: Path) -> None:
 
 def other_shape(path: Path, adapters: Path) -> None:
     write_adapter(path, write_tiny_checkpoint(path.parent / ".wide", hidden_size=64), seed=1)
-    (path / "lora_metadata.json").unlink()  # as PEFT's, which names no hash
+    as_peft(path, adapters.parent / "base")
+
+
+def other_name(path: Path, adapters: Path) -> None:
+    shutil.copytree(adapters / "texts-2-2", path)
+    as_peft(path, path.parent / ".elsewhere")
+
+
+def as_peft(path: Path, base: Path) -> None:
+    """Leave what PEFT writes: its base's name, and no hash."""
+    (path / "lora_metadata.json").unlink()
+    config = json.loads((path / "adapter_config.json").read_text())
+    (path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
 
 
 def other_task(path: Path, adapters: Path) -> None:
@@ -115,6 +128,7 @@ def no_weights(path: Path, adapters: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     "other-base": (other_base, "holds other weights"),
+    "other-name": (other_name, "If both are the same, start with --model"),
     "other-shape": (other_shape, "does not fit this model"),
     "other-task": (other_task, "Its task is masked-lm; adapters for sequence-classification,"),
     "other-method": (other_method, "bottleneck adapters"),
@@ -145,3 +159,23 @@ def test_a_bad_folder_disturbs_nobody(folder: Path, adapters: Path) -> None:
         log = (folder.parent / "server.log").read_text(encoding="utf-8")
         assert "Traceback" not in log
     assert json.loads((folder / "texts-2-2" / "adapter_config.json").read_text())
+
+
+def test_a_base_that_was_chosen_takes_what_names_another(folder: Path, adapters: Path) -> None:
+    """``--model`` says that it is the adapters' base, wherever they were trained."""
+    other_name(folder / "other-name", adapters)
+    with running(folder, "--no_watch", "--model", str(adapters.parent / "base")) as server:
+        expected = server.outputs("texts-2-2", "good film")
+        assert server.outputs("other-name", "good film")[0]["score"] == pytest.approx(expected[0]["score"], abs=1e-5)
+
+
+def test_tokenizers_are_one_only_where_all_of_their_files_are(adapters: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "same", "added")]
+    for each in folders:
+        shutil.copytree(adapters / "names", each)
+    (folders[2] / "added_tokens.json").write_text('{"good film": 99}')
+    one, same, added = map(tokenizer_digest, folders)
+    assert one == same != added
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "added_tokens.json").write_text("{}")
+    assert tokenizer_digest(tmp_path / "none") == ""

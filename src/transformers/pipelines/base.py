@@ -142,11 +142,10 @@ class Pipeline:
             ValueError: As there.
         """
         options = self.options.with_choices(choices)
-        if self._is_one(inputs, options):
-            return Asked(inputs, choices, options, *self._read_all([inputs], 0, options))
-        if not isinstance(inputs, list | tuple):
+        one = self._is_one(inputs, options)
+        if not one and not isinstance(inputs, list | tuple):
             raise self._not_taken(inputs)
-        return Asked(inputs, choices, options, *self._read_all(inputs, 0, options))
+        return Asked(inputs, choices, options, *self._read_all([inputs] if one else inputs, 0, options))
 
     def answer(self, asked: Asked, outputs: Sequence[Any]) -> Any:
         """Make answers of what was computed; the last step of a call.

@@ -39,7 +39,7 @@ from ..tokenization_utils_fast import PreTrainedTokenizerFast
 from .catalog import Entry, Identity, identity_of
 from .refusal import Refusal, one_line
 
-__all__ = ["Engine", "Read", "Served", "Unit"]
+__all__ = ["Engine", "Read", "Served", "Unit", "tokenizer_digest"]
 
 _PIPELINES: Mapping[str, type[Pipeline]] = {
     each.head: each for each in (TextClassificationPipeline, TokenClassificationPipeline, QuestionAnsweringPipeline)
@@ -47,6 +47,7 @@ _PIPELINES: Mapping[str, type[Pipeline]] = {
 _RESIDENT = "resident"
 _SETTLED_SECONDS = 1.0  # what has not changed for so long is as somebody left it
 _ATTEMPTS = 10
+_TOKENIZER_PARTS = (*TOKENIZER_FILES, "added_tokens.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ class Engine:
         base: A folder or hub id.
         device: Where to compute; the GPU where there is one and None is given.
         position_query: The meaning of DeBERTa's shared position query that its adapters have.
+        is_chosen: Whether somebody has said that this is the adapters' base. Else an adapter that tells its base by
+            name alone, as PEFT's do, must name this one.
 
     Attributes:
         base: See there.
@@ -118,8 +121,10 @@ class Engine:
         ValueError: If it cannot be loaded.
     """
 
-    def __init__(self, base: str, device: str | None = None, *, position_query: bool = False) -> None:
-        self.base = base
+    def __init__(
+        self, base: str, device: str | None = None, *, position_query: bool = False, is_chosen: bool = False
+    ) -> None:
+        self.base, self._is_chosen = base, is_chosen
         config = AutoConfig.from_pretrained(base)
         task = task_of(list(config.architectures or []), None)
         head = task if task is not None and task in _PIPELINES else "sequence-classification"
@@ -135,7 +140,8 @@ class Engine:
         self._entered = 0
         self._tokenizers: WeakValueDictionary[str, PreTrainedTokenizerFast] = WeakValueDictionary()
         self._reading = threading.Lock()
-        self._base_tokenizer = self._tokenizer_of(base) if _digest(Path(base)) or not Path(base).is_dir() else None
+        has_tokenizer = not Path(base).is_dir() or bool(tokenizer_digest(Path(base)))
+        self._base_tokenizer = self._tokenizer_of(base) if has_tokenizer else None
 
     # From the disk: in a reading thread -----------------------------------------------------------------------------
 
@@ -151,7 +157,7 @@ class Engine:
         """
         identity, content = _read_settled(entry)
         self._check(content)
-        tokenizer = self._tokenizer_of(str(entry.path)) if _digest(entry.path) else self._base_tokenizer
+        tokenizer = self._tokenizer_of(str(entry.path)) if tokenizer_digest(entry.path) else self._base_tokenizer
         if tokenizer is None:
             raise ValueError(f"Neither the adapter '{entry.name}' nor the base '{self.base}' has a tokenizer's files.")
         return Read(dataclasses.replace(entry, identity=identity), content, tokenizer)
@@ -160,6 +166,11 @@ class Engine:
         task = task_of([content.architecture], content.task_type)
         if task is not None and task not in _PIPELINES:
             raise ValueError(f"Its task is {task}; adapters for {', '.join(_PIPELINES)} are served.")
+        if content.base_sha256 is None and content.base not in (None, self.base) and not self._is_chosen:
+            raise ValueError(
+                f"It names the base '{content.base}' and not what that holds, and the base here is '{self.base}'. If "
+                "both are the same, start with --model."
+            )
         if content.base_sha256 not in (None, self.base_sha256):
             raise ValueError(
                 f"It was trained on '{content.base}' (content {str(content.base_sha256)[:12]}…), and the base here, "
@@ -168,7 +179,7 @@ class Engine:
 
     def _tokenizer_of(self, place: str) -> PreTrainedTokenizerFast:
         """Load a tokenizer; one whose files are the same as another's is the same object."""
-        key = _digest(Path(place)) or place
+        key = tokenizer_digest(Path(place)) or place
         with self._reading:
             tokenizer = self._tokenizers.get(key)
             if tokenizer is None:
@@ -289,11 +300,11 @@ def _scored(pipeline: Pipeline, inputs: EncoderInputs, rows: list[int], units: S
         return [Refusal(422, one_line(error))] * len(rows)
 
 
-def _digest(folder: Path) -> str:
-    """Hash a folder's tokenizer files; empty where there are none."""
-    found = [(name, (folder / name).read_bytes()) for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if not found:
+def tokenizer_digest(folder: Path) -> str:
+    """Hash all that makes a folder's tokenizer; empty where there is none."""
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return ""
+    found = [(name, (folder / name).read_bytes()) for name in _TOKENIZER_PARTS if (folder / name).is_file()]
     digest = hashlib.sha256()
     for name, content in found:
         digest.update(f"{name}|{len(content)}|".encode())

@@ -41,7 +41,7 @@ def run_server(options: ServeOptions) -> int:
     try:
         entries = scan(Path(options.adapters), {})
         base = base_of(entries) if options.model is None else options.model
-        engine = Engine(base, options.device, position_query=meaning_of(entries))
+        engine = Engine(base, options.device, position_query=meaning_of(entries), is_chosen=options.model is not None)
         config = uvicorn.Config(
             make_application(options, engine, entries),
             log_config=None,

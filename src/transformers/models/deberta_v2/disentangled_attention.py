@@ -71,17 +71,16 @@ def disentangled_attention(
     position_key = None if position_key is None else position_key.transpose(0, 1).contiguous()  # (H, 2N - 1, d)
     position_query = None if position_query is None else (position_query * scale).transpose(0, 1).contiguous()
     one_query = query.shape[0] != key.shape[0]
-    sizes = [group.rows * group.length for group in layout.groups]
-    queries = query.split([group.rows for group in layout.groups] if one_query else sizes)
+    queries = layout.split_rows(query) if one_query else layout.split(query)
     all_scores = plain_scores if layout.static_shapes else fused_scores
     contexts, probabilities, values = [], [], []
-    for group, q, k, v in zip(layout.groups, queries, key.split(sizes), value.split(sizes), strict=True):
-        k, v = _heads_first(k, group.rows), _heads_first(v, group.rows)  # (H, G, n, d)
+    for group, q, k, v in zip(layout.groups, queries, layout.split(key), layout.split(value), strict=True):
+        k, v = _heads_first(k), _heads_first(v)  # (H, G, n, d)
         k_pos, q_pos = _middle(position_key, group.length), _middle(position_query, group.length)
         if one_query:
             scores = first_token_scores(q.transpose(0, 1), k, k_pos, q_pos, _first_token_offsets(group, layout))
         else:
-            scores = all_scores(_heads_first(q, group.rows), k, k_pos, q_pos)
+            scores = all_scores(_heads_first(q), k, k_pos, q_pos)
         p = _probabilities(scores, group.key_mask)  # (H, G, q, n)
         p = dropout(p, dropout_prob, training=True)
         if output_attentions:
@@ -97,9 +96,9 @@ def disentangled_attention(
     return torch.cat(contexts) if len(contexts) > 1 else contexts[0], padded  # (Q, H·d)
 
 
-def _heads_first(x: Tensor, rows: int) -> Tensor:
-    """Bring a group's tokens into the order that batched products want. Shape: (G·n, H, d) to (H, G, n, d)."""
-    return x.unflatten(0, (rows, -1)).permute(2, 0, 1, 3).contiguous()
+def _heads_first(x: Tensor) -> Tensor:
+    """Bring a group's tokens into the order that batched products want. Shape: (G, n, H, d) to (H, G, n, d)."""
+    return x.permute(2, 0, 1, 3).contiguous()
 
 
 def _middle(positions: Tensor | None, length: int) -> Tensor | None:
