@@ -29,27 +29,13 @@ import torch
 from torch import Tensor
 
 from other_side import ROOT, OtherSide
-from transformers import AutoModelForTokenClassification, AutoTokenizer, LoraConfig, PreTrainedModel
+from random_adapters import write_adapters
+from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 from transformers.training.environment import describe_environment
 
 RESULT = ROOT / "benchmarks" / "results" / "mixed_batches.json"
 DEMO = ROOT / "examples" / "text-classification" / "demo" / "train.csv"
 ADAPTERS, ROWS = 64, 32
-
-
-def write_adapters(folder: Path, base: str) -> list[str]:
-    """Write adapters of several ranks with random values."""
-    rng = random.Random(0)
-    for number in range(ADAPTERS):
-        torch.manual_seed(number)
-        model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(base, num_labels=2)
-        rank = rng.randint(2, 16)
-        model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank), "default")
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                torch.nn.init.normal_(parameter, std=0.05)
-        model.save_adapter(folder / f"adapter_{number:02}")
-    return sorted(os.listdir(folder))
 
 
 def draw_batches(base: str, names: list[str], count: int) -> list[dict[str, Any]]:
@@ -89,7 +75,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "adapters"
         folder.mkdir()
-        names = write_adapters(folder, base)
+        names = write_adapters(folder, base, ADAPTERS, AutoModelForTokenClassification, 2)
         batches = draw_batches(base, names, options.batches)
         (Path(place) / "batches.json").write_text(json.dumps(batches), encoding="utf-8")
         model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(folder / names[0]).eval()

@@ -40,7 +40,8 @@ import httpx
 import psutil
 import torch
 
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, LoraConfig, pipeline
+from random_adapters import write_adapters
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 from transformers.heads.head import Head
 from transformers.pipelines.computing import padded
 from transformers.serving import running
@@ -199,21 +200,6 @@ class Load:
 # Measuring --------------------------------------------------------------------------------------------------------
 
 
-def write_adapters(folder: Path, base: Path) -> list[str]:
-    """Write adapters of many ranks and numbers of labels."""
-    rng = random.Random(0)
-    for number in range(ADAPTERS):
-        torch.manual_seed(number)
-        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=rng.randint(2, 20))
-        rank = rng.randint(2, 16)
-        model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank), "default")
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                torch.nn.init.normal_(parameter, std=0.05)
-        model.save_adapter(folder / f"adapter-{number:02}")
-    return sorted(os.listdir(folder))
-
-
 def expected_answers(folder: Path, base: Path, names: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
     """Give what each adapter says by itself."""
     tokenizer = cast(Any, AutoTokenizer.from_pretrained(base))
@@ -279,7 +265,7 @@ def soak(base: Path, minutes: int, threads: int) -> dict[str, Any]:
     """Ask for 80 % of what the server can do, minute after minute, and see whether its memory grows."""
     with tempfile.TemporaryDirectory() as name:
         folder, expected = Path(name) / "adapters", Path(name) / "expected.json"
-        names = write_adapters(folder, base)
+        names = write_adapters(folder, base, ADAPTERS, AutoModelForSequenceClassification, 20)
         expected.write_text(json.dumps(expected_answers(folder, base, names, demo_texts())))
         server = Measured("mixed", folder, base, threads)
         server.run(5, 0, names, expected)  # which loads the adapters
@@ -310,7 +296,7 @@ def measure(base: Path, seconds: float, threads: int) -> dict[str, Any]:
     record: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder, expected = Path(name) / "adapters", Path(name) / "expected.json"
-        names = write_adapters(folder, base)
+        names = write_adapters(folder, base, ADAPTERS, AutoModelForSequenceClassification, 20)
         known = expected_answers(folder, base, names, demo_texts())
         expected.write_text(json.dumps(known))
         servers = {kind: Measured(kind, folder, base, threads) for kind in ENGINES}

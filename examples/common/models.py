@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.adapters.folder import start_from_adapter
 from transformers.adapters.reading import is_adapter
 from transformers.methods.trainable import new_head_parameter_names
@@ -13,7 +13,14 @@ from transformers.utils import logging
 
 from .arguments import ModelArguments
 
-__all__ = ["check_other_labels", "check_position_query", "check_tokenizer", "hub_options", "load_model"]
+__all__ = [
+    "check_other_labels",
+    "check_position_query",
+    "check_tokenizer",
+    "hub_options",
+    "load_model",
+    "untrained_config",
+]
 
 logger = logging.get_logger("transformers.examples.models")
 
@@ -25,6 +32,19 @@ def hub_options(model_args: ModelArguments) -> dict[str, Any]:
         "revision": model_args.model_revision,
         "token": model_args.use_auth_token or None,
     }
+
+
+def untrained_config(model_args: ModelArguments, args: TrainingArguments) -> PretrainedConfig | None:
+    """Give the model's own configuration, which says what it predicts, where the run does not train it; else None.
+
+    Raises:
+        OSError: If it is not found.
+    """
+    if args.do_train:
+        return None
+    name = model_args.config_name or model_args.model_name_or_path
+    config: PretrainedConfig = AutoConfig.from_pretrained(name, **hub_options(model_args))
+    return config
 
 
 def load_model(

@@ -7,7 +7,14 @@ from typing import Any
 from common.arguments import method_fields
 from common.command_line import Arguments
 from common.labels import ModelLabels
-from common.models import check_other_labels, check_position_query, check_tokenizer, hub_options, load_model
+from common.models import (
+    check_other_labels,
+    check_position_query,
+    check_tokenizer,
+    hub_options,
+    load_model,
+    untrained_config,
+)
 from glue_arguments import DataTrainingArguments
 from glue_data import TextData
 from transformers import (
@@ -28,12 +35,9 @@ def labels_of_model(arguments: Arguments[DataTrainingArguments]) -> ModelLabels 
     Raises:
         OSError: If its configuration is not found.
     """
-    if arguments.training.do_train:
+    own = untrained_config(arguments.model, arguments.training)
+    if own is None:
         return None
-    model_args = arguments.model
-    own = AutoConfig.from_pretrained(
-        model_args.config_name or model_args.model_name_or_path, **hub_options(model_args)
-    )
     problem = own.problem_type or ("regression" if own.num_labels == 1 else "single_label_classification")
     return ModelLabels(problem, tuple(own.id2label.values()))
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from common.arguments import method_fields
 from common.command_line import Arguments
-from common.models import check_other_labels, check_position_query, check_tokenizer, hub_options, load_model
+from common.models import (
+    check_other_labels,
+    check_position_query,
+    check_tokenizer,
+    hub_options,
+    load_model,
+    untrained_config,
+)
 from ner_arguments import DataTrainingArguments
 from ner_data import SentenceData
 from transformers import (
@@ -27,13 +34,8 @@ def labels_of_model(arguments: Arguments[DataTrainingArguments]) -> tuple[str, .
     Raises:
         OSError: If its configuration is not found.
     """
-    if arguments.training.do_train:
-        return None
-    model_args = arguments.model
-    own = AutoConfig.from_pretrained(
-        model_args.config_name or model_args.model_name_or_path, **hub_options(model_args)
-    )
-    return tuple(own.id2label[index] for index in range(own.num_labels))
+    own = untrained_config(arguments.model, arguments.training)
+    return None if own is None else tuple(own.id2label[index] for index in range(own.num_labels))
 
 
 def make_model(
