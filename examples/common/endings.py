@@ -15,6 +15,7 @@ from transformers.utils import logging
 from transformers.utils.writing import reason_of
 
 from .lacking import what_is_lacking
+from .process import be_silent_afterwards
 
 __all__ = ["give_up", "say", "set_up_logging", "values_to_come", "what_is_left"]
 
@@ -60,7 +61,7 @@ def give_up(error: Exception) -> int:
     is_input = isinstance(error, ValueError | OSError | FloatingPointError | ImportError)
     if logging.get_verbosity() <= logging.DEBUG or (lacking is None and not is_input):
         raise error
-    sys.unraisablehook = lambda _: None  # what Python then fails to clean up is of no interest behind our line
+    be_silent_afterwards()
     process = int(os.environ.get("RANK", 0))
     if process == 0 or lacking is not None or isinstance(error, OSError):
         of_system = isinstance(error, OSError) and str(error).startswith("[Errno")  # whose number says nothing

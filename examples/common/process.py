@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 
 from .lacking import what_is_lacking
 
-__all__ = ["behave", "ending_says"]
+__all__ = ["be_silent_afterwards", "behave", "ending_says"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -75,6 +75,12 @@ def _say_what_is_lacking(kind: type[BaseException], error: BaseException, trace:
     said = " ".join(str(error).split())[:200] or kind.__name__
     os.write(2, f"{Path(sys.argv[0]).name}: error: {lacking} ({said})\n".encode(errors="replace"))
     os._exit(2)
+
+
+def be_silent_afterwards() -> None:
+    """Let a script that has said why it ends not add what Python then fails to clean up; a program's hook stays."""
+    if sys.excepthook is _say_what_is_lacking:
+        sys.unraisablehook = lambda unraisable: None
 
 
 def _open_stream(number: int, name: str) -> None:

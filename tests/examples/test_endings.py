@@ -143,6 +143,13 @@ def test_what_the_machine_lacks(error: Exception, words: str, capsys: pytest.Cap
     assert "\n" not in line
 
 
+def test_a_program_that_calls_a_script_keeps_its_hooks(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.unraisablehook, sys.excepthook
+    assert give_up(ValueError("wrong")) == 2
+    assert "wrong" in capsys.readouterr().err
+    assert (sys.unraisablehook, sys.excepthook) == before
+
+
 def test_any_other_runtime_error_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         give_up(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
