@@ -6,7 +6,7 @@ from typing import Any
 
 from common.arguments import method_fields
 from common.command_line import Arguments
-from common.models import check_position_query, check_tokenizer, hub_options, load_model
+from common.models import check_position_query, check_tokenizer, hub_options, load_model, longest_text
 from mlm_arguments import DataTrainingArguments
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -46,7 +46,7 @@ def sequence_length(wanted: int | None, model: PreTrainedModel, tokenizer: PreTr
     Raises:
         ValueError: If more are wanted than the model reads.
     """
-    longest = min(tokenizer.model_max_length, model.longest_text or tokenizer.model_max_length)
+    longest = longest_text(model, tokenizer)
     if wanted is not None and wanted > longest:
         raise ValueError(
             f"--max_seq_length is {wanted}, and the model reads {longest} tokens; give no more than that."
