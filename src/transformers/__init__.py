@@ -17,6 +17,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "data.data_collator": (
         "DataCollator",
         "DataCollatorForLanguageModeling",
+        "DataCollatorForMultipleChoice",
         "DataCollatorForTokenClassification",
         "DataCollatorForWholeWordMask",
         "DataCollatorWithPadding",
