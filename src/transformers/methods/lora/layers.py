@@ -95,9 +95,18 @@ class LoraLinear(LoraLayer, loralib.Linear):
     def scaling(self, value: float) -> None:
         self.lora_alpha = value / lora_scaling(1, self.r, self.use_rslora)
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """What the frozen layer computes in."""
+        return self.weight.dtype
+
     def base_forward(self, x: Tensor) -> Tensor:
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
-        return functional.linear(x, self.base_weight(), self._cast_bias())
+        return functional.linear(x, self.base_weight(), self.cast_bias())
+
+    def base_product(self, x: Tensor) -> Tensor:
+        """Multiply with the frozen weight, without the bias. Shape: (…, I) to (…, O)."""
+        return functional.linear(x, self.base_weight())
 
     def forward(self, x: Tensor, base_only: bool = False) -> Tensor:
         """Apply the layer with its update, or the frozen layer alone. Shape: (…, I) to (…, O).
@@ -109,8 +118,8 @@ class LoraLinear(LoraLayer, loralib.Linear):
             return self.base_forward(x)
         self.refuse_training_merged()
         if self.merged and self.enabled:
-            return functional.linear(x, self.weight, self._cast_bias())
-        x = x.to(self.weight.dtype)  # a norm in front that is trained in full may give fp32
+            return functional.linear(x, self.weight, self.cast_bias())
+        x = x.to(self.input_dtype)  # a norm in front that is trained in full may give fp32
         result = self.base_forward(x)
         if not self.enabled:
             return result
@@ -122,7 +131,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
             return result
         drop = self.lora_dropout if self.training and update.dropout else None
         flat = result.reshape(-1, result.shape[-1]), x.reshape(-1, x.shape[-1])
-        return add_to_output(update, *flat, self.base_weight(), self._cast_bias(), drop).view_as(result)
+        return add_to_output(update, *flat, self, drop).view_as(result)
 
     def _add_mixed_updates(self, result: Tensor, x: Tensor, mix: AdapterMix) -> Tensor:
         """Add to each token the update of its row's adapter. Shape: (Q, O) and (Q, I) to (Q, O)."""
@@ -130,16 +139,16 @@ class LoraLinear(LoraLayer, loralib.Linear):
         for name, chosen in places.items():
             update = self.update_of(name)
             if update is not None and len(places) == 1:  # all rows are its: nothing is to be picked out
-                return add_to_output(update, result, x, self.base_weight(), self._cast_bias(), None)
+                return add_to_output(update, result, x, self, None)
             if update is not None:
                 own = result[chosen], x[chosen]
-                changed = add_to_output(update, *own, self.base_weight(), self._cast_bias(), None)
+                changed = add_to_output(update, *own, self, None)
                 result.index_copy_(0, chosen, changed)  # it was made by this call
         return result
 
-    def _cast_bias(self) -> Tensor | None:
+    def cast_bias(self) -> Tensor | None:
         """Give the bias in the weight's dtype: BitFit trains it in fp32 beside a frozen weight in bf16 or fp16."""
-        return None if self.bias is None else self.bias.to(self.weight.dtype)
+        return None if self.bias is None else self.bias.to(self.input_dtype)
 
     def merged_weight(self) -> Tensor:
         """Compute ``W + (alpha / r)·B·A`` in fp32 and give it in the weight's own dtype. Shape: (O, I)."""
