@@ -1,8 +1,9 @@
-"""How fast is a batch whose rows have different adapters, against PEFT's, and against one merged model?
+"""How fast is a batch whose rows have different adapters, against PEFT's, and against models that have one at a time?
 
 MiniLM, 64 adapters of ranks 2 to 16 on query and value with heads that give each token one of two labels (PEFT's
 mixed batches take a head that is one linear layer, of one size; RoBERTa's for texts is none), random values; batches
-of 32 opinions of the demo, each with an adapter drawn at random. The sides take turns, PEFT in a process of its own.
+of 32 opinions of the demo, each with an adapter drawn at random. Beside mixed batches: one merged model, and models
+that are switched to each row's adapter and compute it alone. The sides take turns, PEFT in a process of its own.
 Writes `results/mixed_batches.json`. Needs the converted MiniLM and the reference environment (bash scripts/test.sh
 makes both)::
 
@@ -61,6 +62,17 @@ def timed(model: PreTrainedModel, batch: dict[str, Any], **more: Any) -> tuple[f
     return time.perf_counter() - begin, logits
 
 
+def switched(model: PreTrainedModel, batch: dict[str, Any]) -> float:
+    """Switch to each row's adapter and compute the row, without its padding; give the seconds."""
+    lengths = [sum(mask) for mask in batch["inputs"]["attention_mask"]]
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        for row, (name, length) in enumerate(zip(batch["names"], lengths, strict=True)):
+            model.set_adapter(name)
+            model(**{key: torch.tensor([values[row][:length]]) for key, values in batch["inputs"].items()})
+    return time.perf_counter() - begin
+
+
 def main() -> int:
     """Measure, write the result, and say whether the goal is reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,7 +82,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     base = os.environ.get("LORA_MINILM", str(ROOT / "models" / "minilm-roberta"))
-    sides = ("ours", "merged", "peft")
+    sides = ("ours", "merged", "switching", "peft", "peft_switching")
     seconds: dict[str, list[list[float]]] = {side: [[] for _ in range(options.batches)] for side in sides}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "adapters"
@@ -90,19 +102,20 @@ def main() -> int:
                 for place_, batch in enumerate(batches):
                     ours, found = timed(model, batch, adapter_names=batch["names"])
                     one, _ = timed(merged, batch)
+                    switching = switched(model, batch)
                     answer = peft.ask(place_)
+                    times = (ours, one, switching, answer["seconds"], peft.ask(f"{place_} switching")["seconds"])
                     valid = torch.tensor(batch["inputs"]["attention_mask"]).bool()
                     difference = max(difference, float((found - torch.tensor(answer["logits"]))[valid].abs().max()))
                     if number:
-                        for side, value in zip(sides, (ours, one, answer["seconds"]), strict=True):
+                        for side, value in zip(sides, times, strict=True):
                             seconds[side][place_].append(value)
     rate = {side: ROWS * options.batches / sum(median(times) for times in each) for side, each in seconds.items()}
     record = {
         "adapters": ADAPTERS,
         "rows_of_a_batch": ROWS,
         "rows_a_second": {side: round(each, 1) for side, each in rate.items()},
-        "ours_to_peft": round(rate["ours"] / rate["peft"], 2),
-        "ours_to_merged": round(rate["ours"] / rate["merged"], 2),
+        **{f"ours_to_{side}": round(rate["ours"] / rate[side], 2) for side in sides[1:]},
         "largest_difference": difference,
         "upstream": peft.about,
         "environment": {**describe_environment("cpu"), "threads": options.threads},
@@ -111,8 +124,9 @@ def main() -> int:
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    shown = ("rows_a_second", "ours_to_peft", "ours_to_merged", "largest_difference")
-    print(json.dumps({name: record[name] for name in shown}))
+    print(
+        json.dumps({name: value for name, value in record.items() if name.startswith(("rows_", "ours_", "largest"))})
+    )
     return 0 if rate["ours"] > rate["peft"] and difference <= 1e-4 else 1
 
 

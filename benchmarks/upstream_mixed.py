@@ -1,8 +1,9 @@
-"""PEFT's side of `mixed_batches.py`, in the reference environment: mixed batches whenever asked.
+"""PEFT's side of `mixed_batches.py`, in the reference environment: batches whenever asked, mixed or row by row.
 
 Arguments: the base's folder, a folder of adapters, a JSON file with batches (``inputs``, lists of ids and masks, and
-``names``), the number of threads. Each line of standard input is a batch's number; the answer is a line of JSON:
-``seconds`` and ``logits``.
+``names``), the number of threads. Each line of standard input is a batch's number, and ``switching`` behind it where
+the model is to be switched to each row's adapter and compute that row alone; the answer is a line of JSON: ``seconds``
+and ``logits``, of a batch that was mixed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,23 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
 
 import transformers
+
+
+def switch(model: peft.PeftModel, batch: dict[str, Any]) -> float:
+    """Switch to each row's adapter and compute the row, without its padding; give the seconds."""
+    lengths = [sum(mask) for mask in batch["inputs"]["attention_mask"]]
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        for row, (name, length) in enumerate(zip(batch["names"], lengths, strict=True)):
+            model.set_adapter(name)
+            model(**{key: torch.tensor([values[row][:length]]) for key, values in batch["inputs"].items()})
+    return time.perf_counter() - begin
 
 
 def main(base: str, adapters: str, batches: str, threads: str) -> None:
@@ -31,7 +44,11 @@ def main(base: str, adapters: str, batches: str, threads: str) -> None:
     versions = {"transformers": transformers.__version__, "peft": peft.__version__, "torch": torch.__version__}
     print(json.dumps(versions), flush=True)
     for line in sys.stdin:
-        batch = rows[int(line)]
+        number, *way = line.split()
+        batch = rows[int(number)]
+        if way:
+            print(json.dumps({"seconds": switch(model, batch)}), flush=True)
+            continue
         inputs = {name: torch.tensor(values) for name, values in batch["inputs"].items()}
         begin = time.perf_counter()
         with torch.inference_mode():

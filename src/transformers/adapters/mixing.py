@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ..layers.packing import PackedLayout
-from ..methods.lora.layers import MIX, AdapterMix, lora_layers
+from ..methods.lora.layers import lora_layers
+from ..methods.lora.mix import MIX, AdapterMix, Places
 from .interface import AdaptableModel
 from .switching import enter_current
 
@@ -44,11 +45,7 @@ def mixed_adapters(encoder: nn.Module, layout: PackedLayout, adapter_names: Sequ
     numbers = torch.tensor([names.index(name) for name in adapter_names], device=layout.token_index.device)
     of_rows = numbers[layout.row_order]
     of_tokens = numbers[torch.div(layout.token_index, layout.padded_length, rounding_mode="floor")]
-    mix = AdapterMix(
-        {name: (of_tokens == number).nonzero()[:, 0] for number, name in enumerate(names)},
-        {name: (of_rows == number).nonzero()[:, 0] for number, name in enumerate(names)},
-        layout.tokens,
-    )
+    mix = AdapterMix(Places.of(names, of_tokens), Places.of(names, of_rows))
     token = MIX.set(mix)
     try:
         yield

@@ -8,8 +8,6 @@ Letters in shapes: ``O`` output features, ``I`` input features.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -19,28 +17,9 @@ from ...base.record import digest_values
 from ...layers.dropout import Dropout
 from .update import LoraUpdate
 
-__all__ = ["DEFAULT_ADAPTER", "MIX", "AdapterMix", "LoraLayer"]
+__all__ = ["DEFAULT_ADAPTER", "LoraLayer"]
 
 DEFAULT_ADAPTER = "default"  # the name of the adapter that a model was made or loaded with
-
-
-@dataclass(frozen=True)
-class AdapterMix:
-    """Which places of a packed batch belong to which adapter.
-
-    Attributes:
-        tokens_of: By adapter, its tokens among the packed tokens. Shape of each: (tokens of the adapter,).
-        rows_of: By adapter, its rows in the packed order of rows. Shape of each: (rows of the adapter,).
-        tokens: Number of packed tokens, which tells the two apart.
-    """
-
-    tokens_of: dict[str, Tensor]
-    rows_of: dict[str, Tensor]
-    tokens: int
-
-
-# Which adapters the running call wants. It belongs to the call, not to the layers: another thread's is its own.
-MIX: ContextVar[AdapterMix | None] = ContextVar("MIX", default=None)
 
 
 class LoraLayer(nn.Module):

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...configuration.lora_options import lora_scaling
-from .layer_base import DEFAULT_ADAPTER, MIX, AdapterMix, LoraLayer
+from .layer_base import DEFAULT_ADAPTER, LoraLayer
+from .mix import MIX, add_updates
 from .update import LoraUpdate, add_to_output
 
 __all__ = [
     "DEFAULT_ADAPTER",
-    "MIX",
-    "AdapterMix",
     "LoraEmbedding",
     "LoraLayer",
     "LoraLinear",
@@ -125,26 +124,15 @@ class LoraLinear(LoraLayer, loralib.Linear):
             return result
         mix = MIX.get()
         if mix is not None:
-            return self._add_mixed_updates(result, x, mix)
+            places = mix.places(x.shape[0])
+            updates = [self.update_of(name) for name in places.names]
+            return add_updates(updates, places, result, x, self)
         update = self.current_update()
         if update is None:
             return result
         drop = self.lora_dropout if self.training and update.dropout else None
         flat = result.reshape(-1, result.shape[-1]), x.reshape(-1, x.shape[-1])
         return add_to_output(update, *flat, self, drop).view_as(result)
-
-    def _add_mixed_updates(self, result: Tensor, x: Tensor, mix: AdapterMix) -> Tensor:
-        """Add to each token the update of its row's adapter. Shape: (Q, O) and (Q, I) to (Q, O)."""
-        places = mix.tokens_of if x.shape[0] == mix.tokens else mix.rows_of
-        for name, chosen in places.items():
-            update = self.update_of(name)
-            if update is not None and len(places) == 1:  # all rows are its: nothing is to be picked out
-                return add_to_output(update, result, x, self, None)
-            if update is not None:
-                own = result[chosen], x[chosen]
-                changed = add_to_output(update, *own, self, None)
-                result.index_copy_(0, chosen, changed)  # it was made by this call
-        return result
 
     def cast_bias(self) -> Tensor | None:
         """Give the bias in the weight's dtype: BitFit trains it in fp32 beside a frozen weight in bf16 or fp16."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layer_base import MIX
 from .layers import LoraLinear
+from .mix import MIX
 from .quantized import QuantizedLoraLinear
 from .update import LoraUpdate
 
@@ -88,6 +88,6 @@ def _plain_update(layer: nn.Module) -> LoraUpdate | None:
     if hooked or "forward" in vars(layer):  # accelerate puts its own there
         return None
     update = layer.current_update()
-    if update is None or update.magnitude is not None or update.start_A is not None:
+    if update is None or not update.is_plain:
         return None
     return None if layer.training and update.dropout else update

@@ -71,6 +71,11 @@ class LoraUpdate:
         return lora_scaling(self.lora_alpha, self.r, self.use_rslora)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is ``s·B·A·x`` and nothing else."""
+        return self.magnitude is None and self.start_A is None
+
+    @property
     def parameters(self) -> list[nn.Parameter]:
         """All of its matrices."""
         every = (self.lora_A, self.lora_B, self.magnitude, self.start_A, self.start_B)
