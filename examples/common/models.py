@@ -19,6 +19,7 @@ __all__ = [
     "check_tokenizer",
     "hub_options",
     "load_model",
+    "longest_text",
     "untrained_config",
 ]
 
@@ -79,6 +80,11 @@ def load_model(
     if args.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model
+
+
+def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Give the number of tokens that the model can read."""
+    return min(tokenizer.model_max_length, model.longest_text or tokenizer.model_max_length)
 
 
 def check_position_query(own: PretrainedConfig, model_args: ModelArguments) -> None:

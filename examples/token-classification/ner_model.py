@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-__all__ = ["labels_of_model", "longest_sentence", "make_model", "make_tokenizer"]
+__all__ = ["labels_of_model", "make_model", "make_tokenizer"]
 
 
 def labels_of_model(arguments: Arguments[DataTrainingArguments]) -> tuple[str, ...] | None:
@@ -70,11 +70,6 @@ def make_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True, **options)
     tokenizer.padding_side = "right"  # the places of first tokens are counted from the left
     return tokenizer
-
-
-def longest_sentence(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Give the number of tokens that the model can read."""
-    return min(tokenizer.model_max_length, model.longest_text or tokenizer.model_max_length)
 
 
 def _make_config(

@@ -28,11 +28,12 @@ if __name__ == "__main__":
 import common.installed  # says so where another transformers is installed  # noqa: F401
 from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
+from common.models import longest_text
 from common.report import Subject, next_steps, print_report
 from common.training import check_metric, run, start_of_run
 from ner_arguments import DataTrainingArguments, check_arguments
 from ner_data import TAGS, WORDS, SentenceData, load_sentences
-from ner_model import labels_of_model, longest_sentence, make_model
+from ner_model import labels_of_model, make_model
 from ner_predictions import best_labels, make_compute_metrics, tags_of, write_predictions
 from ner_scores import score
 from ner_tokens import tokenize_sentences
@@ -65,7 +66,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
         model, tokenizer = make_model(arguments, data)
     task = "token classification" + (" with --label_all_tokens" if data_args.label_all_tokens else "")
     start = start_of_run(checkpoint, model, arguments.model, args, task, data.hashes)
-    longest = longest_sentence(model, tokenizer)
+    longest = longest_text(model, tokenizer)
     tokenize_sentences(data, tokenizer, model.config.label2id, longest, data_args, args)
     trainer = make_trainer(arguments, data, model, tokenizer, longest)
     results = run(trainer, start, data.validation, lambda: predict(trainer, data))

@@ -257,7 +257,9 @@ def start_from_adapter(model: AdaptableModel, path: str | os.PathLike[str]) -> S
     if same_head:
         return StartReport(f"Started from '{source}': its {len(lora)} LoRA matrices and its head.", True)
     other = "its labels are others" if same_shape else "its head has another shape"
-    reason = other if whole else "it has no whole head"
+    foreign_head = any(name not in expected and ".lora_" not in name for name in content.tensors)
+    lacks = "its head is another task's" if foreign_head else "it has no whole head"
+    reason = other if whole else lacks
     line = f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
     return StartReport(line, False)
 

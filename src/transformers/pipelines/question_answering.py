@@ -9,6 +9,7 @@ Letters in shapes: ``L`` tokens of a part.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..heads.question_answering import QuestionAnswering
+from .answer_spans import best_spans
 from .base import Pipeline
 from .computing import Batch, Row
 from .options import Options
@@ -137,11 +139,13 @@ class QuestionAnsweringPipeline(Pipeline):
         none = 1.0
         for row, (starts, ends) in zip(rows, outputs, strict=True):
             allowed = np.array([each == 1 for each in row.encoding.sequence_ids])
-            begin, end = (_probabilities(scores, allowed) for scores in (starts, ends))
-            none = min(none, float(begin[0] * end[0]))
-            for score, first, last in _best_spans(begin, end, allowed, options.max_answer_len, options.top_k):
-                span = self._characters(row, first, last, aligned=options.align_to_words)
-                found[span] = max(found.get(span, 0.0), score)
+            begin, end = (_log_probabilities(scores, allowed) for scores in (starts, ends))
+            none = min(none, math.exp(begin[0] + end[0]))
+            best = best_spans(begin[None], end[None], allowed[None], options.max_answer_len, options.top_k)
+            for score, first, last in zip(np.exp(best.scores[0]), best.firsts[0], best.lasts[0], strict=True):
+                if score > 0:
+                    span = self._characters(row, first, last, aligned=options.align_to_words)
+                    found[span] = max(found.get(span, 0.0), float(score))
         answers = [
             {"score": score, "start": start, "end": stop, "answer": example.context[start:stop]}
             for (start, stop), score in found.items()
@@ -173,26 +177,10 @@ def _paired(question: Any, context: Any) -> Any:
     return [{"question": each, "context": its} for each, its in zip(question, contexts, strict=True)]
 
 
-def _probabilities(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Give each token's probability, over those of the context and the first one. Shape: (L,)."""
+def _log_probabilities(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Give the logarithm of each token's probability, over those of the context and the first one. Shape: (L,)."""
     counted = allowed.copy()
     counted[0] = True
-    powers = np.where(counted, np.exp(scores - scores[counted].max()), 0.0)
-    result: np.ndarray = powers / powers.sum()
+    shifted = np.where(counted, scores - scores[counted].max(), -np.inf)
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum())
     return result
-
-
-def _best_spans(
-    begin: np.ndarray, end: np.ndarray, allowed: np.ndarray, longest: int, most: int
-) -> list[tuple[float, int, int]]:
-    """Give the most probable spans of the context: probability, first and last token."""
-    places = np.flatnonzero(allowed)
-    if not len(places):
-        return []
-    table = np.tril(np.triu(np.outer(begin[places], end[places])), longest - 1)
-    flat = table.ravel()
-    chosen = np.argsort(-flat, kind="stable")[:most]
-    width = len(places)
-    return [
-        (float(flat[each]), int(places[each // width]), int(places[each % width])) for each in chosen if flat[each] > 0
-    ]
