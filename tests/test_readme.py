@@ -37,7 +37,7 @@ def test_every_file_that_it_names_exists() -> None:
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^):]+)\)", text)
     named = re.findall(
-        r"`((?:src|scripts|examples/common|examples/text-classification|examples/token-classification|docs)/[\w./-]+)`",
+        r"`((?:src|scripts|examples/[a-z-]+|docs)/[\w./-]+)`",
         text,
     )
     for path in links + named:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers.configuration.lora_options import LORA_OPTIONS
 
-__all__ = ["LoraFlags", "lora_option_fields"]
+__all__ = ["LoraFlags", "lora_option_fields", "lora_option_words"]
 
 
 @dataclass(kw_only=True)
@@ -68,6 +68,22 @@ def lora_option_fields(flags: LoraFlags) -> dict[str, Any]:
     for name in ("lora_rank_pattern", "lora_alpha_pattern"):
         given[name] = {} if given[name] is None else _read_json(name, given[name])
     return {name: value for name, value in given.items() if value != LORA_OPTIONS[name]}
+
+
+def lora_option_words(flags: LoraFlags) -> list[str]:
+    """Give the words of a command line that sets the same options.
+
+    Args:
+        flags: As they were given.
+    """
+    words: list[str] = []
+    for each in fields(LoraFlags):
+        value = getattr(flags, each.name)
+        if value == each.default:
+            continue
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        words += [f"--{each.name}", *map(str, values)]
+    return words
 
 
 def _one_expression(words: list[str] | None) -> str | list[str] | None:

@@ -51,18 +51,21 @@ class NextStep:
     command: str
 
 
-def next_steps(trainer: Trainer, predict: Sequence[str], code: str) -> list[NextStep]:
+def next_steps(trainer: Trainer, predict: Sequence[str] | None, code: str) -> list[NextStep]:
     """Give the commands that go on from a training; a test runs each of them.
 
     Args:
         trainer: Of the run.
-        predict: The words of the command that predicts, between the model's folder and the output folder.
+        predict: The words of the command that predicts, between the model's folder and the output folder; None where
+            there is none.
         code: How the model is used in Python.
     """
     args = trainer.args
     folder = shlex.quote(args.output_dir)
-    words = ["python", shlex.quote(sys.argv[0]), "--model_name_or_path", folder, *predict, "--do_predict"]
-    steps = [NextStep("predict", " ".join([*words, "--output_dir", folder]))]
+    steps = []
+    if predict is not None:
+        words = ["python", shlex.quote(sys.argv[0]), "--model_name_or_path", folder, *predict, "--do_predict"]
+        steps.append(NextStep("predict", " ".join([*words, "--output_dir", folder])))
     if "tensorboard" in (args.report_to or ()):
         logs, runs = Path(str(args.logging_dir)), Path(args.output_dir, "runs")
         seen = shlex.quote(str(runs if runs in logs.parents else logs))

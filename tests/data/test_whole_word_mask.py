@@ -47,3 +47,25 @@ def test_no_share_hides_nothing(tmp_path: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(make_bert_vocabulary(tmp_path / "bert"))
     batch = DataCollatorForWholeWordMask(tokenizer, mlm_probability=0.0)([tokenizer(TEXT)])
     assert (batch["labels"] == -100).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tokenizers_word_ids_say_what_a_word_is(kind: str, tmp_path: Path) -> None:
+    tokenizer_class, make = KINDS[kind]
+    tokenizer = tokenizer_class.from_pretrained(make(tmp_path / kind))
+    encoded = [tokenizer(TEXT), tokenizer("It's a naïve, unbelievable word.")]
+    examples = [{"input_ids": row["input_ids"], "word_ids": row.word_ids()} for row in encoded]
+    collate = DataCollatorForWholeWordMask(tokenizer, mlm_probability=0.3)
+    split = set()
+    for _ in range(10):
+        batch = collate(examples)
+        assert "word_ids" not in batch
+        for row, example in enumerate(examples):
+            hidden = batch["labels"][row] != -100
+            words: dict[Any, set[bool]] = {}
+            for place, word in enumerate(example["word_ids"]):
+                words.setdefault(word, set()).add(bool(hidden[place]))
+            assert words.pop(None) == {False}
+            assert all(len(seen) == 1 for seen in words.values())
+            split |= {row} if any(seen == {True} for seen in words.values()) else set()
+    assert split == {0, 1}, "words of both rows must have been drawn"

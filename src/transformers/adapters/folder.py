@@ -44,6 +44,8 @@ logger = logging.get_logger(__name__)
 
 _CHOICES = ("is_trainable", "allow_other_base", "ignore_mismatched_sizes")  # of who loads an adapter
 
+_STORED = ("dtype", "torch_dtype", "quantization")  # how a base is kept, which is no field of its configuration
+
 ModelType = TypeVar("ModelType", bound=AdaptableModel)
 
 
@@ -113,7 +115,7 @@ def load_with_adapter(
     if kwargs.pop("output_loading_info", False):
         raise ValueError("output_loading_info is not offered for an adapter's folder; load the base with it.")
     options, rest = split_hub_options(kwargs)
-    stored: dict[str, Any] = {name: rest.pop(name) for name in ("dtype", "torch_dtype") if name in rest}
+    stored: dict[str, Any] = {name: rest.pop(name) for name in _STORED if name in rest}
     content = read_adapter(path_or_repo_id, **options)
     base, fields = _base_and_fields(content, own_base)
     config = rest.pop("config", None)
@@ -255,7 +257,9 @@ def start_from_adapter(model: AdaptableModel, path: str | os.PathLike[str]) -> S
     if same_head:
         return StartReport(f"Started from '{source}': its {len(lora)} LoRA matrices and its head.", True)
     other = "its labels are others" if same_shape else "its head has another shape"
-    reason = other if whole else "it has no whole head"
+    foreign_head = any(name not in expected and ".lora_" not in name for name in content.tensors)
+    lacks = "its head is another task's" if foreign_head else "it has no whole head"
+    reason = other if whole else lacks
     line = f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
     return StartReport(line, False)
 

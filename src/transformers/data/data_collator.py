@@ -233,28 +233,40 @@ class DataCollatorForLanguageModeling:
     """Makes batches for masked language modelling.
 
     Of the tokens that are not special, ``mlm_probability`` are to be predicted: of these 80 % become the mask token,
-    10 % a random token and 10 % stay (BERT, section 3.1). Labels are -100 everywhere else.
+    10 % a random token and 10 % stay (BERT, section 3.1), unless other shares are given. Labels are -100 everywhere
+    else.
 
     Args:
         tokenizer: Must have a mask token with ``mlm``.
         mlm: False gives the ids themselves as labels, -100 at padding.
         mlm_probability: The share of tokens to predict.
         pad_to_multiple_of: Round the length up to a multiple of this.
+        mask_replace_prob: The share of them that becomes the mask token.
+        random_replace_prob: The share of them that becomes a random token; the rest stays.
 
     Raises:
-        ValueError: If ``mlm`` is asked of a tokenizer without mask token, or the share is not within 0 and 1.
+        ValueError: If ``mlm`` is asked of a tokenizer without mask token, a share is not within 0 and 1, or the last
+            two are more than 1 together.
     """
 
     tokenizer: PreTrainedTokenizerBase
     mlm: bool = True
     mlm_probability: float = 0.15
     pad_to_multiple_of: int | None = None
+    mask_replace_prob: float = 0.8
+    random_replace_prob: float = 0.1
 
     def __post_init__(self) -> None:
         if self.mlm and self.tokenizer.mask_token is None:
             raise ValueError("This tokenizer has no mask token, without which nothing can be masked; use mlm=False.")
-        if not 0 <= self.mlm_probability <= 1:
-            raise ValueError(f"mlm_probability is {self.mlm_probability}; a share from 0 to 1 was expected.")
+        for name in ("mlm_probability", "mask_replace_prob", "random_replace_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; a share from 0 to 1 was expected.")
+        if self.mask_replace_prob + self.random_replace_prob > 1:
+            raise ValueError(
+                f"mask_replace_prob {self.mask_replace_prob} and random_replace_prob {self.random_replace_prob} are "
+                "more than 1 together; what neither of them replaces stays."
+            )
 
     def __call__(self, examples: Sequence[Any]) -> dict[str, Any]:
         """Make a batch with ``labels``.
@@ -280,20 +292,25 @@ class DataCollatorForLanguageModeling:
         return batch
 
     def mask_tokens(
-        self, inputs: torch.Tensor, special_tokens_mask: torch.Tensor | None = None
+        self,
+        inputs: torch.Tensor,
+        special_tokens_mask: torch.Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Choose the tokens to predict, and hide most of them.
 
         Args:
             inputs: Ids of shape (examples, length); not changed.
             special_tokens_mask: 1 where a token must stay, same shape; by default wherever a special token stands.
+            generator: What the choice is drawn from; PyTorch's own where None.
 
         Returns:
             The masked ids and the labels, both of the inputs' shape.
         """
         special = self._special(inputs, special_tokens_mask)
-        chance = torch.rand(inputs.shape, device=inputs.device)
-        return self._hide(inputs, (chance < self.mlm_probability) & ~special)
+        chance = torch.rand(inputs.shape, device=inputs.device, generator=generator)
+        return self._hide(inputs, (chance < self.mlm_probability) & ~special, generator)
 
     def _special(self, inputs: torch.Tensor, special_tokens_mask: torch.Tensor | None) -> torch.Tensor:
         """Say where tokens must stay."""
@@ -301,13 +318,20 @@ class DataCollatorForLanguageModeling:
             return special_tokens_mask.bool()
         return torch.isin(inputs, torch.tensor(self.tokenizer.all_special_ids, device=inputs.device))
 
-    def _hide(self, inputs: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hide(
+        self, inputs: torch.Tensor, chosen: torch.Tensor, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Hide most of the chosen tokens; give the ids and the labels."""
         labels = torch.where(chosen, inputs, -100)
-        fate = torch.rand(inputs.shape, device=inputs.device)
-        masked = torch.where(chosen & (fate < 0.8), self.tokenizer.special_token("mask_token")[1], inputs)
-        random_ids = torch.randint(len(self.tokenizer), inputs.shape, dtype=inputs.dtype, device=inputs.device)
-        return torch.where(chosen & (fate >= 0.9), random_ids, masked), labels
+        fate = torch.rand(inputs.shape, device=inputs.device, generator=generator)
+        mask_id = self.tokenizer.special_token("mask_token")[1]
+        masked = torch.where(chosen & (fate < self.mask_replace_prob), mask_id, inputs)
+        random_ids = torch.randint(
+            len(self.tokenizer), inputs.shape, dtype=inputs.dtype, device=inputs.device, generator=generator
+        )
+        stays = fate >= self.mask_replace_prob + self.random_replace_prob
+        is_random = chosen & (fate >= self.mask_replace_prob) & ~stays
+        return torch.where(is_random, random_ids, masked), labels
 
 
 def tolist(x: list[Any] | torch.Tensor | np.ndarray[Any, Any]) -> list[Any]:

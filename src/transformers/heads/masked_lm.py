@@ -11,7 +11,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..layers.inputs import EncoderInputs
-from ..layers.losses import mean_cross_entropy
+from ..layers.losses import IGNORED_LABEL, mean_cross_entropy
+from ..layers.packing import PackedLayout, PackedOutput
 from ..modeling_outputs import MaskedLMOutput
 from .head import Head
 
@@ -19,7 +20,15 @@ __all__ = ["MaskedLM"]
 
 
 class MaskedLM(Head):
-    """A head that scores all words at every place; a model builds it and says how it scores."""
+    """A head that scores all words at every place; a model builds it and says how it scores.
+
+    Attributes:
+        sparse_prediction: Score the places alone whose label counts, where there are labels: a seventh of the work and
+            memory of the head. The logits are then those of these places, row by row. Shape: (number of places, V).
+            It is a choice of who trains or evaluates, and not saved.
+    """
+
+    sparse_prediction: bool = False
 
     def _score_words(self, features: Tensor) -> Tensor:
         """Score all words. Shape: (T, D) to (T, V).
@@ -45,9 +54,7 @@ class MaskedLM(Head):
             The scores, row by row. Shape: (number of places, V).
         """
         encoded = self.encode(inputs)
-        index = encoded.layout.token_index
-        meant = places.flatten()[index].nonzero()[:, 0]
-        meant = meant[index[meant].argsort()]
+        meant = _row_by_row(places.flatten()[encoded.layout.token_index], encoded.layout)
         return self._score_words(encoded.last_hidden_state[meant])
 
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MaskedLMOutput:
@@ -64,6 +71,8 @@ class MaskedLM(Head):
             ValueError: As of the encoder's ``forward``, or if a label is no word.
         """
         encoded = self.encode(inputs)
+        if self.sparse_prediction and labels is not None:
+            return self._compute_where_labels_count(encoded, labels)
         scores = self._score_words(encoded.last_hidden_state)  # (T, V)
         return MaskedLMOutput(
             loss=None if labels is None else mean_cross_entropy(scores, encoded.layout.pack_labels(labels)),
@@ -71,3 +80,21 @@ class MaskedLM(Head):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+
+    def _compute_where_labels_count(self, encoded: PackedOutput, labels: Tensor) -> MaskedLMOutput:
+        """Score the words where a label counts; see `sparse_prediction`."""
+        packed = encoded.layout.pack_labels(labels)
+        places = _row_by_row(packed != IGNORED_LABEL, encoded.layout)
+        scores = self._score_words(encoded.last_hidden_state[places])
+        return MaskedLMOutput(
+            loss=mean_cross_entropy(scores, packed[places]),
+            logits=scores,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+
+def _row_by_row(meant: Tensor, layout: PackedLayout) -> Tensor:
+    """Give the packed places that are meant, in the order of the padded batch. Shape: (T,) to (number of places,)."""
+    places = meant.nonzero()[:, 0]
+    return places[layout.token_index[places].argsort()]

@@ -157,7 +157,7 @@ def summarize(
                 "none). Is its return missing?"
             )
         metrics = dict(found)
-    if losses is not None:
+    if losses is not None and "loss" not in metrics:  # one that the metrics give takes the place of the batches' mean
         metrics["loss"] = float(np.average(batches.losses, weights=sizes))
     metrics = {name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": value for name, value in metrics.items()}
     return EvalLoopOutput(logits, labels, denumpify_detensorize(metrics), sum(sizes))
