@@ -1,4 +1,4 @@
-"""Installs the package: ``pip install -e .``, with extras for the demo, development, DeepSpeed, export and serving."""
+"""Installs the package: ``pip install -e .``, with extras for what not everybody needs; each says what for."""
 
 import re
 from pathlib import Path
@@ -28,11 +28,13 @@ SERVE = [
     "uvicorn>=0.54,<0.60",  # speaks HTTP; the same
     "prometheus-client>=0.26,<0.30",  # the format of /metrics
 ]
+QUANTIZED = ["bitsandbytes>=0.50,<0.60"]  # weights of 4 and 8 bits, optimizers of 8; a minor version may change it
 DEV = [
     *DEMO,
     *DEEPSPEED,
     *EXPORT,
     *SERVE,
+    *QUANTIZED,
     "httpx>=0.28,<0.29",  # asks the server in its tests
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
     "mypy>=2.4,<3",  # types
@@ -69,5 +71,12 @@ setup(
         "tqdm>=4.67,<5",  # progress bars
     ],
     entry_points={"console_scripts": ["transformers-cli = transformers.commands.transformers_cli:main"]},
-    extras_require={"demo": DEMO, "dev": DEV, "deepspeed": DEEPSPEED, "export": EXPORT, "serve": SERVE},
+    extras_require={
+        "demo": DEMO,
+        "dev": DEV,
+        "deepspeed": DEEPSPEED,
+        "export": EXPORT,
+        "quantized": QUANTIZED,
+        "serve": SERVE,
+    },
 )

@@ -8,6 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 REFERENCE="$ROOT/.venv-reference"
 UPSTREAM=(transformers==5.23.0 peft==0.21.2 accelerate==1.15.0 datasets==5.2.0 scikit-learn==1.9.1 scipy==1.17.1)
 UPSTREAM+=(sentencepiece==0.2.3 protobuf) # upstream reads DeBERTa's spm.model with them
+UPSTREAM+=(bitsandbytes==0.50.2)          # and keeps a base in 4 or 8 bits with it
 
 install_upstream() {
   "$REFERENCE/bin/python" -m pip install --quiet --disable-pip-version-check "$TORCH"

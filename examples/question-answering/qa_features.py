@@ -43,7 +43,8 @@ LONGEST_CONTEXT = 200_000
 """Characters of a context that is read: the library takes 160 bytes for each, and a batch has `_AT_ONCE` questions."""
 
 _AT_ONCE = 64
-_BLANKS = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
+_LAST_BLANK = 0x3000
+_IS_BLANK = np.array([chr(code).isspace() for code in range(_LAST_BLANK + 2)])
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def encode_questions(
     )
     owners = encoded.pop("overflow_to_sample_mapping")
     offsets = encoded.pop("offset_mapping")
-    filled = [_characters_before(context) for context in batch[CONTEXT]]
+    filled = {context: _characters_before(context) for context in set(batch[CONTEXT])}  # several questions share one
     spans = [
-        _spans(np.array(offset), encoded.sequence_ids(row), filled[owner])
+        _spans(np.array(offset), encoded.sequence_ids(row), filled[batch[CONTEXT][owner]])
         for row, (offset, owner) in enumerate(zip(offsets, owners, strict=True))
     ]
     found = dict(encoded)
@@ -142,7 +143,7 @@ def _check_room(
 def _characters_before(context: str) -> NDArray[np.int64]:
     """Count the characters that are no white space before each place. Shape: (characters + 1,)."""
     codes = np.frombuffer(context.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    return np.concatenate([[0], np.cumsum(~np.isin(codes, _BLANKS))])
+    return np.concatenate([[0], np.cumsum(~_IS_BLANK[np.minimum(codes, _LAST_BLANK + 1)])])
 
 
 def _spans(

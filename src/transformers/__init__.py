@@ -13,6 +13,7 @@ from .version import __version__
 _NAMES: dict[str, tuple[str, ...]] = {
     "compatibility.files": ("TRANSFORMERS_CACHE", "cached_path"),
     "compatibility.model_parts": ("apply_chunking_to_forward", "prune_layer"),
+    "configuration.quantization": ("BitsAndBytesConfig",),
     "configuration_utils": ("PretrainedConfig",),
     "data.data_collator": (
         "DataCollator",

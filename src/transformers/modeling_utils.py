@@ -17,7 +17,9 @@ from .adapters.reading import is_adapter
 from .adapters.saving import refuse_adapter_in
 from .adapters.state import AdapterState
 from .base.record import BaseRecord
+from .configuration.quantization import BitsAndBytesConfig, take_quantization
 from .configuration_utils import PretrainedConfig
+from .layers.quantized import number_of_values
 from .methods.bitfit import accept_fp32_biases
 from .methods.lora.places import place_lora
 from .methods.trainable import cast_frozen_parameters, mark_trainable, trains_beside_weights
@@ -62,7 +64,6 @@ _WITHOUT_EFFECT = {
     "trust_remote_code": False,
     "device_map": None,
     "attn_implementation": None,
-    "quantization_config": None,
 }
 
 
@@ -134,10 +135,8 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
         tables: set[int] = set()
         if exclude_embeddings:
             tables = {id(module.weight) for module in self.modules() if isinstance(module, nn.Embedding)}
-        return sum(
-            parameter.numel()
-            for parameter in self.parameters()
-            if id(parameter) not in tables and (parameter.requires_grad or not only_trainable)
+        return number_of_values(
+            self, lambda each: id(each) not in tables and (each.requires_grad or not only_trainable)
         )
 
     # Starting values ------------------------------------------------------------------------------------------
@@ -235,7 +234,9 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
                 or ``"auto"`` for the file's; fp32 otherwise. Beside a frozen base the trained part stays fp32);
                 ``ignore_mismatched_sizes``; ``output_loading_info`` (return a pair with the loading report); for an
                 adapter ``base_model_name_or_path``, and ``is_trainable`` and ``allow_other_base`` as of
-                `load_adapter`; and the options of `transformers.utils.hub.cached_file`.
+                `load_adapter`; ``load_in_4bit``, ``load_in_8bit`` or ``quantization_config`` (a
+                `transformers.BitsAndBytesConfig`) to keep the encoder's linear layers in few bits; and the options of
+                `transformers.utils.hub.cached_file`.
 
         Returns:
             The model, or the pair of model and report.
@@ -246,6 +247,7 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
                 `RuntimeError`, as in 4.4.2, where shapes differ.
         """
         _refuse_foreign_options(kwargs)
+        kwargs["quantization"] = take_quantization(kwargs)
         options, _ = split_hub_options(kwargs)
         where = pretrained_model_name_or_path or ""
         state_dict = kwargs.get("state_dict")
@@ -261,6 +263,7 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
         where: str | os.PathLike[str],
         *model_args: Any,
         coming: Collection[str] = (),
+        quantization: BitsAndBytesConfig | None = None,
         **kwargs: Any,
     ) -> Any:
         """Load a whole model, whatever lies beside it; ``coming`` are parameters that an adapter will bring."""
@@ -274,8 +277,13 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
             config, rest = cls.config_class.from_pretrained(  # type: ignore[misc]
                 where if config is None else config, return_unused_kwargs=True, **options, **rest
             )
+        if getattr(config, "quantization_config", None):
+            raise ValueError(
+                f"'{where}' holds weights that were saved in few bits (quantization_config in its config.json), which "
+                "this package does not read. Load the model that it was made of, with load_in_4bit or load_in_8bit."
+            )
         if state_dict is None:
-            state_dict = load_weights(where, **options)
+            state_dict = load_weights(where, each_by_itself=quantization is not None, **options)
         else:  # the model's parameters are its own, not the caller's tensors
             state_dict = {name: tensor.detach().clone() for name, tensor in state_dict.items()}
         with storage_for(cls):
@@ -283,7 +291,7 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
         model._initialized = True  # so that init_weights() from here on means all of it
         model._prepare_for(state_dict)
         source = os.fspath(where) or "state_dict"
-        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming)
+        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming, quantization)
         if where:
             model.name_or_path = config.name_or_path = source
         if config.adapter_path is not None:
@@ -322,8 +330,14 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
 
         Raises:
             OSError: If ``save_directory`` is a file, or cannot be written.
-            ValueError: If ``push_to_hub`` is asked for, or the folder holds an adapter.
+            ValueError: If ``push_to_hub`` is asked for, or the folder holds an adapter; or if the base is kept in 4 or
+                8 bits.
         """
+        if self.is_quantized:
+            raise ValueError(
+                f"This model's base is kept in {self.quantization}, and no file of this package holds such weights: "
+                "save_adapter() writes what was trained; dequantize() or merge_and_unload() gives a plain model."
+            )
         if kwargs.get("push_to_hub"):
             raise ValueError(
                 "push_to_hub is not part of this package; upload the saved folder: hf upload NAME FOLDER."

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from .trainer_utils import SchedulerType
 from .training.adafactor import Adafactor
+from .training.eight_bit import EIGHT_BIT, eight_bit_adamw
 from .training.lora_plus import lora_plus_groups, lora_plus_ratio
 from .training.parameter_steps import ParameterOptimizer
 
@@ -110,7 +111,7 @@ def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
         model: The model; its configuration's ``lora_plus_lr_ratio`` gives ``lora_B`` a rate of its own.
 
     Raises:
-        ValueError: If the model has none.
+        ValueError: If the model has none, or the optimizer needs bitsandbytes, which is not installed.
     """
     ratio = lora_plus_ratio(model)
     if ratio is None:
@@ -124,6 +125,10 @@ def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
         return Adafactor(groups, lr=args.learning_rate, scale_parameter=False, relative_step=False)
     if args.optim == "sgd":
         return torch.optim.SGD(groups, lr=args.learning_rate)
+    if args.optim in EIGHT_BIT:
+        betas = args.adam_beta1, args.adam_beta2
+        paged = args.optim == "paged_adamw_8bit"
+        return eight_bit_adamw(groups, model, paged=paged, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon)
     return torch.optim.AdamW(
         groups,
         lr=args.learning_rate,

@@ -31,6 +31,7 @@ from .training import batches as data
 from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
 from .training.checkpointing import CheckpointingTrainer
+from .training.few_bits import check_few_bits
 from .training.item_count import ItemCount
 from .training.lost_processes import explaining_lost_processes
 from .training.nonfinite import describe_step, report_step, write_step
@@ -403,6 +404,7 @@ class Trainer(CheckpointingTrainer):
     def _prepare_run(self) -> _Run:
         """Build loader, optimizer and schedule, and start a new state."""
         self._check_loss()
+        check_few_bits(self.model, self.args)
         if self.is_world_process_zero():
             clear_leftovers(self.args.output_dir)
         loader = self.get_train_dataloader()

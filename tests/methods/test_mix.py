@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from transformers.methods.lora.layers import LoraLinear
 from transformers.methods.lora.mix import AdapterMix, Places, _add_side_by_side, add_updates
 from transformers.methods.lora.update import LoraUpdate, add_to_output
 
@@ -25,6 +26,13 @@ def _update(rank: int, kind: str) -> LoraUpdate:
     )
 
 
+def _layer(weight: Tensor) -> LoraLinear:
+    """Give a layer without a bias around a weight."""
+    layer = LoraLinear(IN, OUT, 1, 1, bias=False)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer
+
+
 @st.composite
 def _batches(draw: st.DrawFn) -> tuple[list[LoraUpdate | None], Tensor]:
     kinds = st.sampled_from(["plain", "dora", "start", "none"])
@@ -39,7 +47,8 @@ def _expected(updates: list[LoraUpdate | None], numbers: Tensor, result: Tensor,
     rows = []
     for place, number in enumerate(numbers.tolist()):
         update, own = updates[number], slice(place, place + 1)
-        rows.append(result[own] if update is None else add_to_output(update, result[own], x[own], weight, None, None))
+        base = _layer(weight)
+        rows.append(result[own] if update is None else add_to_output(update, result[own], x[own], base, None))
     return torch.cat(rows)
 
 
@@ -53,7 +62,7 @@ def test_each_token_gets_its_adapters_update(batch: tuple[list[LoraUpdate | None
     kept = result.clone()
     places = Places.of([str(number) for number in range(len(updates))], numbers)
     expected = _expected(updates, numbers, result, x, weight)
-    assert_close(add_updates(updates, places, result, x, weight, None), expected)
+    assert_close(add_updates(updates, places, result, x, _layer(weight)), expected)
     assert torch.equal(result, kept)
 
     plain = [each if each is not None and each.is_plain else None for each in updates]
@@ -77,7 +86,7 @@ def test_gradients_are_the_same_side_by_side() -> None:
         elif way == "side by side":
             made = _add_side_by_side(updates, places, result, x)
         else:
-            made = add_updates(updates, places, result, x, weight, None)
+            made = add_updates(updates, places, result, x, _layer(weight))
         parameters = [each for update in updates if update is not None for each in update.parameters]
         found.append(torch.autograd.grad((made * towards).sum(), [x, *parameters]))
     assert_close(found[1], found[0])

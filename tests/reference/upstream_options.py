@@ -1,6 +1,7 @@
 """Adapts, differentiates and trains with real PEFT over real upstream; runs in the reference environment.
 
-Each case is a folder with ``base/`` (a bare encoder), ``options.json`` (arguments of PEFT's ``LoraConfig``),
+Each case is a folder with ``base/`` (a bare encoder), ``options.json`` (arguments of PEFT's ``LoraConfig``, and as
+``quantization`` those of ``BitsAndBytesConfig``),
 ``start.safetensors`` (starting values under PEFT's names; those that are not there are PEFT's own), a file of batches
 (``<step>.<input>``) and perhaps ``ours/`` (an adapter of this package). Written is ``results.safetensors`` with the
 logits and gradients at the start, the loss of every step, the logits and values at the end, and ``ours``, the logits
@@ -16,12 +17,14 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
 
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 
 
 def load_base(folder: Path) -> torch.nn.Module:
+    quantization = json.loads((folder / "options.json").read_text()).get("quantization")
+    bits = {} if quantization is None else {"quantization_config": BitsAndBytesConfig(**quantization)}
     return AutoModelForSequenceClassification.from_pretrained(
-        folder / "base", num_labels=2, attn_implementation="eager", dtype=torch.float32
+        folder / "base", num_labels=2, attn_implementation="eager", dtype=torch.float32, **bits
     )
 
 
@@ -52,6 +55,7 @@ def logits(model: torch.nn.Module, batch: dict) -> torch.Tensor:
 def run_case(folder: Path) -> None:
     options = json.loads((folder / "options.json").read_text())
     ratio = options.pop("loraplus_lr_ratio", None)
+    options.pop("quantization", None)
     batches = read_batches(folder)
     torch.manual_seed(7)
     model = get_peft_model(load_base(folder), LoraConfig(**options, task_type="SEQ_CLS"))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..configuration.quantization import BitsAndBytesConfig
 from ..configuration_utils import PretrainedConfig
 from ..methods.lora.layers import lora_parameter_names, lora_start_names
 from ..methods.lora.places import LoraPlace, find_places, part_shapes
@@ -23,7 +24,7 @@ from ..utils import logging
 from .interface import AdaptableModel
 from .reading import AdapterContent
 
-__all__ = ["Fit", "check_base", "fit", "head_buffers", "lora_shapes", "shapes_beside_lora"]
+__all__ = ["Fit", "check_base", "fit", "head_buffers", "log_other_storage", "lora_shapes", "shapes_beside_lora"]
 
 logger = logging.get_logger(__name__)
 
@@ -124,6 +125,18 @@ def check_base(model: AdaptableModel, content: AdapterContent, *, allow_other_ba
     logger.warning("%s It is loaded all the same (allow_other_base).", _base_difference(model, content, found))
     other = {"base_model_name_or_path": content.base or "", "base_sha256": content.base_sha256}
     return dataclasses.replace(content, other_bases=(*content.other_bases, other))
+
+
+def log_other_storage(model: AdaptableModel, content: AdapterContent) -> None:
+    """Say where a model's base is kept in other bits than the one that an adapter was trained over."""
+    ours, theirs = (each or BitsAndBytesConfig() for each in (model.quantization, content.quantization))
+    if content.base_sha256 is not None and ours != theirs:  # of the base of others nothing is known
+        logger.warning(
+            "The adapter '%s' was trained over a base in %s, and this one is in %s: its outputs differ a little.",
+            content.source,
+            theirs,
+            ours,
+        )
 
 
 def head_buffers(model: AdaptableModel) -> dict[str, Tensor]:

@@ -44,6 +44,8 @@ logger = logging.get_logger(__name__)
 
 _CHOICES = ("is_trainable", "allow_other_base", "ignore_mismatched_sizes")  # of who loads an adapter
 
+_STORED = ("dtype", "torch_dtype", "quantization")  # how a base is kept, which is no field of its configuration
+
 ModelType = TypeVar("ModelType", bound=AdaptableModel)
 
 
@@ -113,7 +115,7 @@ def load_with_adapter(
     if kwargs.pop("output_loading_info", False):
         raise ValueError("output_loading_info is not offered for an adapter's folder; load the base with it.")
     options, rest = split_hub_options(kwargs)
-    stored: dict[str, Any] = {name: rest.pop(name) for name in ("dtype", "torch_dtype") if name in rest}
+    stored: dict[str, Any] = {name: rest.pop(name) for name in _STORED if name in rest}
     content = read_adapter(path_or_repo_id, **options)
     base, fields = _base_and_fields(content, own_base)
     config = rest.pop("config", None)

@@ -6,18 +6,26 @@ Letters in shapes: ``O`` output features, ``I`` input features.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..base.record import BaseRecord
 from ..configuration.lora_options import LORA_OPTIONS
+from ..layers.quantized import QuantizedLinear, quantized_layers
 from ..methods.lora.layers import LoraEmbedding, LoraLayer, LoraLinear, lora_layers
+from ..methods.lora.quantized import QuantizedLoraLinear
+from ..modeling.quantizing import full_layers, quantization_error
+from ..utils import logging
 from .interface import AdaptableModel
 from .state import AdapterState
 from .switching import enter_current
 
-__all__ = ["largest_difference", "merge", "merge_and_unload", "unload", "unmerge"]
+__all__ = ["dequantize", "largest_difference", "merge", "merge_and_unload", "unload", "unmerge"]
+
+logger = logging.get_logger(__name__)
 
 
 def merge(model: AdaptableModel) -> None:
@@ -61,6 +69,8 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
     Where DeBERTa's relative positions go through the base's query projection (``lora_position_query`` false with
     ``share_att_key``), the plain model gets position projections of its own, which hold the base's weights.
 
+    A base of 4 or 8 bits is made full first (`dequantize`), which says its error.
+
     Args:
         model: A LoRA model, merged or not.
 
@@ -71,6 +81,13 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
         ValueError: If it has no LoRA layers, a value is not finite, or the model scores words with the embeddings
             themselves and LoRA is in them. It is then unchanged.
     """
+    with _full_weights(model):
+        _merge_and_unload(model)
+    return model
+
+
+def _merge_and_unload(model: AdaptableModel) -> None:
+    """Do it to a model whose weights are in full precision."""
     was_merged = any(layer.merged for _, layer in _layers(model))
     if not was_merged:
         merge(model)
@@ -88,7 +105,47 @@ def merge_and_unload(model: AdaptableModel) -> AdaptableModel:
         parameter.requires_grad_(True)
     if model.base_record.dtypes is not None:  # another base from now on, and nobody else has it
         model.base_record = BaseRecord({name: parameter.dtype for name, parameter in model.named_parameters()})
-    return model
+
+
+def dequantize(model: AdaptableModel) -> None:
+    """Make the weights of a base of 4 or 8 bits full again, in place; adapters stay.
+
+    They are not the checkpoint's: what quantising lost is lost, and is said in the log, as the largest and the mean
+    difference of a weight. So it is another base from now on, which nobody else has.
+
+    Args:
+        model: Any; one without such weights stays as it is.
+    """
+    with _full_weights(model):
+        pass
+
+
+@contextmanager
+def _full_weights(model: AdaptableModel) -> Iterator[None]:
+    """Make weights of few bits full for good; on an error inside they are as before."""
+    packed, error = dict(quantized_layers(model)), quantization_error(model)
+    quantization, model.quantization = model.quantization, None
+    _put_at_paths(model, full_layers(model))
+    try:
+        yield
+    except BaseException:
+        model.quantization = quantization
+        _put_at_paths(model, packed)
+        raise
+    if error is not None:
+        logger.warning(
+            "The base was kept in %s: the plain model's weights differ from the checkpoint's %s (%d layers), "
+            "beside what was merged.",
+            quantization,
+            error,
+            len(packed),
+        )
+
+
+def _put_at_paths(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    for path, layer in layers.items():
+        where, _, name = path.rpartition(".")
+        setattr(model.get_submodule(where), name, layer)
 
 
 def _part_words(model: AdaptableModel, was_merged: bool) -> None:
@@ -124,16 +181,15 @@ def unload(model: AdaptableModel) -> AdaptableModel:
     record.adapted = set()
     _take_layers_out(model)
     model.config.apply_bitfit = False
-    model.requires_grad_(True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())  # what is kept in few bits stays frozen
     return model
 
 
 def _take_layers_out(model: AdaptableModel) -> None:
     """Put plain layers with the very weights in place of LoRA layers, and forget the adapters."""
     for path, layer in _layers(model):
-        plain = _plain_form(layer)
-        where, _, name = path.rpartition(".")
-        setattr(model.get_submodule(where), name, plain.train(layer.training))
+        _put_at_paths(model, {path: _plain_form(layer).train(layer.training)})
     config = model.config
     config.apply_lora, config.lora_r, config.lora_alpha, config.lora_dropout = False, None, None, 0.0
     for name, off in copy.deepcopy(LORA_OPTIONS).items():
@@ -144,6 +200,11 @@ def _take_layers_out(model: AdaptableModel) -> None:
 def _plain_form(layer: LoraLayer) -> nn.Module:
     """Give the plain layer with a LoRA layer's very weight."""
     plain: nn.Linear | nn.Embedding
+    if isinstance(layer, QuantizedLoraLinear):
+        with torch.device("meta"):
+            packed = QuantizedLinear(layer.in_features, layer.out_features)
+        layer.lend_weight_to(packed)
+        return packed
     if isinstance(layer, LoraEmbedding):
         size = layer.num_embeddings, layer.embedding_dim
         plain = nn.Embedding(*size, padding_idx=layer.padding_idx, device="meta")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.lora_options import LORA_OPTIONS
+from ..configuration.quantization import BitsAndBytesConfig
 from ..configuration_utils import PretrainedConfig
 from ..utils import logging
 from ..utils.json_files import load_json
@@ -30,7 +31,7 @@ __all__ = [
 logger = logging.get_logger(__name__)
 
 FORMAT_VERSION = 1
-_LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets")
+_LIBRARIES = ("torch", "loralib", "tokenizers", "safetensors", "accelerate", "datasets", "bitsandbytes")
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -74,6 +75,7 @@ def adapter_metadata(
         "format_version": FORMAT_VERSION,
         "base_model_name_or_path": base,
         "base_sha256": model.base_sha256(),
+        "quantization": None if model.quantization is None else model.quantization.to_dict(),
         "other_bases": [dict(base) for base in model.adapter_state.other_bases],
         "architecture": type(model).__name__,
         "model_type": config.model_type,
@@ -124,7 +126,7 @@ def check_metadata(
         shape: What the file must be.
 
     Returns:
-        The content, with whole numbers as keys of ``id2label``.
+        The content, with whole numbers as keys of ``id2label``, and ``quantization`` as a configuration or None.
 
     Raises:
         ValueError: If it is of another format, or a field is missing or of a wrong type.
@@ -144,7 +146,17 @@ def check_metadata(
     others, options = content.get("other_bases", []), content.get("lora_options", {})
     if not set(options) <= set(LORA_OPTIONS):
         raise ValueError(f"'{path}': lora_options is {options!r}; the fields {', '.join(LORA_OPTIONS)} were expected.")
-    return {**content, "id2label": id2label, "label2id": label2id, "other_bases": others, "lora_options": options}
+    checked = {"id2label": id2label, "label2id": label2id, "other_bases": others, "lora_options": options}
+    return {**content, **checked, "quantization": _quantization(content, path)}
+
+
+def _quantization(content: Mapping[str, Any], path: str | os.PathLike[str]) -> BitsAndBytesConfig | None:
+    """Read how the base was kept; in full precision where an earlier version says nothing."""
+    fields = content.get("quantization")
+    try:
+        return None if fields is None else BitsAndBytesConfig.from_dict(fields)
+    except ValueError as error:
+        raise ValueError(f"'{path}': quantization: {error}") from error
 
 
 def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:

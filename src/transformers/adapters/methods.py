@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from ..layers.capture import explain_capture
+from ..layers.quantized import QuantizationError, number_of_values
 from ..methods.lora.config import as_lora_config, check_task
 from ..methods.lora.layers import DEFAULT_ADAPTER
+from ..modeling.quantizing import quantization_error
 from . import making, merging, saving, switching
 from .interface import AdaptableModel
 from .views import view_for_call
@@ -155,8 +157,7 @@ class AdapterMethods(AdaptableModel):
 
     def get_nb_trainable_parameters(self) -> tuple[int, int]:
         """Count the values that are trained, and all of them."""
-        counts = [(p.numel() if p.requires_grad else 0, p.numel()) for p in self.parameters()]
-        return sum(trained for trained, _ in counts), sum(number for _, number in counts)
+        return number_of_values(self, lambda each: each.requires_grad), number_of_values(self)
 
     def print_trainable_parameters(self) -> None:
         """Print how much is trained, in PEFT's words."""
@@ -210,6 +211,15 @@ class AdapterMethods(AdaptableModel):
     def unmerge_adapter(self) -> None:
         """Put the original weights back, bit by bit; see `transformers.adapters.merging.unmerge`."""
         merging.unmerge(self)
+
+    def dequantize(self: ModelType) -> ModelType:
+        """Make a base of 4 or 8 bits full again; see `transformers.adapters.merging.dequantize`."""
+        merging.dequantize(self)
+        return self
+
+    def quantization_error(self) -> QuantizationError | None:
+        """Say by how much weights of 4 or 8 bits differ from the checkpoint's; None where there are none."""
+        return quantization_error(self)
 
     def merge_and_unload(self: ModelType) -> ModelType:
         """Become a plain model with the adapter folded in; see `transformers.adapters.merging.merge_and_unload`."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..configuration.lora_options import LORA_OPTIONS, MEANING_OPTIONS
+from ..configuration.quantization import BitsAndBytesConfig
 from ..configuration_utils import PretrainedConfig
 from ..modeling.weights import read_tensors
 from ..utils.hub import cached_file
@@ -64,6 +65,7 @@ class AdapterContent:
             with ``base_model_name_or_path`` and ``base_sha256``.
         architecture: Name of the class of model that it was trained with, where known.
         task_type: PEFT's name for what its head does, where known.
+        quantization: How its base was kept in few bits when it was saved; None for in full precision.
     """
 
     source: str
@@ -85,6 +87,7 @@ class AdapterContent:
     other_bases: tuple[Mapping[str, str], ...] = ()
     architecture: str | None = None
     task_type: str | None = None
+    quantization: BitsAndBytesConfig | None = None
 
     @property
     def alpha(self) -> float:
@@ -279,6 +282,7 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         label2id=metadata.get("label2id"),
         options={**fields["options"], **metadata.get("lora_options", {})},
         other_bases=tuple(metadata.get("other_bases", ())),
+        quantization=metadata.get("quantization"),
     )
 
 
@@ -306,6 +310,7 @@ def _read_part(source: str, metadata_path: Path, **hub_options: Any) -> AdapterC
         label2id=metadata["label2id"],
         options=metadata["lora_options"],
         other_bases=tuple(metadata["other_bases"]),
+        quantization=metadata["quantization"],
     )
 
 

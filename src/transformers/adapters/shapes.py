@@ -35,6 +35,7 @@ _METADATA: dict[str, Shape] = {
     "lora_position_query": optional(Flag()),
     "lora_options": MapOf(Anything()),  # which have checks of their own
     "other_bases": ListOf(MapOf(Text())),
+    "quantization": optional(MapOf(Anything())),  # `BitsAndBytesConfig` has checks of its own
     "parameters": ListOf(Text()),
     "problem_type": optional(Text()),
     "weights_sha256": Text(),

@@ -19,7 +19,7 @@ from ..methods.lora.layers import DEFAULT_ADAPTER, LoraLayer, lora_layers, lora_
 from ..utils import logging
 from ..utils.hub import HUB_OPTIONS, split_hub_options
 from .entering import activate, enter, with_aliases
-from .fitting import check_base, fit, head_buffers
+from .fitting import check_base, fit, head_buffers, log_other_storage
 from .interface import AdaptableModel
 from .kinds import as_class, head_class, prepare_head
 from .reading import AdapterContent, read_adapter
@@ -101,6 +101,7 @@ def place(
     enter_current(model)
     enter(model, adapter_name, fitting, is_trainable=is_trainable, model_class=model_class)
     fitting.log(model)
+    log_other_storage(model, content)
 
 
 def _check_kind(model: AdaptableModel, content: AdapterContent, other_head: bool) -> type[AdaptableModel]:

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..configuration.quantization import BitsAndBytesConfig
 from ..configuration_utils import PretrainedConfig
-from .record import BaseRecord, hash_tensors
+from ..layers.quantized import quantized_layers, refuse_cast
+from .record import BaseRecord, digest_tensors, hash_digests
 
 __all__ = ["ModelWithBase"]
 
@@ -22,6 +24,7 @@ class ModelWithBase(nn.Module):
         name_or_path: Where it was loaded from.
         base_record: What is known of the checkpoint that it stands on.
         static_shapes: Whether the encoder computes padding too, so that no shape depends on the texts.
+        quantization: How its base's linear layers are kept in 4 or 8 bits; None where they are not.
     """
 
     base_model_prefix: ClassVar[str] = ""
@@ -31,6 +34,7 @@ class ModelWithBase(nn.Module):
     name_or_path: str
     base_record: BaseRecord
     static_shapes: bool = False
+    quantization: BitsAndBytesConfig | None = None
 
     def use_static_shapes(self) -> None:
         """Compute padding too from now on: slower, but the forward pass can be captured as one graph.
@@ -68,6 +72,21 @@ class ModelWithBase(nn.Module):
         """The encoder's dtype, in which it computes."""
         return next(parameter.dtype for parameter in self.base_model.parameters() if parameter.is_floating_point())
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the base's linear layers are kept in 4 or 8 bits."""
+        return self.quantization is not None
+
+    @property
+    def is_loaded_in_4bit(self) -> bool:
+        """Whether they are kept in 4 bits."""
+        return self.quantization is not None and self.quantization.load_in_4bit
+
+    @property
+    def is_loaded_in_8bit(self) -> bool:
+        """Whether they are kept in 8 bits."""
+        return self.quantization is not None and self.quantization.load_in_8bit
+
     # The base's identity --------------------------------------------------------------------------------------
 
     def base_tensors(self) -> dict[str, Tensor]:
@@ -97,8 +116,12 @@ class ModelWithBase(nn.Module):
         Args:
             tensors: Under this model's names; those that do not identify a base are left out.
         """
+        return hash_digests(self.digest_base(tensors))
+
+    def digest_base(self, tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """Digest some of the tensors of which `hash_base` makes the hash; arguments as there."""
         dtypes = self.base_record.dtypes or {}
-        return hash_tensors(
+        return digest_tensors(
             {
                 self.name_with_head(name): tensor.detach().to(dtypes.get(name, tensor.dtype))
                 for name, tensor in tensors.items()
@@ -145,7 +168,12 @@ class ModelWithBase(nn.Module):
             record.follow_cast(self.base_tensors())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Move or cast the base's own values that wait with the model, and keep the record true."""
+        """Move or cast the base's own values that wait with the model, and keep the record true.
+
+        Raises:
+            ValueError: If it is a cast, and the base is kept in 4 or 8 bits. Nothing is changed then.
+        """
+        refuse_cast([layer for _, layer in quantized_layers(self)], fn)
         self.cast_base(lambda: self._apply_to_all(fn, recurse), loses=self._loses(fn))
         return self
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BaseRecord", "digest_values", "hash_tensors"]
+__all__ = ["BaseRecord", "digest_tensors", "digest_values", "hash_digests", "hash_tensors"]
 
 
 @dataclass
@@ -84,9 +84,22 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     Returns:
         A sha256 in hexadecimal.
     """
+    return hash_digests(digest_tensors(tensors))
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Digest each of several tensors: its name, dtype, shape and bytes.
+
+    Args:
+        tensors: By name.
+    """
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
-        digests = list(pool.map(lambda name: _digest(name, tensors[name]), sorted(tensors)))
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+        return dict(zip(tensors, pool.map(_digest, tensors.keys(), tensors.values()), strict=True))
+
+
+def hash_digests(digests: Mapping[str, bytes]) -> str:
+    """Hash tensors by the digests of `digest_tensors`, in whatever portions these were made."""
+    return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
 
 
 def _digest(name: str, tensor: Tensor) -> bytes:

@@ -26,8 +26,8 @@ class StaticModel(nn.Module):
     """A copy of a model in evaluation, for capture.
 
     Args:
-        model: A model of this package, with or without adapters. The active adapter is merged into the copy; the model
-            itself stays as it is.
+        model: A model of this package, with or without adapters. In the copy the active adapter is merged, and weights
+            of 4 or 8 bits are made full; the model itself stays as it is.
 
     Attributes:
         input_names: The inputs that ``forward`` takes, in order: ``input_ids``, ``attention_mask``, and
@@ -46,6 +46,8 @@ class StaticModel(nn.Module):
         plain = copy.deepcopy(model).eval()
         if any(True for _ in lora_layers(plain)):
             plain = plain.merge_and_unload()
+        if plain.is_quantized:
+            plain = plain.dequantize()  # which says its error
         plain.config.output_attentions = plain.config.output_hidden_states = False
         plain.use_static_shapes()
         self.model = plain.requires_grad_(False)

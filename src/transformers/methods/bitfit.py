@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["accept_fp32_biases", "bias_parameter_names"]
+__all__ = ["CastingLinear", "accept_fp32_biases", "bias_parameter_names"]
 
 
 def _common(x: Tensor, weight: Tensor) -> torch.dtype:
@@ -23,7 +23,9 @@ def _cast(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return None if parameter is None else parameter.to(dtype)
 
 
-class _Linear(nn.Linear):
+class CastingLinear(nn.Linear):
+    """A linear layer whose input, weight and bias may be of different dtypes."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer. Shape: (…, I) to (…, O)."""
         dtype = _common(x, self.weight)
@@ -45,7 +47,11 @@ class _Conv1d(nn.Conv1d):
         return self._conv_forward(x.to(dtype), self.weight.to(dtype), _cast(self.bias, dtype))
 
 
-_CASTING: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: _Linear, nn.LayerNorm: _LayerNorm, nn.Conv1d: _Conv1d}
+_CASTING: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: CastingLinear,
+    nn.LayerNorm: _LayerNorm,
+    nn.Conv1d: _Conv1d,
+}
 
 
 def accept_fp32_biases(encoder: nn.Module) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from ..base.model import ModelWithBase
 from ..configuration.fields import MethodFields
+from ..layers.quantized import quantized_layers
 from .bitfit import bias_parameter_names
 from .bottleneck import bottleneck_parameter_names
 from .lora.layers import lora_layers, lora_parameter_names, lora_start_names
@@ -52,7 +53,7 @@ def trainable_names(model: ModelWithBase) -> set[str]:
     """
     config = model.config
     if not (config.apply_lora or config.apply_adapter or trains_beside_weights(config)):
-        return {name for name, _ in model.named_parameters()}
+        return {name for name, parameter in model.named_parameters() if parameter.is_floating_point()}
     return lora_parameter_names(model) | trained_beside_lora(model)
 
 
@@ -138,5 +139,7 @@ def cast_frozen_parameters(model: ModelWithBase, dtype: torch.dtype) -> None:
     def cast() -> None:
         for parameter in frozen:
             parameter.data = parameter.data.to(dtype)
+        for _, layer in quantized_layers(model):
+            layer.full_dtype = dtype
 
     model.cast_base(cast, loses=any(dtype.itemsize < parameter.dtype.itemsize for parameter in frozen))

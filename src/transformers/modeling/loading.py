@@ -13,10 +13,13 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from ..base.record import hash_digests
+from ..configuration.quantization import BitsAndBytesConfig
 from ..methods.lora.starts import start_lora_anew
 from ..methods.trainable import added_parameter_names, mark_trainable
 from .initialization import init_parameter
 from .load_report import LoadReport, match_state_dict, named_tensors
+from .quantizing import quantize_layers
 from .token_embeddings import VocabularyModel
 
 __all__ = ["fill_model", "storage_for"]
@@ -38,6 +41,7 @@ def fill_model(
     dtype: torch.dtype | str | None = None,
     ignore_mismatched_sizes: bool = False,
     coming: Collection[str] = (),
+    quantization: BitsAndBytesConfig | None = None,
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model.
 
@@ -49,6 +53,8 @@ def fill_model(
             frozen base the trained part keeps the model's own.
         ignore_mismatched_sizes: Let mis-shaped tensors start with new values.
         coming: Names of parameters that an adapter will bring, so that nobody need train them.
+        quantization: How the encoder's linear layers are to be kept in few bits; None for as they are. The memory of
+            their weights in ``state_dict`` is then freed.
 
     Returns:
         What was loaded and what was not.
@@ -75,10 +81,8 @@ def fill_model(
         )
         for name, tensor in own.items()
     }
-    of_base = {name: tensor for name, tensor in provided.items() if name in record.dtypes}
-    loses = any(dtypes[name].itemsize < tensor.dtype.itemsize for name, tensor in of_base.items())
-    hashed = model.config.freezes_base or loses  # an adapter will want to know, or the values will be gone
-    sha256 = model.hash_base(of_base) if hashed else None
+    sha256 = _hash_and_quantize(model, fitting, dtypes, quantization)
+    own = {name: tensor for name, tensor in own.items() if name in fitting or name not in provided}
     if any(tensor.is_meta for tensor in own.values()):
         tensors = {name: tensor.to(dtypes[name]) for name, tensor in fitting.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
@@ -95,6 +99,32 @@ def fill_model(
         record.settle(sha256, model.base_tensors())
     report.log(source, without={*coming, *(name.removeprefix(f"{model.base_model_prefix}.") for name in coming)})
     return report
+
+
+def _hash_and_quantize(
+    model: VocabularyModel,
+    fitting: dict[str, Tensor],
+    dtypes: Mapping[str, torch.dtype],
+    quantization: BitsAndBytesConfig | None,
+) -> str | None:
+    """Hash the base that a checkpoint provides, where it will be wanted, and keep in few bits what is to be so.
+
+    Args:
+        model: Its record knows the checkpoint's dtypes.
+        fitting: What the checkpoint provides; what is kept in few bits is taken out.
+        dtypes: In which it will be stored.
+        quantization: As of `fill_model`.
+
+    Returns:
+        The hash; None where an adapter can do without, and the values are not rounded.
+    """
+    of_base = model.base_record.dtypes or {}
+    loses = any(dtypes[name].itemsize < dtype.itemsize for name, dtype in of_base.items())
+    if quantization is None and not (model.config.freezes_base or loses):
+        return None
+    digests = {} if quantization is None else quantize_layers(model, fitting, dtypes, quantization)
+    digests |= model.digest_base({name: tensor for name, tensor in fitting.items() if name in of_base})
+    return hash_digests(digests)
 
 
 def _check_missing(

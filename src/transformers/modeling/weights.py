@@ -44,11 +44,14 @@ _DTYPES = (
 )
 
 
-def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) -> dict[str, Tensor]:
+def load_weights(
+    path_or_repo_id: str | os.PathLike[str], *, each_by_itself: bool = False, **hub_options: Any
+) -> dict[str, Tensor]:
     """Read all tensors of a saved model, into the CPU's memory.
 
     Args:
         path_or_repo_id: A folder, or a hub id; also a file of tensors itself.
+        each_by_itself: See `read_tensors`.
         **hub_options: See `transformers.utils.hub.cached_file`.
 
     Returns:
@@ -59,14 +62,14 @@ def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) ->
         ValueError: If a file is damaged, or a pickle wants more than tensors.
     """
     if Path(path_or_repo_id).is_file():
-        return read_tensors(path_or_repo_id)
+        return read_tensors(path_or_repo_id, each_by_itself=each_by_itself)
     for name in (SAFE_WEIGHTS_NAME, WEIGHTS_NAME):
         single = cached_file(path_or_repo_id, name, **hub_options)
         if single is not None:
-            return read_tensors(single)
+            return read_tensors(single, each_by_itself=each_by_itself)
         index = cached_file(path_or_repo_id, f"{name}.index.json", **hub_options)
         if index is not None:
-            return _read_shards(path_or_repo_id, index, **hub_options)
+            return _read_shards(path_or_repo_id, index, each_by_itself, **hub_options)
     where = "" if Path(path_or_repo_id).is_dir() else ", or they are not in the cache and the hub cannot be reached"
     raise OSError(
         f"'{path_or_repo_id}' holds no weights{where}; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}, whole or in "
@@ -74,7 +77,9 @@ def load_weights(path_or_repo_id: str | os.PathLike[str], **hub_options: Any) ->
     )
 
 
-def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_options: Any) -> dict[str, Tensor]:
+def _read_shards(
+    path_or_repo_id: str | os.PathLike[str], index: Path, each_by_itself: bool, **hub_options: Any
+) -> dict[str, Tensor]:
     """Read the shards that an index names, each once."""
     weight_map = read_shard_index(index)["weight_map"]
     tensors: dict[str, Tensor] = {}
@@ -82,7 +87,7 @@ def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_opt
         path = cached_file(path_or_repo_id, shard, **hub_options)
         if path is None:
             raise OSError(f"'{index}' names the file '{shard}', which '{path_or_repo_id}' does not hold.")
-        tensors.update(read_tensors(path))
+        tensors.update(read_tensors(path, each_by_itself=each_by_itself))
     lacking = sorted(set(weight_map) - set(tensors))
     if lacking:
         raise ValueError(
@@ -91,13 +96,17 @@ def _read_shards(path_or_repo_id: str | os.PathLike[str], index: Path, **hub_opt
     return tensors
 
 
-def read_tensors(path: str | os.PathLike[str], *, mapped: bool = True) -> dict[str, Tensor]:
+def read_tensors(
+    path: str | os.PathLike[str], *, mapped: bool = True, each_by_itself: bool = False
+) -> dict[str, Tensor]:
     """Read one file of tensors, safetensors or legacy pickle by its ending.
 
     Args:
         path: A ``.safetensors`` file, or else a file that ``torch.save`` wrote.
         mapped: Let a safetensors file be read as its tensors are used. Whoever shortens it in place meanwhile kills
             the process (SIGBUS), so what may be replaced while it is in use is better read at once.
+        each_by_itself: Let the memory of each tensor of a mapped safetensors file be free again as soon as nobody
+            uses that tensor, whoever uses the others.
 
     Returns:
         The tensors by name.
@@ -112,12 +121,28 @@ def read_tensors(path: str | os.PathLike[str], *, mapped: bool = True) -> dict[s
 
         size = check_file_size(path, LARGEST_WEIGHTS)
         try:
-            tensors = load_file(path) if mapped else load(path.read_bytes())
+            if mapped and each_by_itself:
+                tensors = _mapped_apart(path)
+            else:
+                tensors = load_file(path) if mapped else load(path.read_bytes())
         except SafetensorError as error:
             raise ValueError(f"'{path}' is not a whole safetensors file ({error}). Fetch or save it again.") from error
         check_tensors(tensors, path, size)
         return tensors
     return _read_legacy(path)
+
+
+def _mapped_apart(path: Path) -> dict[str, Tensor]:
+    """Map a safetensors file once for each of its tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+    tensors = {}
+    for name in names:
+        with safe_open(path, framework="pt") as file:
+            tensors[name] = file.get_tensor(name)
+    return tensors
 
 
 def _read_legacy(path: Path) -> dict[str, Tensor]:

@@ -7,9 +7,11 @@ import os
 
 import torch
 
+from ..layers.quantized import require_bitsandbytes
 from ..trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from .argument_fields import ArgumentFields
 from .deepspeed_config import check_deepspeed
+from .eight_bit import EIGHT_BIT
 
 __all__ = ["check_training_arguments"]
 
@@ -113,6 +115,11 @@ def _check_sharing(args: ArgumentFields) -> None:
     kinds = [word for word in words if word in ("full_shard", "shard_grad_op")]
     if words and (len(kinds) != 1 or set(words) - {*kinds, "auto_wrap"}):
         raise ValueError(f"fsdp is '{args.fsdp}'; full_shard or shard_grad_op was expected (layers are the units).")
+    if args.optim in EIGHT_BIT:
+        require_bitsandbytes()
+    if (words or args.deepspeed is not None) and args.optim in EIGHT_BIT:
+        what = "fsdp" if words else "deepspeed"
+        raise ValueError(f"{what} and optim {args.optim} do not go together; use adamw_torch.")
     if words and (args.fp16 or args.optim == "adafactor"):
         what = "fp16" if args.fp16 else "adafactor"
         raise ValueError(f"fsdp and {what} do not go together; use {'bf16' if args.fp16 else 'adamw_torch'}.")

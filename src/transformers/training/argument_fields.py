@@ -19,12 +19,15 @@ __all__ = ["ArgumentFields", "OptimizerNames"]
 
 
 class OptimizerNames(ExplicitEnum):
-    """The optimizers that ``--optim`` knows: PyTorch's, and an Adafactor that can leave the weights' size aside."""
+    """The optimizers that ``--optim`` knows: PyTorch's, an Adafactor that can leave sizes aside, and 8 bits."""
 
     ADAMW_TORCH = "adamw_torch"
     ADAMW_TORCH_FUSED = "adamw_torch_fused"
     ADAFACTOR = "adafactor"
     SGD = "sgd"
+    ADAMW_8BIT = "adamw_8bit"
+    ADAMW_BNB = "adamw_bnb_8bit"
+    PAGED_ADAMW_8BIT = "paged_adamw_8bit"
 
 
 @dataclass

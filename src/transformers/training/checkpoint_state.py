@@ -49,7 +49,18 @@ def save_tree(tree: Any, folder: str | Path, name: str) -> None:
     text = json.dumps(_encode(tree, tensors, ""), indent=1)
     write_text(Path(folder, f"{name}.json"), text + "\n")
     if tensors:
-        write_tensors(tensors, Path(folder, f"{name}.safetensors"))
+        write_tensors(_each_by_itself(tensors), Path(folder, f"{name}.safetensors"))
+
+
+def _each_by_itself(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Part tensors that are one and the same, such as a table that all parameters share: a file holds no sharing."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return apart
 
 
 def load_tree(folder: str | Path, name: str, shape: Shape | None = None) -> Any:

@@ -15,7 +15,17 @@ from ..version import __version__
 
 __all__ = ["describe_environment"]
 
-_LIBRARIES = ("torch", "accelerate", "tokenizers", "datasets", "loralib", "safetensors", "scikit-learn", "scipy")
+_LIBRARIES = (
+    "torch",
+    "accelerate",
+    "tokenizers",
+    "datasets",
+    "loralib",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "bitsandbytes",
+)
 
 
 def describe_environment(device: torch.device | str | None = None) -> dict[str, Any]:

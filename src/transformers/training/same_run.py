@@ -65,6 +65,7 @@ VERDICTS: dict[str, tuple[Verdict, str]] = {
     "base": (Verdict.REFUSED, "the base model"),
     "architecture": (Verdict.REFUSED, "the class of the model"),
     "method": (Verdict.REFUSED, "what is trained"),
+    "storage": (Verdict.REFUSED, "how the base is kept"),
     "dropout": (Verdict.SAID, "the dropout"),
     "versions": (Verdict.SAID, "the versions"),
 }
@@ -78,6 +79,7 @@ _SHAPE = Record(
         "base": optional(Text()),
         "architecture": optional(Text()),
         "method": MapOf(Anything()),
+        "storage": optional(Text()),
         "dropout": MapOf(Anything()),
         "versions": MapOf(Text()),
     }
@@ -103,6 +105,7 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     facts["dropout"] = {name: getattr(config, name) for name in _DROPOUT if hasattr(config, name)}
     if isinstance(model, ModelWithBase) and getattr(config, "freezes_base", False):
         facts["base"] = model.base_sha256()  # a base that is trained comes back from the checkpoint whole
+        facts["storage"] = "in full precision" if model.quantization is None else repr(model.quantization)
     return facts
 
 

@@ -120,6 +120,13 @@ class LoraLayer(nn.Module):
             self.r, self.lora_alpha, self.use_rslora = update.r, update.lora_alpha, update.use_rslora
             self.lora_dropout.p = update.dropout
 
+    def take_parts_of(self, other: LoraLayer) -> None:
+        """Take the very parts of all adapters from another layer of the same sizes."""
+        self.waiting, self.enabled, self.active = other.waiting, other.enabled, other.active
+        self.r, self.lora_alpha, self.use_rslora = other.r, other.lora_alpha, other.use_rslora
+        self.lora_dropout.p = other.lora_dropout.p
+        self._parameters.update({name: other._parameters.get(name) for name in self.NAMES.values()})
+
     def base_weight(self) -> Tensor:
         """Give the base's weight, merged or not."""
         return self.weight if self._original is None else self._original

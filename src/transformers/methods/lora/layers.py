@@ -94,9 +94,18 @@ class LoraLinear(LoraLayer, loralib.Linear):
     def scaling(self, value: float) -> None:
         self.lora_alpha = value / lora_scaling(1, self.r, self.use_rslora)
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """What the frozen layer computes in."""
+        return self.weight.dtype
+
     def base_forward(self, x: Tensor) -> Tensor:
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
-        return functional.linear(x, self.base_weight(), self._cast_bias())
+        return functional.linear(x, self.base_weight(), self.cast_bias())
+
+    def base_product(self, x: Tensor) -> Tensor:
+        """Multiply with the frozen weight, without the bias. Shape: (…, I) to (…, O)."""
+        return functional.linear(x, self.base_weight())
 
     def forward(self, x: Tensor, base_only: bool = False) -> Tensor:
         """Apply the layer with its update, or the frozen layer alone. Shape: (…, I) to (…, O).
@@ -108,8 +117,8 @@ class LoraLinear(LoraLayer, loralib.Linear):
             return self.base_forward(x)
         self.refuse_training_merged()
         if self.merged and self.enabled:
-            return functional.linear(x, self.weight, self._cast_bias())
-        x = x.to(self.weight.dtype)  # a norm in front that is trained in full may give fp32
+            return functional.linear(x, self.weight, self.cast_bias())
+        x = x.to(self.input_dtype)  # a norm in front that is trained in full may give fp32
         result = self.base_forward(x)
         if not self.enabled:
             return result
@@ -117,17 +126,17 @@ class LoraLinear(LoraLayer, loralib.Linear):
         if mix is not None:
             places = mix.places(x.shape[0])
             updates = [self.update_of(name) for name in places.names]
-            return add_updates(updates, places, result, x, self.base_weight(), self._cast_bias())
+            return add_updates(updates, places, result, x, self)
         update = self.current_update()
         if update is None:
             return result
         drop = self.lora_dropout if self.training and update.dropout else None
         flat = result.reshape(-1, result.shape[-1]), x.reshape(-1, x.shape[-1])
-        return add_to_output(update, *flat, self.base_weight(), self._cast_bias(), drop).view_as(result)
+        return add_to_output(update, *flat, self, drop).view_as(result)
 
-    def _cast_bias(self) -> Tensor | None:
+    def cast_bias(self) -> Tensor | None:
         """Give the bias in the weight's dtype: BitFit trains it in fp32 beside a frozen weight in bf16 or fp16."""
-        return None if self.bias is None else self.bias.to(self.weight.dtype)
+        return None if self.bias is None else self.bias.to(self.input_dtype)
 
     def merged_weight(self) -> Tensor:
         """Compute ``W + (alpha / r)·B·A`` in fp32 and give it in the weight's own dtype. Shape: (O, I)."""

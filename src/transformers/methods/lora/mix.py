@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .update import LoraUpdate, add_to_output
+from .update import BaseLayer, LoraUpdate, add_to_output
 
 __all__ = ["MIX", "AdapterMix", "Places", "add_updates"]
 
@@ -97,8 +97,7 @@ def add_updates(
     places: Places,
     result: Tensor,
     x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    base: BaseLayer,
 ) -> Tensor:
     """Add to each token the update of its adapter.
 
@@ -107,14 +106,13 @@ def add_updates(
         places: Which tokens are whose.
         result: The base layer's output. Shape: (N, O).
         x: Its input. Shape: (N, I).
-        weight: The base's weight. Shape: (O, I).
-        bias: The base's bias. Shape: (O,).
+        base: The base layer.
 
     Returns:
         Shape: (N, O).
     """
     if len(updates) == 1:  # all rows are of one adapter
-        return result if updates[0] is None else add_to_output(updates[0], result, x, weight, bias, None)
+        return result if updates[0] is None else add_to_output(updates[0], result, x, base, None)
     if places.go_side_by_side:
         plain = [update if update is not None and update.is_plain else None for update in updates]
         result = _add_side_by_side(plain, places, result, x)
@@ -123,7 +121,7 @@ def add_updates(
         return result
     sorted_result, sorted_x = (each.index_select(0, places.order).split(places.counts) for each in (result, x))
     changed = [
-        own_result if update is None else add_to_output(update, own_result, own_x, weight, bias, None)
+        own_result if update is None else add_to_output(update, own_result, own_x, base, None)
         for update, own_result, own_x in zip(updates, sorted_result, sorted_x, strict=True)
     ]
     return result.index_copy(0, places.order, torch.cat(changed))

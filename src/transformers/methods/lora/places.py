@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -26,13 +27,16 @@ from ...base.model import ModelWithBase
 from ...configuration.fields import MethodFields
 from ...configuration.lora_options import ALL_LINEAR, nearest, start_takes_from_base
 from ...configuration_utils import PretrainedConfig
+from ...layers.quantized import QuantizedLinear, quantized_layers
 from .layers import DEFAULT_ADAPTER, LoraEmbedding, LoraLayer, LoraLinear
+from .quantized import QuantizedLoraLinear
 
 __all__ = [
     "LoraPlace",
     "find_places",
     "fit_layers",
     "fresh_part",
+    "is_in_head",
     "lora_linear",
     "may_be_head",
     "part_shapes",
@@ -134,7 +138,11 @@ def fit_layers(model: nn.Module, paths: Collection[str], adapter_name: str = DEF
                 size = plain.in_features, plain.out_features
                 layer = LoraLinear(*size, r=1, lora_alpha=1, bias=plain.bias is not None)
         layer._put_in_place(adapter_name)  # of which nothing waits, so no part is in place
-        layer._parameters.update(plain._parameters)  # the very weight and bias
+        if isinstance(plain, QuantizedLinear):
+            layer.__class__ = QuantizedLoraLinear
+            plain.lend_weight_to(cast(QuantizedLoraLinear, layer))
+        else:
+            layer._parameters.update(plain._parameters)  # the very weight and bias
         layer.train(plain.training)
         where, _, name = path.rpartition(".")
         setattr(model.get_submodule(where), name, layer)
@@ -166,6 +174,8 @@ def fresh_part(module: nn.Module, place: LoraPlace, config: PretrainedConfig) ->
         config: Whose options are meant.
     """
     weight = module.base_weight() if isinstance(module, LoraLayer) else module.weight
+    if isinstance(module, QuantizedLinear):
+        weight = module.dequantized()
     assert isinstance(weight, torch.Tensor)
     made: LoraLayer
     with weight.device:
@@ -279,6 +289,12 @@ def saved_module_names(
                     f"lora_modules_to_save: '{ending}' is {name}, in which LoRA goes in too; a layer is adapted or "
                     "trained in full, not both."
                 )
+            packed = next((layer for _, layer in quantized_layers(modules[name])), None)
+            if packed is not None:
+                raise ValueError(
+                    f"lora_modules_to_save: '{ending}' is {name}, which is kept in {packed.quantization} and cannot "
+                    "be trained in full. Name it in llm_int8_skip_modules too."
+                )
             names |= {f"{path}.{each}" for each, _ in modules[name].named_parameters()}
     return names
 
@@ -313,13 +329,18 @@ def _layers_for_lora(model: ModelWithBase) -> dict[str, nn.Module]:
     for path, module in model.named_modules():
         name = model.name_with_head(path)
         is_table = isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _TABLES
-        if (isinstance(module, nn.Linear) or is_table) and not _is_head(model, path):
+        if (isinstance(module, nn.Linear) or is_table) and not is_in_head(model, path):
             layers[name] = module
     return layers
 
 
-def _is_head(model: ModelWithBase, path: str) -> bool:
-    """Say whether a module belongs to the head: to what is trained in full, a pooler too."""
+def is_in_head(model: ModelWithBase, path: str) -> bool:
+    """Say whether a module belongs to the head: to what is trained in full, a pooler too.
+
+    Args:
+        model: Any.
+        path: The module's.
+    """
     return not model.is_base_parameter(path) or ".pooler." in f".{path}."
 
 
@@ -333,7 +354,7 @@ def _refuse_unmatched(model: ModelWithBase, targets: str | Collection[str], laye
         wanted: str | list[str] = target if isinstance(targets, str) else [target]
         matched = any(_matches_name(name, wanted) for name in layers)
         foreign = [name for name in others if _matches_name(name, wanted)]
-        heads = [name for name in foreign if _is_head(model, _path_in(model, name))]
+        heads = [name for name in foreign if is_in_head(model, _path_in(model, name))]
         if heads and (not matched or isinstance(targets, str)):
             raise ValueError(
                 f"lora_target_modules: {target!r} matches {heads[0]}, a part of the head, which is trained in full "
@@ -377,7 +398,8 @@ def _check_rank(name: str, module: nn.Module, r: int, config: MethodFields) -> N
     if isinstance(module, nn.Embedding) and (config.lora_use_dora or config.lora_init not in ("default", "gaussian")):
         what = "lora_use_dora" if config.lora_use_dora else f"lora_init '{config.lora_init}'"
         raise ValueError(f"{what} is for linear layers, but {name} is an embedding; leave it out of the targets.")
-    smallest = min(module.weight.shape)  # type: ignore[arg-type]
+    is_linear = isinstance(module, nn.Linear)
+    smallest = min((module.in_features, module.out_features) if is_linear else module.weight.shape)  # type: ignore[arg-type]
     if start_takes_from_base(config.lora_init) and r > smallest:
         raise ValueError(
             f"lora_init '{config.lora_init}' takes {r} directions out of {name}, which has {smallest}; use a smaller "

@@ -17,9 +17,12 @@ from torch.nn import functional
 
 from .layers import LoraLinear
 from .mix import MIX
+from .quantized import QuantizedLoraLinear
 from .update import LoraUpdate
 
 __all__ = ["apply_layers", "project"]
+
+_PLAIN = (LoraLinear, QuantizedLoraLinear)  # a class derived from them may compute otherwise
 
 
 def project(
@@ -57,7 +60,7 @@ def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
     """
     updates = [_plain_update(layer) for layer in layers]
     together = [update for update in updates if update is not None]
-    dtypes = {layer.weight.dtype for layer in layers if isinstance(layer, LoraLinear)}
+    dtypes = {layer.input_dtype for layer in layers if isinstance(layer, LoraLinear)}
     if len(together) < 2 or len(dtypes) > 1:
         return [layer(x) for layer in layers]
     x = x.to(dtypes.pop())  # a norm in front that is trained in full may give fp32
@@ -76,7 +79,10 @@ def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
 
 def _plain_update(layer: nn.Module) -> LoraUpdate | None:
     """Give a layer's update where the layer is its base and this update alone; None where it is to be called."""
-    if type(layer) is not LoraLinear or layer.merged or not layer.enabled or MIX.get() is not None:
+    if type(layer) not in _PLAIN or MIX.get() is not None:
+        return None
+    assert isinstance(layer, LoraLinear)
+    if layer.merged or not layer.enabled:
         return None
     hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
     if hooked or "forward" in vars(layer):  # accelerate puts its own there

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,20 @@ from torch.nn import functional
 
 from ...configuration.lora_options import lora_scaling
 
-__all__ = ["LoraUpdate", "add_to_output"]
+__all__ = ["BaseLayer", "LoraUpdate", "add_to_output"]
+
+
+class BaseLayer(Protocol):
+    """The frozen linear layer that an update belongs to, however its weight is kept."""
+
+    def base_weight(self) -> Tensor:
+        """Give its weight. Shape: (O, I)."""
+
+    def base_product(self, x: Tensor) -> Tensor:
+        """Multiply with its weight, without the bias. Shape: (T, I) to (T, O)."""
+
+    def cast_bias(self) -> Tensor | None:
+        """Give its bias in the dtype of its outputs. Shape: (O,)."""
 
 
 @dataclass
@@ -122,8 +136,7 @@ def add_to_output(
     update: LoraUpdate,
     result: Tensor,
     x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    base: BaseLayer,
     drop: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
     """Bring an update into the output of a linear layer.
@@ -132,8 +145,7 @@ def add_to_output(
         update: The adapter's part.
         result: The base layer's output. Shape: (T, O).
         x: Its input. Shape: (T, I).
-        weight: The base's weight. Shape: (O, I).
-        bias: The base's bias. Shape: (O,).
+        base: The base layer.
         drop: The dropout in front of ``lora_A``; None where nothing is dropped.
 
     Returns:
@@ -143,7 +155,7 @@ def add_to_output(
         taken = functional.linear(x, update.start_A.to(x.dtype))  # (T, r)
         result = torch.addmm(result, taken, update.start_B.to(x.dtype).t(), alpha=-update.scaling)
     if update.magnitude is not None:
-        return _add_with_magnitude(update, result, x, weight, bias, drop)
+        return _add_with_magnitude(update, result, x, base, drop)
     low_rank = functional.linear(x if drop is None else drop(x), update.lora_A.to(x.dtype))  # (T, r)
     return torch.addmm(result, low_rank, update.lora_B.to(x.dtype).t(), alpha=update.scaling)
 
@@ -152,17 +164,16 @@ def _add_with_magnitude(
     update: LoraUpdate,
     result: Tensor,
     x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    base: BaseLayer,
     drop: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
     """Bring a DoRA update in, as `add_to_output`; under dropout the factor's change is computed of dropped input."""
-    factor = update.magnitude_factor(weight).to(x.dtype)  # (O,)
+    factor, bias = update.magnitude_factor(base.base_weight()).to(x.dtype), base.cast_bias()  # (O,)
     if drop is None:
         unbiased = result if bias is None else result - bias
     else:
         x = drop(x)
-        unbiased = functional.linear(x, weight)
+        unbiased = base.base_product(x)
     low_rank = functional.linear(x, update.lora_A.to(x.dtype))  # (T, r)
     adapted = factor * torch.addmm(unbiased, low_rank, update.lora_B.to(x.dtype).t(), alpha=update.scaling)  # (T, O)
     if drop is None:
