@@ -39,6 +39,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     begin = steps.add_parser("start", help="write questions, starting values and orders")
+    add_start_flags(begin)
+    sides = {side: steps.add_parser(side, help=f"train and answer: {side}") for side in SIDES}
+    for side, each in sides.items():
+        each.add_argument("--seed", type=int, required=True)
+        each.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+        each.add_argument("--python", default=sys.executable, help="the interpreter that the side runs in")
+        path = str(ROOT / "src") if side == "ours" else ""
+        each.add_argument("--python_path", default=path, help="PYTHONPATH of the side")
+    for each in (begin, *sides.values()):
+        each.add_argument("--folder", type=Path, required=True)
+        each.add_argument("--model", default=os.environ.get("LORA_MINILM", str(ROOT / "models" / "minilm-roberta")))
+    end = steps.add_parser("join", help="put the figures of all runs together")
+    end.add_argument("--folders", type=Path, nargs="+", required=True)
+    end.add_argument("--output", type=Path, default=RESULT)
+    options = parser.parse_args()
+    return {"start": start, "ours": ours, "upstream": upstream, "join": join}[options.step](options)
+
+
+def add_start_flags(begin: argparse.ArgumentParser) -> None:
+    """Take the files, and the settings of both sides."""
     begin.add_argument("--train_file", required=True, help="any file that run_qa.py reads")
     begin.add_argument("--validation_file", required=True)
     begin.add_argument("--version", type=int, choices=[1, 2], default=1)
@@ -47,25 +67,9 @@ def main() -> int:
     begin.add_argument("--validation_limit", type=int, default=None, help="validation questions, likewise")
     for name, kind, value in (("epochs", int, 2), ("batch_size", int, 16), ("learning_rate", float, 1e-3)):
         begin.add_argument(f"--{name}", type=kind, default=value)
-    begin.add_argument("--max_seq_length", type=int, default=384)
-    begin.add_argument("--doc_stride", type=int, default=128)
-    begin.add_argument("--lora_r", type=int, default=8)
+    for name, value in (("max_seq_length", 384), ("doc_stride", 128), ("lora_r", 8)):
+        begin.add_argument(f"--{name}", type=int, default=value)
     begin.add_argument("--fp32", action="store_true", help="on both sides, instead of bf16")
-    sides = [steps.add_parser(side, help=f"train and answer: {side}") for side in SIDES]
-    for side in sides:
-        side.add_argument("--seed", type=int, required=True)
-        side.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-        side.add_argument("--python", default=sys.executable, help="the interpreter that the side runs in")
-        path = str(ROOT / "src") if side is sides[0] else ""
-        side.add_argument("--python_path", default=path, help="PYTHONPATH of the side")
-    for each in (begin, *sides):
-        each.add_argument("--folder", type=Path, required=True)
-        each.add_argument("--model", default=os.environ.get("LORA_MINILM", str(ROOT / "models" / "minilm-roberta")))
-    end = steps.add_parser("join", help="put the figures of all runs together")
-    end.add_argument("--folders", type=Path, nargs="+", required=True)
-    end.add_argument("--output", type=Path, default=RESULT)
-    options = parser.parse_args()
-    return {"start": start, "ours": ours, "upstream": upstream, "join": join}[options.step](options)
 
 
 # What both sides begin with ---------------------------------------------------------------------------------------
