@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import torch
 from served import Running, running, write_adapter
 from tiny_checkpoint import write_tiny_checkpoint
 
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, LoraConfig
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, LoraConfig
 from transformers.serving.engine import tokenizer_digest
 
 
@@ -52,6 +53,13 @@ def test_adapters_come_change_break_and_go(folder: Path, adapters: Path) -> None
 
         shutil.copytree(adapters / "texts-5-4", folder / "new", dirs_exist_ok=True)  # in place, under load or not
         until(lambda: labels(server, "new") == 5)
+
+        of_bad = server.outputs("new", "bad film")
+        AutoTokenizer.from_pretrained(adapters.parent / "base").save_pretrained(folder / "new")  # and nothing else
+        vocabulary = folder / "new" / "tokenizer.json"
+        swapped = {"good": "bad", "bad": "good"}
+        vocabulary.write_text(re.sub(r'(?<=")(good|bad)(?=":)', lambda word: swapped[word[0]], vocabulary.read_text()))
+        until(lambda: server.outputs("new", "good film") == of_bad)
 
         weights = folder / "new" / "adapter_model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1000])

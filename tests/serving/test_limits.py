@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -130,3 +131,15 @@ def test_what_cannot_begin_says_why_in_one_line(
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     refused("Serving needs fastapi", adapters)
+
+
+def test_ctrl_c_while_libraries_load_is_one_line(adapters: Path) -> None:
+    words = [sys.executable, "-m", "transformers.commands.transformers_cli", "serve", "--adapters", str(adapters)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        maps, end = Path(f"/proc/{process.pid}/maps"), time.monotonic() + 60
+        while "libtorch" not in maps.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "transformers-cli: interrupted.\n"
+    assert process.returncode == 130

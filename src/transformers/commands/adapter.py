@@ -12,14 +12,10 @@ from ..adapters.legacy import save_legacy_adapter
 from ..adapters.merging import largest_difference
 from ..adapters.reading import AdapterContent, read_adapter
 from ..modeling_utils import PreTrainedModel
+from ..models.auto.tokenization_auto import TOKENIZER_PARTS
 from ..utils.writing import write_bytes
 
 __all__ = ["add_command"]
-
-_TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "spm.model"),
-)
 
 
 def add_command(commands: Any) -> None:
@@ -145,7 +141,7 @@ def run_merge(options: argparse.Namespace) -> int:
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
     """Copy the tokenizer's files of a local folder that are not there yet."""
-    for name in _TOKENIZER_FILES:
+    for name in TOKENIZER_PARTS:
         if (source / name).is_file() and not (target / name).exists():
             write_bytes(target / name, (source / name).read_bytes())
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from ..version import __version__
-from . import adapter, env, export, serve
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
 
 _HUB = "accounts and repositories are huggingface_hub's; write `hf auth login`, `hf auth whoami` or `hf upload`."
 _UPSTREAM = "it belongs to model types and tools that this package does not have; upstream Transformers has it."
@@ -32,8 +32,21 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 where a check found something wrong; 2 where the input cannot be used (one line on standard error); 130
-        where a server was interrupted.
+        where it was interrupted.
     """
+    try:
+        return _run(list(sys.argv[1:] if words is None else words))
+    except (ValueError, OSError) as error:
+        print(f"transformers-cli: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("transformers-cli: interrupted.", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _run(given: Sequence[str]) -> int:
+    from . import adapter, env, export, serve  # they need PyTorch, which takes its time: Ctrl-C may come meanwhile
+
     parser = argparse.ArgumentParser(prog="transformers-cli", description="Tools around models and adapters.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -41,16 +54,11 @@ def main(words: Sequence[str] | None = None) -> int:
     env.add_command(commands)
     export.add_command(commands)
     serve.add_command(commands)
-    given = list(sys.argv[1:] if words is None else words)
     if given and given[0] in _ELSEWHERE:
         print(f"transformers-cli: error: {given[0]} is not here: {_ELSEWHERE[given[0]]}", file=sys.stderr)
         return 2
     options = parser.parse_args(given)
-    try:
-        code: int = options.run(options)
-    except (ValueError, OSError) as error:
-        print(f"transformers-cli: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    code: int = options.run(options)
     return code
 
 

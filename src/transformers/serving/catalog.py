@@ -18,12 +18,13 @@ from ..adapters.part_format import PART_METADATA_NAME
 from ..adapters.peft_format import read_peft_config
 from ..adapters.reading import CONFIG_NAME, LEGACY_WEIGHTS_NAME, METADATA_NAME, WEIGHTS_NAME
 from ..models.auto.saved_task import task_of
+from ..models.auto.tokenization_auto import TOKENIZER_PARTS
 from ..utils.json_files import load_json
 from .refusal import one_line
 
 __all__ = ["Entry", "base_of", "identity_of", "look", "meaning_of", "scan"]
 
-_FILES = (CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, LEGACY_WEIGHTS_NAME, PART_METADATA_NAME)
+_FILES = (CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, LEGACY_WEIGHTS_NAME, PART_METADATA_NAME, *TOKENIZER_PARTS)
 Identity = tuple[tuple[str, int, int, int], ...]
 
 

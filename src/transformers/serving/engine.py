@@ -29,7 +29,7 @@ from ..methods.lora.config import LoraConfig
 from ..modeling_utils import PreTrainedModel
 from ..models.auto.configuration_auto import AutoConfig, model_class
 from ..models.auto.saved_task import task_of
-from ..models.auto.tokenization_auto import TOKENIZER_FILES, AutoTokenizer
+from ..models.auto.tokenization_auto import TOKENIZER_FILES, TOKENIZER_PARTS, AutoTokenizer
 from ..pipelines.base import Asked, Pipeline
 from ..pipelines.computing import Batch, Row, padded
 from ..pipelines.question_answering import QuestionAnsweringPipeline
@@ -47,7 +47,6 @@ _PIPELINES: Mapping[str, type[Pipeline]] = {
 _RESIDENT = "resident"
 _SETTLED_SECONDS = 1.0  # what has not changed for so long is as somebody left it
 _ATTEMPTS = 10
-_TOKENIZER_PARTS = (*TOKENIZER_FILES, "added_tokens.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)
@@ -304,7 +303,7 @@ def tokenizer_digest(folder: Path) -> str:
     """Hash all that makes a folder's tokenizer; empty where there is none."""
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return ""
-    found = [(name, (folder / name).read_bytes()) for name in _TOKENIZER_PARTS if (folder / name).is_file()]
+    found = [(name, (folder / name).read_bytes()) for name in TOKENIZER_PARTS if (folder / name).is_file()]
     digest = hashlib.sha256()
     for name, content in found:
         digest.update(f"{name}|{len(content)}|".encode())

@@ -15,10 +15,12 @@ from ...utils.shapes import Record, Shape, Text, optional
 from ..table import TOKENIZER_OF, TOKENIZERS, module_of
 from .configuration_auto import CONFIG_MAPPING, ClassesByConfig
 
-__all__ = ["TOKENIZER_FILES", "TOKENIZER_MAPPING", "AutoTokenizer", "tokenizer_class_from_name"]
+__all__ = ["TOKENIZER_FILES", "TOKENIZER_MAPPING", "TOKENIZER_PARTS", "AutoTokenizer", "tokenizer_class_from_name"]
 
 # What a folder with a tokenizer holds at least one of.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "spm.model")
+# All that it may consist of.
+TOKENIZER_PARTS = (*TOKENIZER_FILES, "added_tokens.json", "special_tokens_map.json")
 
 _GENERIC = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
 # What is needed of a model's configuration.
