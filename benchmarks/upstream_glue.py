@@ -12,37 +12,12 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
+from upstream_order import OrderedTrainer
 
 COLUMNS = {"sst2": ("sentence",)}
-
-
-class OrderedTrainer(Trainer):
-    """A Trainer that goes through the data in a given order, epoch by epoch."""
-
-    def __init__(self, *args: object, order: list[list[int]], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self.order = order
-
-    def _get_train_sampler(self, *args: object, **kwargs: object) -> "EpochSampler":
-        return EpochSampler(self.order)
-
-
-class EpochSampler(torch.utils.data.Sampler):
-    """Gives one epoch's order after the other."""
-
-    def __init__(self, order: list[list[int]]) -> None:
-        self.order, self.epoch = order, 0
-
-    def __iter__(self):
-        self.epoch += 1
-        return iter(self.order[self.epoch - 1])
-
-    def __len__(self) -> int:
-        return len(self.order[0])
 
 
 def main(path: str) -> None:

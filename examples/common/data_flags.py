@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def files_of(data_args: Any) -> dict[str, str | None]:
     return {f"--{name}": getattr(data_args, name) for name in ("train_file", "validation_file", "test_file")}
 
 
-def check_files(files: Mapping[str, str | None], endings: Mapping[str, Any] | None = None) -> None:
+def check_files(files: Mapping[str, str | None], endings: Collection[str] | None = None) -> None:
     """Refuse files that are not there, or whose names end otherwise than any that is read.
 
     Args:

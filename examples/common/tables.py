@@ -1,14 +1,18 @@
-"""A table as it was read from a file: texts by column and row, before anything is made of them."""
+"""A table as it is read from a file, texts by column and row before anything is made of them, and as it is written."""
 
 from __future__ import annotations
 
+import csv
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Cell", "Table", "is_number", "number_of"]
+from transformers.utils.writing import replacing
+
+__all__ = ["Cell", "Table", "is_number", "number_of", "write_table"]
 
 Cell = str | list[Any] | Mapping[str, Any] | None
 """A text as it stands in the file; numbers and truth values of JSON too. None where there is nothing: a cell without a
@@ -87,3 +91,18 @@ def is_number(cells: Sequence[Cell]) -> bool:
     found = [cell for cell in cells if cell is not None]
     numbers = (number_of(cell) if isinstance(cell, str) else None for cell in found)
     return bool(found) and all(number is not None and math.isfinite(number) for number in numbers)
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table with tabs between its cells, which `read_table` reads again.
+
+    Args:
+        path: The file; its folder is made.
+        header: The columns' names.
+        rows: Their cells.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

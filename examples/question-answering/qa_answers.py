@@ -87,8 +87,8 @@ def find_answers(logits: Any, features: Dataset, questions: int, most: int, long
     parts, row = [], 0
     for batch in features.select_columns([BEGINS, ENDS]).with_format("arrow").iter(batch_size=_AT_ONCE):
         rows = slice(row, row + batch.num_rows)
-        spans = [_padded(batch[name], starts.shape[1]) for name in (BEGINS, ENDS)]
-        parts.append(_of_windows(starts[rows], ends[rows], owners[rows], *spans, most, longest))
+        begins, stops = (_padded(batch[name], starts.shape[1]) for name in (BEGINS, ENDS))
+        parts.append(_of_windows(starts[rows], ends[rows], owners[rows], begins, stops, most, longest))
         row += batch.num_rows
     candidates = _Candidates(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     null = _null_logits(starts[:, 0], ends[:, 0], owners, questions)

@@ -43,7 +43,8 @@ LONGEST_CONTEXT = 200_000
 """Characters of a context that is read: the library takes 160 bytes for each, and a batch has `_AT_ONCE` questions."""
 
 _AT_ONCE = 64
-_BLANKS = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
+_LAST_BLANK = 0x3000
+_IS_BLANK = np.array([chr(code).isspace() for code in range(_LAST_BLANK + 2)])
 
 
 @dataclass(frozen=True)
@@ -97,24 +98,24 @@ def encode_questions(
         padding="max_length" if windows.padded else False,
         verbose=False,
     )
-    owners = encoded.pop("overflow_to_sample_mapping")
-    offsets = encoded.pop("offset_mapping")
-    filled = [_characters_before(context) for context in batch[CONTEXT]]
+    owners, offsets = encoded.pop("overflow_to_sample_mapping"), encoded.pop("offset_mapping")
+    filled = {context: _characters_before(context) for context in set(batch[CONTEXT])}  # several questions share one
     spans = [
-        _spans(np.array(offset), encoded.sequence_ids(row), filled[owner])
+        _spans(np.array(offset), encoded.sequence_ids(row), filled[batch[CONTEXT][owner]])
         for row, (offset, owner) in enumerate(zip(offsets, owners, strict=True))
     ]
-    found = dict(encoded)
-    found[OWNER] = [numbers[owner] for owner in owners]
+    found = {**encoded, OWNER: [numbers[owner] for owner in owners]}
     found[BEGINS], found[ENDS] = [begins for begins, _ in spans], [ends for _, ends in spans]
     if labelled:
-        firsts = [
-            (starts[0], starts[0] + len(answers[0])) if answers else None
-            for answers, starts in zip(batch[ANSWERS], batch[STARTS], strict=True)
-        ]
-        places = _positions(spans, owners, firsts)
+        places = _positions(spans, owners, _first_answers(batch))
         found["start_positions"], found["end_positions"] = places[:, 0], places[:, 1]
     return found
+
+
+def _first_answers(batch: Mapping[str, Sequence[Any]]) -> list[tuple[int, int] | None]:
+    """Give the first character of each question's first answer, and the one after its last; None without one."""
+    rows = zip(batch[ANSWERS], batch[STARTS], strict=True)
+    return [(starts[0], starts[0] + len(answers[0])) if answers else None for answers, starts in rows]
 
 
 def _check_room(
@@ -142,7 +143,7 @@ def _check_room(
 def _characters_before(context: str) -> NDArray[np.int64]:
     """Count the characters that are no white space before each place. Shape: (characters + 1,)."""
     codes = np.frombuffer(context.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    return np.concatenate([[0], np.cumsum(~np.isin(codes, _BLANKS))])
+    return np.concatenate([[0], np.cumsum(~_IS_BLANK[np.minimum(codes, _LAST_BLANK + 1)])])
 
 
 def _spans(
@@ -222,12 +223,10 @@ def make_features(
     windows = Windows(length, data_args.doc_stride, data_args.pad_to_max_length)
 
     def tokenize(name: str, split: Dataset) -> Dataset:
-        def encode(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, Any]:
-            return encode_questions(batch, numbers, tokenizer, windows, labelled=name != "test")
-
+        labelled = name != "test"
         try:
             features = split.map(
-                encode,
+                lambda batch, numbers: encode_questions(batch, numbers, tokenizer, windows, labelled),
                 batched=True,
                 batch_size=_AT_ONCE,
                 with_indices=True,
@@ -237,7 +236,7 @@ def make_features(
             )
         except ValueError as error:
             raise ValueError(f"'{data.sources[name]}': {error}") from error
-        return features if name == "test" else _with_held_answers(features, split, name, data.sources[name], windows)
+        return _with_held_answers(features, split, name, data.sources[name], windows) if labelled else features
 
     with args.main_process_first(desc="tokenizing"), bars(not args.disable_tqdm):
         return {name: tokenize(name, split) for name, split in data.questions.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.files import FILE_FORMATS, read_table, read_text
+from common.files import FILE_FORMATS, read_text
 from common.tables import Cell, Table, number_of
 from transformers.utils.json_files import parse_json
 from transformers.utils.shapes import shown
@@ -68,11 +68,12 @@ def read_questions(path: str, encoding: str | None = None) -> Questions:
             context at its place; the message says which.
     """
     ending = Path(path).suffix.lower()
-    articles = _articles(read_text(path, encoding)) if ending == ".json" else None
-    if articles is not None:
-        found = _of_articles(articles, path)
+    if ending == ".parquet":
+        found = _of_table(_parquet(path))
     else:
-        found = _of_table(_parquet(path) if ending == ".parquet" else read_table(path, encoding))
+        text = read_text(path, encoding)
+        articles = _articles(text) if ending == ".json" else None
+        found = _of_table(FILE_FORMATS[ending](text, path)) if articles is None else _of_articles(articles, path)
     if not found.ids:
         raise ValueError(f"'{path}' holds no questions.")
     _check(found)
@@ -137,9 +138,9 @@ def _parquet(path: str) -> Table:
 
     try:
         table = read_parquet(path)
-    except pa.ArrowException as error:
+        return Table(path, table.to_pydict(), table.num_rows)
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:  # whose messages do not name the file
         raise ValueError(f"'{path}' cannot be read: {' '.join(str(error).split())[:200]}") from error
-    return Table(path, table.to_pydict(), table.num_rows)
 
 
 def _of_table(table: Table) -> Questions:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qa_answers import Answers, find_answers
 from qa_arguments import DataTrainingArguments
@@ -43,10 +44,10 @@ class Scorer:
         data: The questions.
         features: The windows, by the split's name.
         data_args: How answers are chosen.
-        threshold: Answer nothing where that scores so much more than the best answer.
+        threshold: An evaluation answers nothing where that scores so much more than the best answer.
 
     Attributes:
-        threshold: See there; a new one is taken from the next call on.
+        threshold: See there.
         chosen: The threshold that gave the best F1 in the last evaluation; None without one.
         answers: What the last evaluation found.
     """
@@ -62,8 +63,7 @@ class Scorer:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Score an evaluation of all validation questions."""
         self.answers = self.find(prediction.predictions, "validation")
-        figures = self.score(self.answers, "validation")
-        self.chosen = figures.pop("chosen", None)
+        figures, self.chosen = self.score(self.answers, "validation", self.threshold)
         return figures
 
     def find(self, logits: Any, name: str) -> Answers:
@@ -76,32 +76,40 @@ class Scorer:
         most, longest = self.data_args.n_best_size, self.data_args.max_answer_length
         return find_answers(logits, self.features[name], len(self.data.questions[name]), most, longest)
 
-    def score(self, answers: Answers, name: str) -> dict[str, float]:
-        """Give the figures of a split's answers; with "no answer" the best threshold too, and ``chosen``."""
+    def score(self, answers: Answers, name: str, threshold: float) -> tuple[dict[str, float], float | None]:
+        """Score a split's answers.
+
+        Args:
+            answers: By `find`.
+            name: The split's name.
+            threshold: Answer nothing where that scores so much more than the best answer.
+
+        Returns:
+            The figures, and the threshold that gives the best F1; None where every question has an answer.
+        """
         questions, with_null = self.data.questions[name], self.data.with_null
         gold = self._gold.setdefault(name, Gold(questions[ANSWERS]))
         texts = answers.best_texts(questions[CONTEXT])
         exact, f1 = gold.score(texts)
         if not with_null:
-            return summarize(exact, f1, gold.answered, with_null)
+            return summarize(exact, f1, gold.answered, with_null), None
         odds = answers.null_odds()
-        given = gold.score(self._given(texts, odds))
-        figures = summarize(*given, gold.answered, with_null)
-        for metric, values in (("exact", exact), ("f1", f1)):
-            best = best_threshold(values, odds, texts, gold.answered)
-            figures |= {f"best_{metric}": best.score, f"best_{metric}_thresh": best.threshold}
-        return {**figures, "chosen": best.chosen}
+        figures = summarize(*gold.score(_given(texts, odds, threshold)), gold.answered, with_null)
+        best = {
+            metric: best_threshold(values, odds, texts, gold.answered)
+            for metric, values in (("exact", exact), ("f1", f1))
+        }
+        for metric, found in best.items():
+            figures |= {f"best_{metric}": found.score, f"best_{metric}_thresh": found.threshold}
+        return figures, best["f1"].chosen
 
-    def _given(self, texts: list[str], odds: Any) -> list[str]:
-        """Give the answers by the threshold."""
-        return ["" if silent else text for text, silent in zip(texts, odds > self.threshold, strict=True)]
-
-    def write(self, answers: Answers, name: str, folder: Path, prefix: str = "") -> Path:
+    def write(self, answers: Answers, name: str, threshold: float, folder: Path, prefix: str = "") -> Path:
         """Write a split's answers: the best, the best few with probabilities, and the odds of "no answer".
 
         Args:
             answers: By `find`.
             name: The split's name.
+            threshold: See `score`.
             folder: Where ``predictions.json``, ``nbest_predictions.json`` and ``null_odds.json`` go.
             prefix: Of the names of these files.
 
@@ -112,7 +120,7 @@ class Scorer:
         names, contexts = questions[ID], questions[CONTEXT]
         texts, odds = answers.best_texts(contexts), answers.null_odds()
         folder.mkdir(parents=True, exist_ok=True)
-        given = self._given(texts, odds) if with_null else texts
+        given = _given(texts, odds, threshold) if with_null else texts
         path = folder / f"{prefix}predictions.json"
         _write_object(path, zip(names, given, strict=True))
         few = ((each, _few(answers, row, contexts[row], with_null)) for row, each in enumerate(names))
@@ -120,6 +128,11 @@ class Scorer:
         if with_null:
             _write_object(folder / f"{prefix}null_odds.json", zip(names, odds.tolist(), strict=True))
         return path
+
+
+def _given(texts: Sequence[str], odds: NDArray[np.float64], threshold: float) -> list[str]:
+    """Leave of the best answers those that "no answer" does not beat."""
+    return ["" if silent else text for text, silent in zip(texts, odds > threshold, strict=True)]
 
 
 def _few(answers: Answers, row: int, context: str, with_null: bool) -> list[dict[str, Any]]:

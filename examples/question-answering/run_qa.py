@@ -108,7 +108,7 @@ def keep_evaluation(trainer: Trainer, scorer: Scorer, results: dict[str, float])
     folder = Path(trainer.args.output_dir)
     if scorer.answers is None or (holds_training(folder) and not trainer.args.do_train):
         return
-    path = scorer.write(scorer.answers, "validation", folder, "eval_")
+    path = scorer.write(scorer.answers, "validation", scorer.threshold, folder, "eval_")
     logger.info("Answers to the validation questions: %s", path)
     if scorer.chosen is not None and trainer.args.do_train:  # it belongs to the model in this folder
         write_threshold(folder, scorer.chosen, results["eval_best_f1"], scorer.data.sources["validation"])
@@ -117,18 +117,16 @@ def keep_evaluation(trainer: Trainer, scorer: Scorer, results: dict[str, float])
 def predict(trainer: Trainer, scorer: Scorer) -> dict[str, float]:
     """Answer the test questions and write the answers; give their figures where the right ones are known."""
     answers = scorer.find(trainer.predict(scorer.features["test"]).predictions, "test")
-    if scorer.chosen is not None and scorer.data_args.null_score_diff_threshold is None:
-        scorer.threshold = scorer.chosen
+    chosen = scorer.chosen if scorer.data_args.null_score_diff_threshold is None else None
+    threshold = scorer.threshold if chosen is None else chosen
     figures: dict[str, float] = {}
     if scorer.data.scored:
-        found = scorer.score(answers, "test")
-        figures = {
-            f"predict_{name}": value for name, value in found.items() if "best_" not in name and name != "chosen"
-        }
+        found, _ = scorer.score(answers, "test", threshold)
+        figures = {f"predict_{name}": value for name, value in found.items() if not name.startswith("best_")}
         trainer.log_metrics("predict", figures)
         trainer.save_metrics("predict", figures)
     if trainer.is_world_process_zero():
-        path = scorer.write(answers, "test", Path(trainer.args.output_dir))
+        path = scorer.write(answers, "test", threshold, Path(trainer.args.output_dir))
         logger.info("Answers to %d questions: %s", len(answers.begins), path)
     return figures
 

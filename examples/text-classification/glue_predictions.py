@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.metrics import predicted_values, probabilities
+from common.tables import write_table
 from glue_tasks import GlueTask
-from transformers.utils.writing import replacing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,7 +37,7 @@ def write_glue_predictions(
     numbers = list(split["idx"]) if "idx" in split.column_names else [None]
     rows: Iterable[Any] = range(len(values)) if None in numbers else numbers
     spelled = (_spell(value, task, id2label) for value in values)
-    _write(path, ["index", "prediction"], zip(rows, spelled, strict=True))
+    write_table(path, ["index", "prediction"], zip(rows, spelled, strict=True))
 
 
 def _spell(value: Any, task: GlueTask, id2label: Mapping[int, str]) -> str:
@@ -76,7 +75,7 @@ def write_predictions(
         cells = _one(values, probabilities(logits, problem), id2label)
     columns = zip(*texts.values(), strict=True)
     rows = ((index, *cell, *text) for index, (cell, text) in enumerate(zip(cells, columns, strict=True)))
-    _write(path, header, rows)
+    write_table(path, header, rows)
 
 
 def _one(values: NDArray[Any], shares: NDArray[Any], names: Mapping[int, str]) -> Iterable[tuple[str, ...]]:
@@ -89,11 +88,3 @@ def _several(values: NDArray[Any], shares: NDArray[Any], names: Mapping[int, str
         predicted = [names[index] for index in np.flatnonzero(chosen)]
         each = {names[index]: round(float(share), 4) for index, share in enumerate(row)}
         yield json.dumps(predicted, ensure_ascii=False), json.dumps(each, ensure_ascii=False)
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -18,6 +18,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "data.data_collator": (
         "DataCollator",
         "DataCollatorForLanguageModeling",
+        "DataCollatorForMultipleChoice",
         "DataCollatorForTokenClassification",
         "DataCollatorForWholeWordMask",
         "DataCollatorWithPadding",

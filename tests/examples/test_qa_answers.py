@@ -104,7 +104,7 @@ def answers() -> Answers:
 
 
 def test_files_and_the_threshold_of_no_answer(scorer: Scorer, tmp_path: Path) -> None:
-    assert scorer.write(answers(), "test", tmp_path, "eval_").name == "eval_predictions.json"
+    assert scorer.write(answers(), "test", 0.0, tmp_path, "eval_").name == "eval_predictions.json"
     names = ("predictions", "nbest_predictions", "null_odds")
     given, few, odds = (json.loads((tmp_path / f"eval_{name}.json").read_text()) for name in names)
     assert given == {"a": "film", "b": ""}
@@ -114,16 +114,16 @@ def test_files_and_the_threshold_of_no_answer(scorer: Scorer, tmp_path: Path) ->
     shares = np.exp([3.0, 2.5, 2.0]) / np.exp([3.0, 2.5, 2.0]).sum()
     assert [each["probability"] for each in few["a"]] == pytest.approx(shares)
     assert (few["a"][1]["start_logit"], few["a"][1]["end_logit"]) == (1.0, 1.5)
-    assert scorer.score(answers(), "test")["exact"] == 100
-    scorer.threshold = 3.0
-    scorer.write(answers(), "test", tmp_path)
+    assert scorer.score(answers(), "test", 0.0)[0]["exact"] == 100
+    scorer.write(answers(), "test", 3.0, tmp_path)
     assert json.loads((tmp_path / "predictions.json").read_text()) == {"a": "film", "b": "Oslo."}
-    figures = scorer.score(answers(), "test")
+    figures, chosen = scorer.score(answers(), "test", 3.0)
     assert (figures["exact"], figures["NoAns_exact"], figures["best_exact"]) == (50, 0, 100)
-    assert figures["chosen"] == pytest.approx(0.75), "in the middle between the odds of the two"
+    assert chosen is not None
+    assert chosen == pytest.approx(0.75), "in the middle between the odds of the two"
     assert read_threshold(str(tmp_path)) is None
-    write_threshold(tmp_path, figures["chosen"], 100.0, "v.json")
-    assert read_threshold(str(tmp_path)) == figures["chosen"]
+    write_threshold(tmp_path, chosen, 100.0, "v.json")
+    assert read_threshold(str(tmp_path)) == chosen
     (tmp_path / "null_threshold.json").write_text('{"null_score_diff_threshold": "0"}')
     with pytest.raises(ValueError, match="null_score_diff_threshold"):
         read_threshold(str(tmp_path))

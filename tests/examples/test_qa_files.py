@@ -115,6 +115,12 @@ def test_questions_without_answers(tmp_path: Path) -> None:
     assert (listed.answers, listed.starts) == ([["Ada"]], [[0]])
 
 
+def test_answers_in_a_cell_of_csv(tmp_path: Path) -> None:
+    cell = '{""text"": [""Ada"", ""Ada left""], ""answer_start"": [0, 0]}'
+    read = read_questions(write(tmp_path / "a.csv", f'question,context,answers\nWho?,Ada left.,"{cell}"\nWho?,Bo.,\n'))
+    assert (read.answers, read.starts) == ([["Ada", "Ada left"], []], [[0, 0], []])
+
+
 def test_a_context_may_speak_of_paragraphs(tmp_path: Path) -> None:
     row = {"question": "What?", "context": 'Say "paragraphs" here.', "answers": {"text": ["Say"], "answer_start": [0]}}
     assert read_questions(write(tmp_path / "a.json", {"data": [row]})).answers == [["Say"]]

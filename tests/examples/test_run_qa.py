@@ -146,6 +146,23 @@ def test_training_evaluation_prediction_and_every_next_command(
     assert set(read_json(tmp_path / "none" / "eval_predictions.json").values()) == {""}
 
 
+def test_answers_of_an_evaluation_are_those_of_its_figures(start: list[object], tmp_path: Path) -> None:
+    rows, out = questions("v", 9), tmp_path / "out"
+    file = write(tmp_path / "validation.json", rows)
+    words = [*start, "--validation_file", file, "--test_file", file, "--do_eval", "--do_predict", "--max_steps", "1"]
+    assert run(*words, "--output_dir", out) == 0
+    odds, few = (read_json(out / f"eval_{name}.json") for name in ("null_odds", "nbest_predictions"))
+    best = {name: next(each["text"] for each in each_ if each["text"]) for name, each_ in few.items()}
+    chosen = read_json(out / "null_threshold.json")["null_score_diff_threshold"]
+    assert any(min(0, chosen) < each <= max(0, chosen) for each in odds.values()), "the two thresholds must differ"
+    for file_name, threshold in (("eval_predictions", 0), ("predictions", chosen)):
+        wanted = {name: "" if odds[name] > threshold else text for name, text in best.items()}
+        assert read_json(out / f"{file_name}.json") == wanted
+    figures = read_json(out / "all_results.json")
+    assert figures["predict_f1"] == pytest.approx(figures["eval_best_f1"])
+    assert figures["eval_f1"] != pytest.approx(figures["eval_best_f1"])
+
+
 def test_the_best_weights_of_version_1_and_texts_of_ones_own(start: list[object], tmp_path: Path) -> None:
     words = [word for word in start if word != "--version_2_with_negative"]
     write(tmp_path / "train.json", questions("t", 12, without=False))

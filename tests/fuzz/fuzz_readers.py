@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from fuzz_data import DATA_FILES, make_data, make_identity, use_data, use_identity
+from fuzz_questions import QUESTION_FILES, THRESHOLD_FILE, make_questions, use_questions
 from safetensors.torch import load_file
 from tiny import TINY, tiny_config
 from vocabularies import make_bert_vocabulary, make_roberta_vocabulary, make_sentencepiece_model
@@ -405,5 +406,6 @@ TARGETS: dict[str, Target] = {
     "arguments": Target(_make_deepspeed, ("ds.json", "arguments.json"), _use_arguments, {"ds.json": DEEPSPEED}),
     "bin-legacy": Target(_make_legacy, ("pytorch_model.bin",), _use_weights),
     "data": Target(make_data, DATA_FILES, use_data),
+    "questions": Target(make_questions, (*QUESTION_FILES, THRESHOLD_FILE), use_questions),
     "run-identity": Target(make_identity, (IDENTITY_FILE,), use_identity, {IDENTITY_FILE: IDENTITY}),
 }

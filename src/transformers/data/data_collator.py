@@ -17,7 +17,13 @@ from ..tokenization_utils_base import PreTrainedTokenizerBase
 from ..utils.generic import PaddingStrategy
 from ..utils.lazy_names import LazyNames
 
-_LAZY = LazyNames(globals(), {".whole_word_mask": ("DataCollatorForWholeWordMask",)})
+_LAZY = LazyNames(
+    globals(),
+    {
+        ".multiple_choice": ("DataCollatorForMultipleChoice",),
+        ".whole_word_mask": ("DataCollatorForWholeWordMask",),
+    },
+)
 
 __getattr__ = _LAZY.load
 
