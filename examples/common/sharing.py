@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from transformers.training.publishing import STAYS_HERE
 from transformers.utils import logging
 from transformers.utils.hub_upload import NotUploadedError
 
@@ -31,9 +32,8 @@ def share(trainer: Trainer) -> None:
     try:
         commit = trainer.push_to_hub()
     except NotUploadedError as error:
-        words = f"hf upload {trainer.hub_model_id} {shlex.quote(args.output_dir)} --exclude 'checkpoint-*'"
-        raise NotUploadedError(
-            f"{error} The run itself is complete in '{args.output_dir}': the same command, or `{words}`, tries again."
-        ) from None
+        patterns = [word for pattern in (".*", *STAYS_HERE) for word in ("--exclude", pattern)]
+        words = shlex.join(["hf", "upload", str(trainer.hub_model_id), args.output_dir, ".", *patterns])
+        raise NotUploadedError(f"{error} The run itself is complete; to try again: {words}") from None
     if commit is not None:
         logger.info("Uploaded: %s", commit)

@@ -170,15 +170,15 @@ def _failing_in_one_line(to: Destination) -> Iterator[None]:
     except NotUploadedError:
         raise
     except (HfHubHTTPError, network_error(), OSError, ValueError, RuntimeError) as error:
-        why = hide_tokens(_reason(error), *_tokens(to))
-        raise NotUploadedError(f"Uploading to '{to.repo_id}' failed: {why}") from None  # its cause may hold the token
+        why = hide_tokens(_reason(error), *_tokens(to)).rstrip(".")
+        raise NotUploadedError(f"Uploading to '{to.repo_id}' failed: {why}.") from None  # its cause may hold the token
 
 
 _REFUSALS = {
-    401: "the hub does not know who asks; log in with `hf auth login`, or pass a token that may write.",
+    401: "the hub does not know who asks; log in with `hf auth login`, or pass a token that may write",
     403: "the token may not write there",
-    404: "there is no such repository or branch, or the token may not see it.",
-    409: "somebody else wrote there at the same time; call it again.",
+    404: "there is no such repository or branch, or the token may not see it",
+    409: "somebody else wrote there at the same time; call it again",
 }
 
 
@@ -187,7 +187,7 @@ def _reason(error: BaseException) -> str:
     status = getattr(getattr(cause, "response", None), "status_code", None)
     said = " ".join((getattr(cause, "server_message", None) or str(cause) or type(cause).__name__).split())
     if status == 403:
-        return f"{_REFUSALS[403]} ({said})."
+        return f"{_REFUSALS[403]} ({said})"
     return _REFUSALS.get(status, said) if status is not None else said
 
 
