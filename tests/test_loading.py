@@ -551,3 +551,21 @@ def test_recomputing_is_switched_on_by_the_configuration(
     model(random_ids())
     assert len(recomputed) == 2
     assert not model.is_gradient_checkpointing
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of what a process has mapped")
+def test_tensors_that_are_read_by_themselves_give_their_memory_back_one_by_one(base: Path) -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count(str(base / "model.safetensors"))
+
+    whole = load_weights(base)
+    assert mapped() == 1
+    wanted = {name: tensor.clone() for name, tensor in whole.items()}
+    del whole
+    apart = load_weights(base, each_by_itself=True)
+    assert same_tensors(apart, wanted)
+    number = mapped()
+    assert number == len(apart)
+    for left, tensor in enumerate(apart.values(), start=1):
+        tensor.data = tensor.new_empty(0)  # as `quantize_layers` does; the mapping knows of it still
+        assert mapped() == number - left

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 from transformers.utils.secrets import is_secret
 
 from .lora_flags import LoraFlags, lora_option_fields
+from .quantization_flags import QuantizationFlags, check_quantization
 
 __all__ = ["ModelArguments", "check_model_arguments", "check_texts", "flag_help", "method_fields"]
 
@@ -19,7 +20,7 @@ def flag_help(text: str, **more: Any) -> dict[str, Any]:
 
 
 @dataclass
-class ModelArguments(LoraFlags):
+class ModelArguments(LoraFlags, QuantizationFlags):
     """Which model to start from, how LoRA goes in, and what else is trained and how."""
 
     model_name_or_path: str = field(
@@ -153,6 +154,8 @@ def check_model_arguments(model_args: ModelArguments, args: TrainingArguments) -
     _check_lora(model_args)
     _check_bottleneck(model_args)
     _check_consistency(model_args, args)
+    freezes_base = model_args.apply_lora or model_args.apply_adapter or model_args.apply_bitfit
+    check_quantization(model_args, args, freezes_base=freezes_base)
 
 
 def _check_lora(model_args: ModelArguments) -> None:

@@ -5,6 +5,7 @@ Only a run that is the same goes on from a checkpoint: else it would give the ol
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from transformers.utils.shapes import Anything, ListOf, MapOf, Record, Text, opt
 from transformers.utils.writing import write_text
 
 from .arguments import ModelArguments
+from .quantization_flags import QuantizationFlags
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,6 +46,9 @@ IDENTITY = Record(
     required=("task", "data", "labels"),
 )
 """What the record holds; a run compares all of it with its own."""
+
+# The flags of a base of few bits, as they are where they were not given.
+_BITS = {each.name: each.default for each in dataclasses.fields(QuantizationFlags)}
 
 OWN_FILES = "files of your own"
 
@@ -85,7 +90,8 @@ def describe_run(
         "problem": model.config.problem_type,
         "model": model.base_sha256(),
         "start": {name: _hash_weights(getattr(model_args, name)) for name in starts},
-        "method": {name: getattr(model.config, name, None) for name in METHOD},
+        "method": {name: getattr(model.config, name, None) for name in METHOD}
+        | {name: getattr(model_args, name) for name in _BITS},
     }
 
 
@@ -171,7 +177,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[
     if before.get("labels") != now["labels"] or before.get("problem") != now["problem"]:
         found.append(f"another run: its labels are {_some(before.get('labels', []))}, not {_some(now['labels'])}")
     method = before.get("method", {})
-    method = {**LORA_OPTIONS, **method}  # those of a run from before there were any
+    method = {**LORA_OPTIONS, **_BITS, **method}  # those of a run from before there were any
     changed = [name for name in now["method"] if method.get(name) != now["method"][name]]
     if changed:
         found.append(

@@ -12,6 +12,7 @@ from transformers.methods.trainable import new_head_parameter_names
 from transformers.utils import logging
 
 from .arguments import ModelArguments
+from .quantization_flags import quantization_of
 
 __all__ = [
     "check_other_labels",
@@ -57,7 +58,7 @@ def load_model(
         auto_class: The Auto class of the task.
         config: With the task's labels and what is trained.
         model_args: Which model.
-        args: Say whether the run trains.
+        args: Say whether the run trains, and in which precision.
 
     Raises:
         OSError: If a file is not found or not reachable.
@@ -65,8 +66,15 @@ def load_model(
     """
     options, name = hub_options(model_args), model_args.model_name_or_path
     model: PreTrainedModel = auto_class.from_pretrained(
-        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **options
+        name,
+        config=config,
+        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+        quantization_config=quantization_of(model_args, args),
+        **options,
     )
+    if model.is_quantized:
+        error = model.quantization_error()
+        logger.info("The frozen base is kept in %s, which changes its weights %s.", model.quantization, error)
     has_head = is_adapter(name, **options) or not new_head_parameter_names(model)
     if model_args.lora_path is not None:
         started = start_from_adapter(model, model_args.lora_path)

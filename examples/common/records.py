@@ -11,7 +11,7 @@ from transformers.utils.secrets import without_secrets
 from transformers.utils.writing import write_text
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainingArguments
+    from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 __all__ = ["RECORD_FILE", "describe_results", "holds_training", "kind_of_run", "read_record", "write_record"]
 
@@ -54,7 +54,17 @@ def describe_results(
         "environment": describe_environment(trainer.args.device),
         "output": str(Path(trainer.args.output_dir).resolve()),
         "holds_adapter": bool(model.config.freezes_base),
+        "quantization": _describe_bits(model),
     }
+
+
+def _describe_bits(model: PreTrainedModel) -> dict[str, Any] | None:
+    """Say in which bits a model's base is kept, in words and in numbers; None for full precision."""
+    error = model.quantization_error()
+    if model.quantization is None or error is None:
+        return None
+    by = {"mean_difference": error.mean, "largest_difference": error.largest}
+    return {"words": str(model.quantization), **model.quantization.to_dict(), **by}
 
 
 def read_record(folder: Path, name: str = RECORD_FILE) -> dict[str, Any] | None:

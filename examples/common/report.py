@@ -149,6 +149,8 @@ def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None
                 table.add_row(f"{name.replace('_', ' ')}{where}", f"{metrics[f'eval_{name}{ending}']:.4f}")
     trainable, total = record["trainable_values"], record["total_values"]
     table.add_row("trained / all values", f"{trainable:,} / {total:,} ({trainable / total:.2%})")
+    if record.get("quantization"):
+        table.add_row("base kept in", record["quantization"]["words"])
     table.add_row("minutes", f"{metrics['minutes']:.1f}")
     if record["examples_per_second"] is not None:
         table.add_row("examples per second", f"{record['examples_per_second']:.1f}")

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .data.samplers import GlobalBatchSampler
+from .layers.quantized import number_of_values
 from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
 from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, speed_over
@@ -453,8 +454,7 @@ class Trainer(PublishingTrainer):
 
     def _announce(self, run: _Run) -> None:
         args = self.args
-        counts = [(whole_size(parameter), parameter.requires_grad) for parameter in self.model.parameters()]
-        trained = sum(count for count, trainable in counts if trainable)
+        trained = number_of_values(self.model, lambda each: each.requires_grad, whole_size)
         logger.info(
             "Training on %s examples for %s epochs, %s steps%s. A step sees %d examples: %d per device x %d processes "
             "x %d forward passes. %s of %s values are trained.",
@@ -467,7 +467,7 @@ class Trainer(PublishingTrainer):
             args.world_size,
             args.gradient_accumulation_steps,
             f"{trained:,}",
-            f"{sum(count for count, _ in counts):,}",
+            f"{number_of_values(self.model, size=whole_size):,}",
         )
         if args.world_size > 1:
             logger.info("Each process sends %s in a step.", self.parallel.traffic(self.model))

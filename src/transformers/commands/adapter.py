@@ -55,6 +55,7 @@ def run_show(options: argparse.Namespace) -> int:
         "for PEFT": "yes" if content.peft_type in (None, "LORA") else f"no: {content.peft_type}",
         "base": content.base or "(not said)",
         "base sha256": content.base_sha256 or "(not said)",
+        **({} if content.quantization is None else {"trained over": str(content.quantization)}),
         "r, alpha, scaling": f"{content.r}, {content.alpha:g}, {content.alpha / content.r:g}",
         "dropout": f"{content.lora_dropout:g}",
         "LoRA": f"{len(lora)} matrices, {_count(lora):,} values",

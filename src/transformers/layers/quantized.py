@@ -270,15 +270,20 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, QuantizedLinear]]:
             yield path, module
 
 
-def number_of_values(model: nn.Module, counts: Callable[[nn.Parameter], bool] = lambda each: True) -> int:
+def number_of_values(
+    model: nn.Module,
+    counts: Callable[[nn.Parameter], bool] = lambda each: True,
+    size: Callable[[nn.Parameter], int] = torch.numel,
+) -> int:
     """Count a model's values; what is kept in few bits counts as the values that it stands for.
 
     Args:
         model: Any module.
         counts: Which parameters count; all of them by default.
+        size: How many values a parameter has that is not of few bits.
     """
     packed = {id(layer.weight): layer.in_features * layer.out_features for _, layer in quantized_layers(model)}
-    return sum(packed.get(id(each), each.numel()) for each in model.parameters() if counts(each))
+    return sum(packed.get(id(each), size(each)) for each in model.parameters() if counts(each))
 
 
 def refuse_cast(layers: list[QuantizedLinear], fn: Callable[[Tensor], Tensor]) -> None:

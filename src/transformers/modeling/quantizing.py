@@ -6,7 +6,9 @@ pooler, what the checkpoint lacks; so do embeddings and norms, which are no line
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -74,8 +76,17 @@ def quantize_layers(
         assert isinstance(layer, QuantizedLinear)
         layer.quantize(weight.to(dtypes[name]), quantization)
         weight.data = weight.new_empty(0)  # whoever still knows of it
+        _give_memory_back()
     model.quantization = quantization
     return digests
+
+
+def _give_memory_back() -> None:
+    """Let the system have what quantising took for the moment: between bits that stay, glibc would keep it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def full_layers(model: ModelWithBase) -> dict[str, nn.Linear]:

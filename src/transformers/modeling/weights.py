@@ -141,7 +141,7 @@ def _mapped_apart(path: Path) -> dict[str, Tensor]:
     tensors = {}
     for name in names:
         with safe_open(path, framework="pt") as file:
-            tensors[name] = file.get_tensor(name)
+            tensors[name] = file.get_tensor(name).data  # no view, which would hold the memory by its base
     return tensors
 
 

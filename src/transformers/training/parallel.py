@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..layers.quantized import quantized_layers
 from .precision import Precision
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ class Parallel:
                 model,
                 device_ids=[device] if device.type == "cuda" else None,
                 find_unused_parameters=bool(self.args.ddp_find_unused_parameters),
-                forward_sync_buffers=any(
-                    buffer.is_floating_point() for buffer in model.buffers()
-                ),  # running statistics
+                forward_sync_buffers=_has_statistics(model),
             )
         return self.wrapped, precision
 
@@ -150,6 +149,12 @@ class Parallel:
     def load_optimizer_state(self, optimizer: Any, state: dict[str, Any]) -> None:
         """Put back what ``optimizer_state`` gave, here or under another way of sharing the work."""
         optimizer.load_state_dict(state)
+
+
+def _has_statistics(model: nn.Module) -> bool:
+    """Say whether a model has buffers that training changes; the scales of weights of few bits stay as they are."""
+    scales = {id(buffer) for _, layer in quantized_layers(model) for buffer in layer.buffers()}
+    return any(buffer.is_floating_point() and id(buffer) not in scales for buffer in model.buffers())
 
 
 def whole_size(parameter: Tensor) -> int:

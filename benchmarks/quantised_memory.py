@@ -1,0 +1,173 @@
+"""How much memory does a training take: of everything, with LoRA, and with LoRA over a base of 8 and 4 bits?
+
+Each side is a process of its own that loads a classifier with random weights from a file and trains a few steps on a
+small batch, so that weights, gradients and the optimizer's averages count, and activations hardly do. Noted are the
+bytes of its parameters and buffers, and the largest resident set beyond that of the imports, from loading on. Where a
+model is too large for this machine its bytes are reckoned from the shapes alone::
+
+    python benchmarks/quantised_memory.py
+    python benchmarks/quantised_memory.py --models roberta-base
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from other_side import ROOT
+from step_memory import peak_bytes
+from transformers import (
+    AutoModelForSequenceClassification,
+    DebertaV2Config,
+    PretrainedConfig,
+    RobertaConfig,
+    TrainingArguments,
+)
+from transformers.optimization import create_optimizer
+from transformers.training.environment import describe_environment
+
+RESULTS = ROOT / "benchmarks" / "results" / "quantised_memory.json"
+ROBERTA: dict[str, Any] = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1}
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+XXL = {"hidden_size": 1536, "num_hidden_layers": 48, "num_attention_heads": 24, "intermediate_size": 6144}
+CONFIGS: dict[str, PretrainedConfig] = {
+    "roberta-base": RobertaConfig(**ROBERTA),
+    "roberta-large": RobertaConfig(**ROBERTA, **LARGE),
+    "deberta-v2-xxlarge": DebertaV2Config(
+        **XXL,
+        relative_attention=True,
+        position_buckets=256,
+        share_att_key=True,
+        pos_att_type="p2c|c2p",
+        conv_act="gelu",
+    ),
+}
+TOO_LARGE = ("deberta-v2-xxlarge",)
+LORA = {"apply_lora": True, "lora_r": 8, "lora_alpha": 16}
+NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+SIDES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "full, AdamW of 8 bits": {"optim": "adamw_8bit"},
+    "LoRA, fp32": {"fields": LORA},
+    "LoRA, bf16": {"fields": LORA, "bf16": True},
+    "LoRA over 8 bits": {"fields": LORA, "bits": {"load_in_8bit": True}},
+    "LoRA over 4 bits, AdamW of 8 bits": {"fields": LORA, "bits": NF4, "optim": "adamw_8bit"},
+}
+STEPS, ROWS, LENGTH = 2, 2, 32
+
+
+def resident_bytes() -> int:
+    """Give the process's resident set now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def kept_bytes(model: nn.Module) -> dict[str, int]:
+    """Count the bytes of a model's parameters and buffers, those of the linear layers of the encoder by themselves."""
+    tensors = {id(tensor): (name, tensor) for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    linear = {path for path, layer in model.base_model.named_modules() if isinstance(layer, nn.Linear)}  # type: ignore[union-attr]
+    linear = {f"{model.base_model_prefix}.{path}" for path in linear}
+    of_linear = {name for name, _ in tensors.values() if name.rpartition(".")[0] in linear and ".lora_" not in name}
+    return {
+        "model": sum(tensor.nbytes for _, tensor in tensors.values()),
+        "linear_layers": sum(tensor.nbytes for name, tensor in tensors.values() if name in of_linear),
+        "trained": sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad),
+    }
+
+
+def run_side(folder: str, side: Mapping[str, Any]) -> dict[str, Any]:
+    """Load and train one side in this process."""
+    if side.get("bits") or "8bit" in side.get("optim", ""):
+        import bitsandbytes  # noqa: F401  # part of the imports
+    before = resident_bytes()
+    bits = {"quantization_config": side["bits"]} if side.get("bits") else {}
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, **side.get("fields", {}), **bits)
+    if side.get("bf16"):
+        model.cast_frozen_parameters(torch.bfloat16)
+    loaded = {"rss": resident_bytes() - before, "peak": peak_bytes("cpu") - before}
+    args = TrainingArguments("unused", optim=side.get("optim", "adamw_torch"), learning_rate=1e-4, no_cuda=True)
+    optimizer = create_optimizer(args, model)
+    model.train()
+    for _ in range(STEPS):
+        ids = torch.randint(5, model.config.vocab_size, (ROWS, LENGTH))
+        model(ids, labels=torch.tensor([0, 1])).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return {
+        "bytes": kept_bytes(model),
+        "loading_peak_bytes": loaded["peak"],
+        "after_loading_bytes": loaded["rss"],
+        "training_peak_bytes": peak_bytes("cpu") - before,
+    }
+
+
+def reckon_side(config: PretrainedConfig, side: Mapping[str, Any]) -> dict[str, Any]:
+    """Reckon one side's bytes from the shapes: nothing is made."""
+    fields = {**config.to_dict(), **side.get("fields", {})}
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(type(config)(**fields))
+    if side.get("bf16"):
+        model.cast_frozen_parameters(torch.bfloat16)
+    kept = kept_bytes(model)
+    bits = side.get("bits")
+    if bits:
+        linear = [layer for layer in model.base_model.modules() if isinstance(layer, nn.Linear)]
+        values, outputs = sum(layer.weight.numel() for layer in linear), sum(layer.out_features for layer in linear)
+        # 8 bits: a byte a value, four an output; 4 bits: half a byte a value, a byte for 64, and four bytes for 16,384
+        new = values + 4 * outputs if bits.get("load_in_8bit") else values // 2 + values // 64 + values // 4096
+        new += 4 * outputs  # biases
+        kept["model"] += new - kept["linear_layers"]
+        kept["linear_layers"] = new
+    averages = 2 if "8bit" in side.get("optim", "") else 8  # bytes a value
+    return {"bytes": kept, "with_gradients_and_optimizer": kept["model"] + kept["trained"] * (4 + averages) // 4}
+
+
+def main() -> int:
+    """Measure all sides, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    if options.side:
+        print(json.dumps(run_side(options.folder, SIDES[options.side])))
+        return 0
+    results: dict[str, Any] = {}
+    for name in options.models:
+        reckoned = {side: reckon_side(CONFIGS[name], how) for side, how in SIDES.items()}
+        results[name] = {"reckoned": reckoned, "measured": None if name in TOO_LARGE else _measure(name)}
+        print(name, json.dumps(results[name]["measured"] or reckoned, indent=1), flush=True)
+    settings = {"steps": STEPS, "rows": ROWS, "length": LENGTH, "lora": LORA, "sides": SIDES, "seed": 0}
+    report = {"settings": settings, "results": results, "environment": describe_environment()}
+    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _measure(name: str) -> dict[str, Any]:
+    """Write a model with random weights, and let each side be a process."""
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder:
+        AutoModelForSequenceClassification.from_config(CONFIGS[name]).base_model.save_pretrained(folder)
+        ctypes.CDLL(None).malloc_trim(0)
+        for side in SIDES:
+            words = [sys.executable, __file__, "--side", side, "--folder", folder]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            measured[side] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+if __name__ == "__main__":
+    sys.exit(main())
