@@ -130,8 +130,9 @@ def report(
     """Print the table and the next commands, and leave the record."""
     data_args = arguments.data
     source = data_args.task_name or data_args.train_file or data_args.validation_file or data_args.test_file or ""
-    of_hub = data_args.glue_dataset if data.task and not Path(data_args.glue_dataset).is_dir() else None
-    subject = Subject(data.task.title if data.task else source, source, data.metrics, of_hub, data_args.task_name)
+    of_hub = data.task is not None and not Path(data_args.glue_dataset).is_dir()
+    dataset, configuration = (data_args.glue_dataset, data_args.task_name) if of_hub else (None, None)
+    subject = Subject(data.task.title if data.task else source, source, data.metrics, dataset, configuration)
     groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(data_args)}
     steps = steps_from_here(trainer, data_args, data) if trainer.args.do_train else []
     print_report(trainer, subject, results, groups, steps)

@@ -52,7 +52,8 @@ def test_a_run_is_shared(
     figures = {each.metric_type: each.metric_value for each in card.data.eval_results}
     assert figures == {name: results[f"eval_{name}"] for name in ("loss", "accuracy", "f1", "combined_score")}
     assert card.data.eval_results[0].dataset_name == "MRPC"
-    assert card.data.datasets is None, "a folder is no name on the hub"
+    named = card.data.datasets, card.data.eval_results[0].dataset_config
+    assert named == (None, None), "a folder is no name on the hub"
     sent = set(hub.folder("somebody/mrpc"))
     assert {"adapter_model.safetensors", "tokenizer.json", "run_record.json", "MRPC.tsv", "eval_results.json"} <= sent
     assert not [path for path in sent if path.startswith(("checkpoint", "."))]
