@@ -256,12 +256,18 @@ def start_from_adapter(model: AdaptableModel, path: str | os.PathLike[str]) -> S
     _copy(model, {**lora, **head} if same_head else lora)
     if same_head:
         return StartReport(f"Started from '{source}': its {len(lora)} LoRA matrices and its head.", True)
-    other = "its labels are others" if same_shape else "its head has another shape"
-    foreign_head = any(name not in expected and ".lora_" not in name for name in content.tensors)
-    lacks = "its head is another task's" if foreign_head else "it has no whole head"
-    reason = other if whole else lacks
+    reason = _why_the_head_is_new(content, expected, whole, same_shape)
     line = f"Started from '{source}': its {len(lora)} LoRA matrices; {reason}, so the head here is new."
     return StartReport(line, False)
+
+
+def _why_the_head_is_new(
+    content: AdapterContent, expected: Mapping[str, Tensor], whole: bool, same_shape: bool
+) -> str:
+    if whole:
+        return "its labels are others" if same_shape else "its head has another shape"
+    foreign = any(name not in expected and ".lora_" not in name for name in content.tensors)
+    return "its head is another task's" if foreign else "it has no whole head"
 
 
 def _require_lora(content: AdapterContent) -> None:
