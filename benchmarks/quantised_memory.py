@@ -29,11 +29,14 @@ from other_side import ROOT
 from step_memory import peak_bytes
 from transformers import (
     AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
     DebertaV2Config,
     PretrainedConfig,
     RobertaConfig,
     TrainingArguments,
 )
+from transformers.layers.quantized import packed_bytes
+from transformers.modeling.quantizing import layers_for_bits
 from transformers.optimization import create_optimizer
 from transformers.training.environment import describe_environment
 
@@ -122,13 +125,10 @@ def reckon_side(config: PretrainedConfig, side: Mapping[str, Any]) -> dict[str, 
     kept = kept_bytes(model)
     bits = side.get("bits")
     if bits:
-        linear = [layer for layer in model.base_model.modules() if isinstance(layer, nn.Linear)]
-        values, outputs = sum(layer.weight.numel() for layer in linear), sum(layer.out_features for layer in linear)
-        # 8 bits: a byte a value, four an output; 4 bits: half a byte a value, a byte for 64, and four bytes for 16,384
-        new = values + 4 * outputs if bits.get("load_in_8bit") else values // 2 + values // 64 + values // 4096
-        new += 4 * outputs  # biases
-        kept["model"] += new - kept["linear_layers"]
-        kept["linear_layers"] = new
+        quantization = BitsAndBytesConfig(**bits)
+        for layer in layers_for_bits(model, quantization).values():
+            saved = layer.weight.nbytes - packed_bytes(layer.in_features, layer.out_features, quantization)
+            kept["model"], kept["linear_layers"] = kept["model"] - saved, kept["linear_layers"] - saved
     averages = 2 if "8bit" in side.get("optim", "") else 8  # bytes a value
     return {"bytes": kept, "with_gradients_and_optimizer": kept["model"] + kept["trained"] * (4 + averages) // 4}
 
