@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -32,7 +33,9 @@ from transformers import (
     BitsAndBytesConfig,
     DebertaV2Config,
     PretrainedConfig,
+    PreTrainedModel,
     RobertaConfig,
+    RobertaModel,
     TrainingArguments,
 )
 from transformers.layers.quantized import packed_bytes
@@ -71,7 +74,8 @@ STEPS, ROWS, LENGTH = 2, 2, 32
 
 
 def resident_bytes() -> int:
-    """Give the process's resident set now."""
+    """Give the process's resident set now, and count its peak from here on."""
+    Path("/proc/self/clear_refs").write_text("5")  # Linux's way to say so
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -90,29 +94,42 @@ def kept_bytes(model: nn.Module) -> dict[str, int]:
 
 
 def run_side(folder: str, side: Mapping[str, Any]) -> dict[str, Any]:
-    """Load and train one side in this process."""
-    if side.get("bits") or "8bit" in side.get("optim", ""):
-        import bitsandbytes  # noqa: F401  # part of the imports
+    """Load and train one side in this process, after a tiny model has made everything be imported."""
+    with tempfile.TemporaryDirectory() as tiny:
+        sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+        RobertaModel(RobertaConfig(vocab_size=100, type_vocab_size=1, **sizes)).save_pretrained(tiny)
+        _train(_load(tiny, side), side)
+    gc.collect()
     before = resident_bytes()
+    model = _load(folder, side)
+    peak = peak_bytes("cpu") - before
+    after = resident_bytes() - before
+    _train(model, side)
+    return {
+        "bytes": kept_bytes(model),
+        "loading_peak_bytes": peak,
+        "after_loading_bytes": after,
+        "training_peak_bytes": peak_bytes("cpu") - before,
+    }
+
+
+def _load(folder: str, side: Mapping[str, Any]) -> PreTrainedModel:
     bits = {"quantization_config": side["bits"]} if side.get("bits") else {}
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, **side.get("fields", {}), **bits)
+    fields = side.get("fields", {})
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, **fields, **bits)
     if side.get("bf16"):
         model.cast_frozen_parameters(torch.bfloat16)
-    loaded = {"rss": resident_bytes() - before, "peak": peak_bytes("cpu") - before}
+    return model.train()
+
+
+def _train(model: PreTrainedModel, side: Mapping[str, Any]) -> None:
     args = TrainingArguments("unused", optim=side.get("optim", "adamw_torch"), learning_rate=1e-4, no_cuda=True)
     optimizer = create_optimizer(args, model)
-    model.train()
     for _ in range(STEPS):
         ids = torch.randint(5, model.config.vocab_size, (ROWS, LENGTH))
         model(ids, labels=torch.tensor([0, 1])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return {
-        "bytes": kept_bytes(model),
-        "loading_peak_bytes": loaded["peak"],
-        "after_loading_bytes": loaded["rss"],
-        "training_peak_bytes": peak_bytes("cpu") - before,
-    }
 
 
 def reckon_side(config: PretrainedConfig, side: Mapping[str, Any]) -> dict[str, Any]:
