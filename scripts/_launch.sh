@@ -25,3 +25,11 @@ launch() {
   find_environment
   exec "$LORA_PYTHON" "$ROOT/scripts/launch.py" "$(basename "$0" .sh)" "${SCRIPT[*]}" "${PAPER[*]-}" "$@"
 }
+
+# launch_as NAME FLAGS...: run SCRIPT under another name, and come back: for a script of several tasks.
+launch_as() {
+  local name="$1"
+  shift
+  find_environment
+  "$LORA_PYTHON" "$ROOT/scripts/launch.py" "$name" "${SCRIPT[*]}" "${PAPER[*]-}" "$@"
+}

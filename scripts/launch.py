@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from glue_runs import ROOT, TASKS, GlueTask
+from glue_runs import ROOT
 from launch_batch import Batch, split_batch
 from launch_flags import Flags, choose_profile, is_on, merge, parse_flags, take_number, to_words
 from launch_start import find_adapter
 from launch_summary import write_summary
-
-RUN_GLUE = ROOT / "examples" / "text-classification" / "run_glue.py"
+from launch_task import RUN_GLUE, Task, find_task
 
 HELP = """\
 usage: bash {name}.sh [--profile script|paper] [--global_batch_size N] [flags of run_glue.py, which win]
@@ -39,6 +38,7 @@ environment:
   LORA_ADAPTERS   folder with the published adapters (*_lora_mnli.bin)
   MODEL           a local folder, or another name, in place of the model
   GLUE_DATASET    a local folder in place of the hub's nyu-mll/glue
+  TASKS, SQUAD    of lora_from_scratch.sh: which tasks, and the folder with SQuAD's files
   DRY_RUN         1 prints what would run, and runs nothing
   LORA_PYTHON     the Python to run with
 
@@ -81,7 +81,7 @@ def main(words: Sequence[str]) -> int:
         profile = user.pop("profile", ["script"])
         flags, lines = choose_profile(parse_flags(shlex.split(script)), shlex.split(paper), profile)
         flags = merge(merge(flags, _flags_of_environment()), user)
-        task = _task(flags)
+        task = find_task(flags)
         folder = _output_folder(name, flags)
         lines += _start_from_adapter(flags, folder.parent)
         devices = find_devices(flags)
@@ -94,7 +94,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     print(f"{name}: {task.title}")
     print("\n".join([*(f"  {line}" for line in lines), f"  output   {folder}"]), flush=True)
-    return _run_all({run: _command(run_flags, devices) for run, run_flags in runs.items()}, folder, flags)
+    return _run_all({run: _command(task.script, run_flags, devices) for run, run_flags in runs.items()}, folder, flags)
 
 
 # Values -----------------------------------------------------------------------------------------------------------
@@ -103,13 +103,6 @@ def main(words: Sequence[str]) -> int:
 def _flags_of_environment() -> Flags:
     named = {"MODEL": "model_name_or_path", "GLUE_DATASET": "glue_dataset"}
     return {flag: [os.environ[variable]] for variable, flag in named.items() if os.environ.get(variable)}
-
-
-def _task(flags: Flags) -> GlueTask:
-    name = " ".join(flags["task_name"]).lower()
-    if name not in TASKS:
-        raise ValueError(f"--task_name '{name}' is no GLUE task; choose from {', '.join(TASKS)}.")
-    return TASKS[name]
 
 
 def _output_folder(name: str, flags: Flags) -> Path:
@@ -130,7 +123,7 @@ def _start_from_adapter(flags: Flags, outputs: Path) -> list[str]:
     return [f"starts   from {path}"]
 
 
-def _add_shared(flags: Flags, task: GlueTask) -> None:
+def _add_shared(flags: Flags, task: Task) -> None:
     """Put in what all launchers do: train, evaluate, and end with the best evaluation's weights, as the paper does."""
     flags.setdefault("do_train", [])
     flags.setdefault("do_eval", [])
@@ -224,12 +217,12 @@ def _runs(flags: Flags, user: Flags, folder: Path) -> dict[Path, Flags]:
     return {path: {**flags, "seed": [seed], "output_dir": [str(path)]} for seed, path in folders.items()}
 
 
-def _command(flags: Flags, devices: Devices) -> list[str]:
+def _command(script: Path, flags: Flags, devices: Devices) -> list[str]:
     """Give the whole command; several processes meet at a port that torchrun finds free."""
     start = [sys.executable]
     if devices.processes > 1 or "deepspeed" in flags:
         start += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(devices.processes)]
-    return [*start, str(RUN_GLUE), *to_words(flags)]
+    return [*start, str(script), *to_words(flags)]
 
 
 def _run_all(commands: Mapping[Path, list[str]], folder: Path, flags: Flags) -> int:

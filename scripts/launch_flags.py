@@ -100,7 +100,7 @@ def choose_profile(script: Flags, paper_words: Sequence[str], profile: Sequence[
     if list(paper_words) == NO_TABLE:
         if name == "paper":
             raise ValueError("the paper's table does not have this run; use --profile script.")
-        return script, ["profile  script: the original launcher's values (the paper's table does not have this run)"]
+        return script, ["profile  script: the values of this launcher (the paper's table does not have this run)"]
     paper = parse_flags(paper_words)
     both = {"script": script, "paper": merge(script, paper)}
     other = PROFILES[1 - PROFILES.index(name)]

@@ -23,7 +23,7 @@ def write_summary(folder: Path, seeds: Sequence[Path]) -> str:
     """
     runs = [run for run in map(read_run, seeds) if run is not None]
     if not runs:
-        return "No seed was evaluated, so there is nothing to summarize."
+        return "No seed of a GLUE task was evaluated, so there is nothing to summarize."
     summary = summarize(runs)
     task = TASKS[runs[0].task]
     record = {

@@ -37,7 +37,7 @@ def read_json_lines(text: str, source: str) -> Table:
     Raises:
         ValueError: If a line is no JSON object; the message names it.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, line in enumerate(text.split("\n"), start=1):  # others than \n may stand in a text
         if not line.strip():
             continue

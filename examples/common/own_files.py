@@ -76,9 +76,9 @@ def read_files(
         labels[name] = read_labels(tables[name], columns.labels, known)
         known = labels[name].problem
     names = _names_of_training(labels["train"], tables["train"], columns) if "train" in labels else ()
-    for name in labels.keys() - {"train"}:
+    for other in labels.keys() - {"train"}:
         expected = names or (model.names if model is not None else ())
-        labels[name] = _spell_alike(labels[name], expected, tables[name], of_training="train" in labels)
+        labels[other] = _spell_alike(labels[other], expected, tables[other], of_training="train" in labels)
     splits = {name: _to_split(table, columns, labels.get(name)) for name, table in tables.items()}
     return FileData(splits, columns.texts, columns.labels, names, known)
 

@@ -51,10 +51,10 @@ def behave() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_stream(number, name)
     sys.excepthook = _say_what_is_lacking
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup's stays
-            signal.signal(number, _end)
+    for signal_name in _SIGNALS:
+        found: int | None = getattr(signal, signal_name, None)
+        if found is not None and signal.getsignal(found) is not signal.SIG_IGN:  # nohup's stays
+            signal.signal(found, _end)
 
 
 def ending_says(state: Callable[[], str]) -> None:

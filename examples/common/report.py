@@ -31,11 +31,15 @@ class Subject:
         title: The task's name for people.
         source: The task, or the file that stands for it; goes into the record.
         metrics: Names of the metrics, the main one first.
+        dataset: The data set's name on the hub, where it is from there; goes into the model card.
+        dataset_config: Its configuration.
     """
 
     title: str
     source: str
     metrics: tuple[str, ...]
+    dataset: str | None = None
+    dataset_config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def print_report(
     arguments: Mapping[str, Any],
     next_steps: Sequence[NextStep] = (),
 ) -> None:
-    """Print the table and the next commands; write the record and, after a training, the learning curve.
+    """Print the table and the next commands; write the record and, after a training, model card and learning curve.
 
     The record of a training that had nothing left to do stays as it was, and so does its time.
 
@@ -103,6 +107,12 @@ def print_report(
         write_record(folder, record)
     except NotWrittenError as error:
         logger.warning("%s The run is complete without the record.", error)
+    if trainer.args.do_train:
+        trainer.create_model_card(
+            dataset_tags=subject.dataset,
+            dataset=subject.title if subject.dataset else Path(subject.title).name,
+            dataset_args=subject.dataset_config,
+        )
     curve = _draw(trainer, subject, folder) if trainer.args.do_train else None
     _print_table(record, subject, curve)
     if next_steps:

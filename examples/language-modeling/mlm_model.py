@@ -36,7 +36,7 @@ def make_model(arguments: Arguments[DataTrainingArguments]) -> tuple[PreTrainedM
     config = AutoConfig.from_pretrained(name, **method_fields(model_args, tokenizer), **options)
     check_tokenizer(tokenizer, config, tokenizer_name)
     model = load_model(AutoModelForMaskedLM, config, model_args, arguments.training)
-    model.sparse_prediction = True  # type: ignore[assignment]  # words are scored where one is hidden
+    model.sparse_prediction = True  # words are scored where one is hidden
     return model, tokenizer
 
 

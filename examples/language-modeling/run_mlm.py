@@ -31,6 +31,7 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.lora_flags import lora_option_words
 from common.report import NextStep, Subject, next_steps, print_report
+from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from mlm_arguments import DataTrainingArguments, check_arguments
 from mlm_data import MaskedData, load_texts
@@ -69,6 +70,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     results = run(trainer, start, data.validation, lambda: None)
     if trainer.is_world_process_zero():
         report(trainer, arguments, data, results)
+    share(trainer)
 
 
 def make_trainer(

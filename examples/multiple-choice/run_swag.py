@@ -33,6 +33,7 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.metrics import make_compute_metrics
 from common.report import Subject, next_steps, print_report
+from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.data.multiple_choice import DataCollatorForMultipleChoice
@@ -69,6 +70,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     results = run(trainer, start, data.validation, lambda: predict(trainer, data))
     if trainer.is_world_process_zero():
         report(trainer, arguments, data, results)
+    share(trainer)
 
 
 def make_trainer(

@@ -30,6 +30,7 @@ from common.endings import values_to_come
 from common.models import longest_text
 from common.records import holds_training
 from common.report import NextStep, Subject, next_steps, print_report
+from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from qa_arguments import DataTrainingArguments, check_arguments
 from qa_data import QuestionData, load_questions
@@ -75,6 +76,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
         if args.do_eval:
             keep_evaluation(trainer, scorer, results)
         report(trainer, arguments, data, results)
+    share(trainer)
 
 
 def _threshold(arguments: Arguments[DataTrainingArguments]) -> float:

@@ -85,6 +85,6 @@ def _one(values: NDArray[Any], shares: NDArray[Any], names: Mapping[int, str]) -
 
 def _several(values: NDArray[Any], shares: NDArray[Any], names: Mapping[int, str]) -> Iterable[tuple[str, ...]]:
     for chosen, row in zip(values, shares, strict=True):
-        predicted = [names[index] for index in np.flatnonzero(chosen)]
+        predicted = [names[int(index)] for index in np.flatnonzero(chosen)]
         each = {names[index]: round(float(share), 4) for index, share in enumerate(row)}
         yield json.dumps(predicted, ensure_ascii=False), json.dumps(each, ensure_ascii=False)

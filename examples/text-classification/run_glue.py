@@ -29,6 +29,7 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.metrics import make_compute_metrics
 from common.report import NextStep, Subject, next_steps, print_report
+from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from glue_arguments import DataTrainingArguments, check_arguments
 from glue_data import TextData, load_data
@@ -76,6 +77,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     results = run(trainer, start, data.validation, lambda: predict(trainer, data), titles)
     if trainer.is_world_process_zero():
         report(trainer, arguments, data, results)
+    share(trainer)
 
 
 # Training -----------------------------------------------------------------------------------------------------
@@ -128,7 +130,9 @@ def report(
     """Print the table and the next commands, and leave the record."""
     data_args = arguments.data
     source = data_args.task_name or data_args.train_file or data_args.validation_file or data_args.test_file or ""
-    subject = Subject(data.task.title if data.task else source, source, data.metrics)
+    of_hub = data.task is not None and not Path(data_args.glue_dataset).is_dir()
+    dataset, configuration = (data_args.glue_dataset, data_args.task_name) if of_hub else (None, None)
+    subject = Subject(data.task.title if data.task else source, source, data.metrics, dataset, configuration)
     groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(data_args)}
     steps = steps_from_here(trainer, data_args, data) if trainer.args.do_train else []
     print_report(trainer, subject, results, groups, steps)

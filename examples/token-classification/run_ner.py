@@ -30,6 +30,7 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.models import longest_text
 from common.report import Subject, next_steps, print_report
+from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from ner_arguments import DataTrainingArguments, check_arguments
 from ner_data import TAGS, WORDS, SentenceData, load_sentences
@@ -72,6 +73,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     results = run(trainer, start, data.validation, lambda: predict(trainer, data))
     if trainer.is_world_process_zero():
         report(trainer, arguments, data, results)
+    share(trainer)
 
 
 def make_trainer(

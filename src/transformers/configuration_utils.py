@@ -22,6 +22,7 @@ from .configuration.lora_options import LORA_OPTIONS, check_lora_options, lora_s
 from .configuration.shapes import COMMON, place_of
 from .utils import logging
 from .utils.hub import cached_file, split_hub_options
+from .utils.hub_upload import PushToHubMixin, pushing
 from .utils.json_files import load_json
 from .utils.shapes import Record, shown
 from .utils.writing import write_text
@@ -46,7 +47,7 @@ _CLASS_FIELDS = ("field_shapes", "lora_initialization", "lora_targets", "takes_b
 ConfigType = TypeVar("ConfigType", bound="PretrainedConfig")
 
 
-class PretrainedConfig(MethodFields):
+class PretrainedConfig(MethodFields, PushToHubMixin):
     """Base of all configurations: labels, output switches, special token ids and LoRA.
 
     Keyword arguments that no class knows are kept as attributes and written back, so that nothing of a foreign
@@ -446,17 +447,26 @@ class PretrainedConfig(MethodFields):
         """Write the configuration to a file; see `to_json_string`."""
         write_text(json_file_path, self.to_json_string(use_diff))
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """Write ``config.json`` into a folder, which is made where it does not exist.
 
+        Args:
+            save_directory: The folder.
+            push_to_hub: Upload it too.
+            **kwargs: Where to: those of `transformers.utils.hub_upload.pushing`, such as ``repo_id`` and ``private``.
+
         Raises:
-            OSError: If ``save_directory`` is a file, or cannot be written.
+            OSError: If ``save_directory`` is a file, or cannot be written; or the hub cannot be reached or refuses: it
+                is saved then.
         """
         folder = Path(save_directory)
         if folder.is_file():
             raise OSError(f"'{folder}' is a file; a folder to save into was expected.")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.to_json_file(folder / CONFIG_NAME)
+        with pushing(folder, {"push_to_hub": push_to_hub, **kwargs}, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.to_json_file(folder / CONFIG_NAME)
 
     def update(self, config_dict: dict[str, Any]) -> None:
         """Set several fields.

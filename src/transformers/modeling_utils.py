@@ -11,10 +11,11 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .adapters.card import write_model_card
 from .adapters.folder import load_with_adapter
 from .adapters.methods import AdapterMethods
 from .adapters.reading import is_adapter
-from .adapters.saving import refuse_adapter_in
+from .adapters.saving import refuse_adapter_in, save_adapter
 from .adapters.state import AdapterState
 from .base.record import BaseRecord
 from .configuration.quantization import BitsAndBytesConfig, take_quantization
@@ -31,6 +32,7 @@ from .modeling.weights import load_weights, save_weights
 from .utils import logging
 from .utils.generic import ModelOutput
 from .utils.hub import split_hub_options
+from .utils.hub_upload import PushToHubMixin, pushing
 from .utils.lazy_names import LazyNames
 
 _LAZY = LazyNames(
@@ -67,7 +69,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
+class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToHubMixin):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it
@@ -321,32 +323,38 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
 
         Args:
             save_directory: A folder; made where it does not exist.
-            save_config: Write ``config.json`` too.
+            save_config: Write ``config.json``, and the model card, too.
             state_dict: Write these tensors instead of the model's own.
             safe_serialization: Write safetensors; the legacy ``pytorch_model.bin`` otherwise.
             max_shard_size: Size of a file, such as ``"5GB"``.
             **kwargs: ``replaces_adapter=True`` where the caller takes an adapter in the folder away afterwards;
-                ``save_function``, ``push_to_hub=False`` and such of upstream's, without effect.
+                ``push_to_hub=True`` to upload what was written, with ``repo_id``, ``private`` and the others of
+                `transformers.utils.hub_upload.pushing`; ``save_function`` and such of upstream's, without effect.
 
         Raises:
-            OSError: If ``save_directory`` is a file, or cannot be written.
-            ValueError: If ``push_to_hub`` is asked for, or the folder holds an adapter; or if the base is kept in 4 or
-                8 bits.
+            OSError: If ``save_directory`` is a file, or cannot be written; or the hub cannot be reached or refuses: it
+                is saved then.
+            ValueError: If the folder holds an adapter; or if the base is kept in 4 or 8 bits.
         """
         if self.is_quantized:
             raise ValueError(
                 f"This model's base is kept in {self.quantization}, and no file of this package holds such weights: "
                 "save_adapter() writes what was trained; dequantize() or merge_and_unload() gives a plain model."
             )
-        if kwargs.get("push_to_hub"):
-            raise ValueError(
-                "push_to_hub is not part of this package; upload the saved folder: hf upload NAME FOLDER."
-            )
         folder = Path(save_directory)
         if folder.is_file():
             raise OSError(f"'{folder}' is a file; a folder to save into was expected.")
         if not kwargs.get("replaces_adapter"):
             refuse_adapter_in(folder)
+        with pushing(folder, kwargs) as repo_id:
+            self._write_whole(folder, save_config, state_dict, safe_serialization, max_shard_size)
+            if save_config and not kwargs.get("replaces_adapter"):  # whoever takes it away describes what is left
+                write_model_card(self, folder, repo_id=repo_id)
+
+    def _write_whole(
+        self, folder: Path, save_config: bool, state_dict: Mapping[str, Tensor] | None, safe: bool, max_shard_size: str
+    ) -> None:
+        """Write configuration and weights into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         if save_config:
             self.config.architectures = [type(self).__name__]
@@ -359,9 +367,17 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin):
             for name, tensor in tensors.items()
             if not any(re.fullmatch(pattern, name) for pattern in left_out)
         }
-        save_weights(
-            tensors, folder, safe=safe_serialization, max_shard_size=max_shard_size, tied=self.tied_on_loading()
-        )
+        save_weights(tensors, folder, safe=safe, max_shard_size=max_shard_size, tied=self.tied_on_loading())
+
+    def _save_for_hub(
+        self, folder: Path, repo_id: str, max_shard_size: int | str | None, tags: list[str] | None
+    ) -> None:
+        """Write what is uploaded: of a model on a frozen base its adapter, else the whole; and the card."""
+        if self.config.freezes_base:
+            save_adapter(self, folder)
+        else:
+            self._write_whole(folder, True, None, True, str(max_shard_size or "50GB"))
+        write_model_card(self, folder, repo_id=repo_id, tags=tags or ())
 
 
 def in_dtype_of(layer: nn.Linear, x: Tensor) -> Tensor:

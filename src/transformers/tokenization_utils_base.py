@@ -21,6 +21,7 @@ from .tokenization.limits import VERY_LARGE_INTEGER, TruncationStrategy
 from .tokenization.padding import collate_rows, pad_columns
 from .tokenization.special import SpecialTokensMixin
 from .utils.generic import ExplicitEnum, PaddingStrategy, TensorType
+from .utils.hub_upload import PushToHubMixin, pushing
 
 __all__ = [
     "AddedToken",
@@ -39,7 +40,7 @@ __all__ = [
 _SPACES_TO_REMOVE = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
-class PreTrainedTokenizerBase(IdEncoder):
+class PreTrainedTokenizerBase(IdEncoder, PushToHubMixin):
     """Turns text into the numbers that a model takes.
 
     Subclasses say which files they are made of (``vocab_files_names``), what the model takes (``model_input_names``,
@@ -325,6 +326,7 @@ class PreTrainedTokenizerBase(IdEncoder):
         save_directory: str | os.PathLike[str],
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
+        push_to_hub: bool = False,
         **kwargs: Any,
     ) -> tuple[str, ...]:
         """Write the tokenizer's files: ``tokenizer.json``, the settings, and the vocabulary in its own format.
@@ -333,15 +335,19 @@ class PreTrainedTokenizerBase(IdEncoder):
             save_directory: The folder, made if needed.
             legacy_format: False leaves the vocabulary's own files out; ``tokenizer.json`` holds all of it.
             filename_prefix: Put ``<prefix>-`` in front of the vocabulary files' names.
-            **kwargs: Ignored.
+            push_to_hub: Upload them too.
+            **kwargs: Where to: those of `transformers.utils.hub_upload.pushing`, such as ``repo_id`` and ``private``;
+                others are ignored.
 
         Returns:
             The paths of the files.
 
         Raises:
-            OSError: If ``save_directory`` is a file or cannot be written.
+            OSError: If ``save_directory`` is a file or cannot be written; or the hub cannot be reached or refuses: it
+                is saved then.
         """
-        return save_tokenizer(self, save_directory, legacy_format is not False, filename_prefix)
+        with pushing(save_directory, {"push_to_hub": push_to_hub, **kwargs}):
+            return save_tokenizer(self, save_directory, legacy_format is not False, filename_prefix)
 
 
 def _as_columns(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]], main: str) -> dict[str, Any]:

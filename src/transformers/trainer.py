@@ -31,13 +31,13 @@ from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, spe
 from .training import batches as data
 from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
-from .training.checkpointing import CheckpointingTrainer
 from .training.few_bits import check_few_bits
 from .training.item_count import ItemCount
 from .training.lost_processes import explaining_lost_processes
 from .training.nonfinite import describe_step, report_step, write_step
 from .training.overrides import overrides, takes
 from .training.parallel import whole_size
+from .training.publishing import PublishingTrainer
 from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from .training.signals import listening_for_stop
 from .training.state import TrainerState
@@ -71,7 +71,7 @@ class _Run:
     epochs: int
 
 
-class Trainer(CheckpointingTrainer):
+class Trainer(PublishingTrainer):
     """Trains, evaluates, predicts, saves and resumes.
 
     Args:
@@ -484,5 +484,6 @@ class Trainer(CheckpointingTrainer):
             metrics["total_flos"] = state.total_flos
         self.log(metrics)
         self._memory_tracker.stop_and_update_metrics(metrics, "train")
+        self._end_upload()
         self.control = self.callback_handler.on_train_end(self.args, state, self.control)
         return TrainOutput(state.global_step, metrics["train_loss"], metrics)

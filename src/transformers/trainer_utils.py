@@ -21,6 +21,7 @@ __all__ = [
     "EvalLoopOutput",
     "EvalPrediction",
     "EvaluationStrategy",
+    "HubStrategy",
     "IntervalStrategy",
     "PredictionOutput",
     "SaveStrategy",
@@ -64,6 +65,15 @@ class SaveStrategy(ExplicitEnum):
     STEPS = "steps"
     EPOCH = "epoch"
     BEST = "best"
+
+
+class HubStrategy(ExplicitEnum):
+    """What of a training is uploaded when: the model in the end or with every checkpoint, or checkpoints too."""
+
+    END = "end"
+    EVERY_SAVE = "every_save"
+    CHECKPOINT = "checkpoint"
+    ALL_CHECKPOINTS = "all_checkpoints"
 
 
 class OnNonfinite(ExplicitEnum):

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from .trainer_utils import IntervalStrategy, OnNonfinite, SaveStrategy, SchedulerType
+from .trainer_utils import HubStrategy, IntervalStrategy, OnNonfinite, SaveStrategy, SchedulerType
 from .training.argument_checks import check_training_arguments
 from .training.argument_fields import ArgumentFields, OptimizerNames
 from .training.devices import launcher_deepspeed
@@ -56,6 +56,7 @@ class TrainingArguments(ArgumentFields):
         self.logging_strategy = IntervalStrategy(self.logging_strategy)
         self.save_strategy = SaveStrategy(self.save_strategy)
         self.on_nonfinite = OnNonfinite(self.on_nonfinite)
+        self.hub_strategy = HubStrategy(self.hub_strategy)
         self.lr_scheduler_type = SchedulerType(self.lr_scheduler_type)
         self.optim = OptimizerNames("adafactor" if self.adafactor else self.optim)
         if isinstance(self.include_for_metrics, str):

@@ -112,7 +112,9 @@ def test_a_script_that_loads_the_configuration_first(base: Path, adapter: Path) 
 
 
 def test_what_the_folder_says(base: Path, adapter: Path) -> None:
-    assert {path.name for path in adapter.iterdir()} == {WEIGHTS, CONFIG, METADATA}, "and no temporary file"
+    assert {path.name for path in adapter.iterdir()} == {WEIGHTS, CONFIG, METADATA, "README.md"}, (
+        "and no temporary file"
+    )
     content = json.loads((adapter / CONFIG).read_text())
     assert (content["peft_type"], content["task_type"], content["r"], content["lora_alpha"]) == (
         "LORA",

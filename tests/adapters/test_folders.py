@@ -147,7 +147,7 @@ def test_other_files_of_a_folder_stay(base: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "notes.txt").write_text("mine")
     make(base).save_adapter(tmp_path / "a")
     assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
-    assert len(list((tmp_path / "a").iterdir())) == 4
+    assert len(list((tmp_path / "a").iterdir())) == 5
 
 
 # A folder means one thing -------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ for words in json.loads(sys.argv[1]):
 
 @pytest.fixture
 def hub(tiny_checkpoint: Path) -> Iterator[Hub]:
-    """A hub with the tiny model, and one that nobody may read."""
+    """A hub with the tiny model, one that nobody may read, and room for what is uploaded."""
     with serve(Hub()) as server:
         for path in tiny_checkpoint.iterdir():
             server.files["owner/tiny", "main", path.name] = path.read_bytes()
@@ -41,6 +41,7 @@ def hub(tiny_checkpoint: Path) -> Iterator[Hub]:
 
 def _run(commands: list[list[str]], folder: Path, hub: Hub, **variables: str) -> subprocess.CompletedProcess[str]:
     home = {"HF_HOME": str(folder / "home"), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "no_proxy": "127.0.0.1"}
+    home |= {"HF_HUB_DISABLE_XET": "1"}
     script = Path(run_glue.__file__)
     environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", **home}
     command = [sys.executable, "-c", RUNS, json.dumps(commands), str(script.parent)]
@@ -65,9 +66,11 @@ def _as_json(words: list[str]) -> dict[str, object]:
     return fields
 
 
-def _check(done: subprocess.CompletedProcess[str], folder: Path) -> None:
-    """Look for the tokens in all that was said and written."""
+def _check(done: subprocess.CompletedProcess[str], folder: Path, hub: Hub) -> None:
+    """Look for the tokens in all that was said, written and uploaded."""
+    assert len(hub.bodies) > 5, "something was uploaded"
     for secret in (SECRET, OTHER):
+        assert not any(secret.encode() in body for body in (*hub.bodies, *hub.files.values()))
         assert secret not in done.stdout
         assert secret not in done.stderr
         for path in folder.rglob("*"):
@@ -77,10 +80,16 @@ def _check(done: subprocess.CompletedProcess[str], folder: Path) -> None:
 
 @pytest.mark.slow
 def test_tokens_of_the_command_line(tiny_glue: Path, tmp_path: Path, hub: Hub) -> None:
-    ways = {"flag": ["--use_auth_token", SECRET], "newer": [f"--token={OTHER}"]}
+    share = ["--push_to_hub", "--hub_strategy", "all_checkpoints", "--hub_model_id"]
+    ways = {
+        "flag": ["--use_auth_token", SECRET, *share, "somebody/flag", "--hub_token", SECRET],
+        "newer": [f"--token={OTHER}", *share, "somebody/newer", f"--hub_token={OTHER}"],
+    }
     good = [_words("owner/tiny", tiny_glue, tmp_path / name, *flags) for name, flags in ways.items()]
     given = tmp_path / "given.json"
-    given.write_text(json.dumps({**_as_json(good[0]), "use_auth_token": SECRET, "output_dir": str(tmp_path / "json")}))
+    given.write_text(
+        json.dumps({**_as_json(good[0]), "hub_model_id": "somebody/json", "output_dir": str(tmp_path / "json")})
+    )
     good.append([str(given)])
     wrong = ["\n", " ", "€", "\x00"]
     bad = [_words("owner/tiny", tiny_glue, tmp_path / "bad", "--use_auth_token")]  # nobody is logged in
@@ -90,7 +99,7 @@ def test_tokens_of_the_command_line(tiny_glue: Path, tmp_path: Path, hub: Hub) -
     done = _run([*good, *bad], tmp_path, hub)
     codes = [line.removeprefix("ended with ") for line in done.stderr.splitlines() if line.startswith("ended with ")]
     assert codes == ["0"] * len(good) + ["2"] * len(bad), done.stderr[-3000:]
-    _check(done, tmp_path)
+    _check(done, tmp_path, hub)
     assert any(token is not None and SECRET in token for _, _, token in hub.requests), "it was sent to the hub"
 
 
@@ -99,9 +108,13 @@ def test_tokens_of_the_command_line(tiny_glue: Path, tmp_path: Path, hub: Hub) -
 def test_tokens_of_the_environment(way: str, tiny_glue: Path, tmp_path: Path, hub: Hub) -> None:
     (tmp_path / "given").write_text(SECRET)
     variables = {"HF_TOKEN": SECRET} if way == "variable" else {"HF_TOKEN_PATH": str(tmp_path / "given")}
-    commands = [_words("owner/tiny", tiny_glue, tmp_path / "out"), _words("owner/gated", tiny_glue, tmp_path / "bad")]
+    share = ["--push_to_hub", "--hub_private_repo", "true", "--hub_model_id", "somebody/out"]
+    commands = [
+        _words("owner/tiny", tiny_glue, tmp_path / "out", *share),
+        _words("owner/gated", tiny_glue, tmp_path / "bad"),
+    ]
     done = _run(commands, tmp_path, hub, **variables)
     assert done.stderr.count("ended with 0") == 1, done.stderr[-3000:]
     assert done.stderr.count("ended with 2") == 1
-    _check(done, tmp_path)
+    _check(done, tmp_path, hub)
     assert any(token is not None and SECRET in token for _, _, token in hub.requests), "it was sent to the hub"

@@ -28,7 +28,7 @@ BITS: dict[str, tuple[dict[str, Any], float]] = {
     "nf4": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, 1e-4),
     "fp4-double": ({"load_in_4bit": True, "bnb_4bit_use_double_quant": True}, 1e-4),
     "nf4-bf16": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16"}, 3e-2),
-    "int8": ({"load_in_8bit": True}, 2e-2),
+    "int8": ({"load_in_8bit": True}, 5e-2),
 }
 
 

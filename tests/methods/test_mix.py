@@ -1,4 +1,4 @@
-"""Updates of several adapters in one batch: each thing gets its own adapter's, whichever way it is computed."""
+"""Updates of several adapters in one batch: each thing gets its own adapter's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from transformers.methods.lora.layers import LoraLinear
-from transformers.methods.lora.mix import AdapterMix, Places, _add_side_by_side, add_updates
+from transformers.methods.lora.mix import AdapterMix, Places, add_updates
 from transformers.methods.lora.update import LoraUpdate, add_to_output
 
 IN, OUT = 6, 5
@@ -65,12 +65,8 @@ def test_each_token_gets_its_adapters_update(batch: tuple[list[LoraUpdate | None
     assert_close(add_updates(updates, places, result, x, _layer(weight)), expected)
     assert torch.equal(result, kept)
 
-    plain = [each if each is not None and each.is_plain else None for each in updates]
-    expected = _expected(plain, numbers, result, x, weight)
-    assert_close(_add_side_by_side(plain, places, result, x), expected)  # the way of a GPU
 
-
-def test_gradients_are_the_same_side_by_side() -> None:
+def test_gradients_are_those_of_each_token_by_itself() -> None:
     torch.manual_seed(0)
     updates = [_update(2, "plain"), None, _update(3, "plain")]
     numbers = torch.tensor([2, 0, 1, 0, 2, 2])
@@ -78,19 +74,16 @@ def test_gradients_are_the_same_side_by_side() -> None:
     weight = torch.randn(OUT, IN, dtype=torch.float64)
     towards = torch.randn(6, OUT, dtype=torch.float64)
     found = []
-    for way in ("expected", "side by side", "one by one"):
+    for together in (False, True):
         x = torch.linspace(-1, 1, 6 * IN, dtype=torch.float64).view(6, IN).requires_grad_()
         result = x @ weight.t()
-        if way == "expected":
-            made = _expected(updates, numbers, result, x, weight)
-        elif way == "side by side":
-            made = _add_side_by_side(updates, places, result, x)
-        else:
+        if together:
             made = add_updates(updates, places, result, x, _layer(weight))
+        else:
+            made = _expected(updates, numbers, result, x, weight)
         parameters = [each for update in updates if update is not None for each in update.parameters]
         found.append(torch.autograd.grad((made * towards).sum(), [x, *parameters]))
     assert_close(found[1], found[0])
-    assert_close(found[2], found[0])
 
 
 def test_rows_and_tokens_are_told_apart_by_their_number() -> None:

@@ -108,7 +108,7 @@ def test_the_folder_holds_what_is_trained_and_nothing_of_the_base(
         if for_peft
         else {"trained_model.safetensors", "trained_model.json"}
     )
-    assert files == wanted
+    assert files == {*wanted, "README.md"}
     tensors = load_file(next((tmp_path / "run").glob("*.safetensors")))
     assert sum(tensor.numel() for tensor in tensors.values()) == model.num_parameters(only_trainable=True)
     if not for_peft:

@@ -2,8 +2,8 @@
 
 Each case is a folder with ``base/`` (a bare encoder), ``ours/`` (an adapter of this package), ``inputs.safetensors``
 and ``case.json`` (number of labels, target modules, bias). Written are ``logits.safetensors`` with ``ours`` (the
-adapter's logits under PEFT) and ``peft`` (those of an adapter that PEFT made, saved into ``peft/``), or
-``refused.txt`` with PEFT's words where it refuses ours.
+adapter's logits under PEFT), ``card`` (those of the lines in its model card) and ``peft`` (those of an adapter that
+PEFT made, saved into ``peft/``), or ``refused.txt`` with PEFT's words where it refuses ours.
 """
 
 import json
@@ -29,6 +29,15 @@ def logits(model: torch.nn.Module, inputs: dict) -> torch.Tensor:
         return model(**inputs).logits.clone()
 
 
+def model_of_card(folder: Path) -> torch.nn.Module:
+    """Do what the adapter's model card says of PEFT."""
+    text = (folder / "ours" / "README.md").read_text().partition("## Use with PEFT\n")[2]
+    lines = text.partition("```python\n")[2].partition("```")[0]
+    space: dict = {}
+    exec(lines.replace("path/to/base", str(folder / "base")).replace('"."', repr(str(folder / "ours"))), space)
+    return space["model"]
+
+
 def run_case(folder: Path) -> None:
     case = json.loads((folder / "case.json").read_text())
     inputs = load_file(folder / "inputs.safetensors")
@@ -36,6 +45,7 @@ def run_case(folder: Path) -> None:
     try:
         model = PeftModel.from_pretrained(load_base(folder, case["num_labels"]), folder / "ours")
         results["ours"] = logits(model, inputs)
+        results["card"] = logits(model_of_card(folder), inputs)
     except (KeyError, ValueError) as error:
         (folder / "refused.txt").write_text(f"{type(error).__name__}: {error}")
     torch.manual_seed(7)

@@ -69,7 +69,17 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
     cache = tmp_path_factory.mktemp("datasets-cache")
 
     def run(name: str, *words: object, cwd: Path, **variables: object) -> subprocess.CompletedProcess[str]:
-        named = {"MODEL", "GLUE_DATASET", "NUM_GPUS", "SEEDS", "OUTPUT_DIR", "LORA_ADAPTERS", "DRY_RUN"}
+        named = {
+            "MODEL",
+            "GLUE_DATASET",
+            "TASKS",
+            "SQUAD",
+            "NUM_GPUS",
+            "SEEDS",
+            "OUTPUT_DIR",
+            "LORA_ADAPTERS",
+            "DRY_RUN",
+        }
         environment = {key: value for key, value in os.environ.items() if key not in named}
         environment |= {
             "LORA_PYTHON": sys.executable,

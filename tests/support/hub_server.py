@@ -1,4 +1,4 @@
-"""A small server that answers as the Hugging Face hub does, for what a download asks of it."""
+"""A small server that answers as the Hugging Face hub does, for what downloads and uploads ask of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-__all__ = ["Hub", "serve"]
+import pytest
+from hub_uploads import Refusal, Uploads
+
+__all__ = ["Hub", "connect", "serve"]
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 
@@ -19,22 +23,30 @@ class Hub:
     """What the server holds, and what it was asked.
 
     Attributes:
-        files: Content by ``(repository, revision, path)``; revisions are the keys of `COMMITS`.
+        files: Content by ``(repository, revision, path)``.
+        commits: The commit by ``(repository, revision)`` where something was uploaded; that of `COMMITS` otherwise.
+        private: Repositories that only those with a token may see.
         gated: Repositories that nobody may read.
         broken: Repositories that the server cannot serve.
         cut: Repositories whose files end in the middle.
+        uploads: How it takes files.
         url: Where the server listens.
         requests: Method, path and token of each request.
+        bodies: All that was sent to it.
     """
 
     files: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    commits: dict[tuple[str, str], str] = field(default_factory=dict)
+    private: set[str] = field(default_factory=set)
     gated: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     cut: set[str] = field(default_factory=set)
+    uploads: Uploads = field(default_factory=Uploads)
     url: str = ""
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
-    def find(self, url_path: str) -> tuple[int, str, bytes, str]:
+    def find(self, url_path: str, token: str | None = None) -> tuple[int, str, bytes, str]:
         """Give status, error code, content and commit for ``/owner/name/resolve/revision/path``."""
         repository, _, rest = url_path.strip("/").partition("/resolve/")
         revision, _, path = rest.partition("/")
@@ -42,19 +54,27 @@ class Hub:
             return 400, "", b"", ""  # a 500 is retried for half a minute
         if repository in self.gated:
             return 403, "GatedRepo", b"", ""
-        if not any(repository == known for known, _, _ in self.files):
+        known = any(repository == name for name, _, _ in self.files) or repository in self.uploads.repositories
+        if not known or (repository in self.private and token is None):
             return 401, "RepoNotFound", b"", ""
-        revision = next((name for name, commit in COMMITS.items() if revision in (name, commit)), "")
+        commits = COMMITS | {name: commit for (where, name), commit in self.commits.items() if where == repository}
+        revision = next((name for name, commit in commits.items() if revision in (name, commit)), "")
         if not revision:
             return 404, "RevisionNotFound", b"", ""
         content = self.files.get((repository, revision, path))
         if content is None:
-            return 404, "EntryNotFound", b"", COMMITS[revision]
-        return 200, "", content, COMMITS[revision]
+            return 404, "EntryNotFound", b"", commits[revision]
+        return 200, "", content, commits[revision]
 
     def downloads(self) -> list[str]:
         """Give the paths of all files that were sent."""
         return [path for method, path, _ in self.requests if method == "GET" and "/resolve/" in path]
+
+    def folder(self, repository: str, revision: str = "main") -> dict[str, bytes]:
+        """Give the files of a repository by their paths."""
+        return {
+            path: held for (name, where, path), held in self.files.items() if (name, where) == (repository, revision)
+        }
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -63,11 +83,48 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._answer(with_body=False)
 
         def do_GET(self) -> None:
-            self._answer(with_body=True)
+            if self.path.startswith("/api/"):
+                self._take()
+            else:
+                self._answer(with_body=True)
+
+        def do_POST(self) -> None:
+            self._take()
+
+        def do_PUT(self) -> None:
+            self._take()
+
+        def _take(self) -> None:
+            """Answer a request that writes, or asks about a repository."""
+            token, body = self.headers.get("Authorization"), self._body()
+            hub.requests.append((self.command, self.path, token))
+            hub.bodies.append(body)
+            try:
+                status, code, content = 200, "", hub.uploads.answer(hub, self.command, self.path, token, body)
+            except Refusal as refusal:
+                status, code, content = refusal.status, refusal.code, refusal.content
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Type", "application/json")
+            if code:
+                self.send_header("X-Error-Code", code)
+            self.end_headers()
+            self.wfile.write(content)
+            self.close_connection = True
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            pieces = []
+            while size := int(self.rfile.readline(), 16):
+                pieces.append(self.rfile.read(size))
+                self.rfile.readline()
+            return b"".join(pieces)
 
         def _answer(self, with_body: bool) -> None:
-            hub.requests.append((self.command, self.path, self.headers.get("Authorization")))
-            status, code, content, commit = hub.find(self.path)
+            token = self.headers.get("Authorization")
+            hub.requests.append((self.command, self.path, token))
+            status, code, content, commit = hub.find(self.path, token)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
@@ -91,7 +148,7 @@ def serve(hub: Hub) -> Iterator[Hub]:
     """Let a hub listen on a free port of this machine while the block runs."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield hub
@@ -99,3 +156,24 @@ def serve(hub: Hub) -> Iterator[Hub]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def connect(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch, *, xet: bool = False) -> None:
+    """Let this process use a hub, without anybody logged in.
+
+    Args:
+        hub: A hub that listens.
+        home: Where downloads are kept.
+        monkeypatch: Undoes it.
+        xet: Send through hf_xet where the hub has large files; as LFS otherwise.
+    """
+    from huggingface_hub import constants
+
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    settings = {"ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_OFFLINE": False}
+    settings |= {"HF_HUB_DISABLE_XET": not xet}
+    for name, value in {**settings, "HF_HUB_CACHE": str(home / "hub"), "HF_TOKEN_PATH": str(home / "token")}.items():
+        monkeypatch.setattr(constants, name, value)

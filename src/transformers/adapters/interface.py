@@ -21,11 +21,13 @@ class AdaptableModel(ModelWithBase):
         adapter_state: The adapters that it holds.
         head_classes: The classes of its family whose heads adapters on one encoder may have, side by side.
         task_type: PEFT's name for what its head does; None where PEFT has none.
+        pipeline_tag: The hub's name for it; None where the hub has none.
     """
 
     adapter_state: AdapterState
     head_classes: ClassVar[tuple[type[AdaptableModel], ...]] = ()
     task_type: ClassVar[str | None] = None
+    pipeline_tag: ClassVar[str | None] = None
 
     def _waiting_tensors(self) -> Iterable[Tensor]:
         return [*super()._waiting_tensors(), *self.adapter_state.waiting_tensors()]

@@ -25,6 +25,7 @@ __all__ = [
     "check_metadata",
     "file_sha256",
     "hash_tokenizer",
+    "library_versions",
     "read_metadata",
 ]
 
@@ -95,7 +96,7 @@ def adapter_metadata(
         "parameters": sorted(trained),
         "weights_sha256": file_sha256(weights),
         "tokenizer": None if tokenizer is None else _describe_tokenizer(tokenizer),
-        "versions": {"transformers": __version__, **_versions()},
+        "versions": {"transformers": __version__, **library_versions()},
         "training_args": None if training_args is None else dict(training_args),
     }
 
@@ -168,7 +169,8 @@ def _describe_tokenizer(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Give the versions of the libraries that a saved model depends on, those that are installed."""
     found = {}
     for name in _LIBRARIES:
         try:

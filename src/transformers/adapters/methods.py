@@ -12,7 +12,9 @@ from ..layers.quantized import QuantizationError, number_of_values
 from ..methods.lora.config import as_lora_config, check_task
 from ..methods.lora.layers import DEFAULT_ADAPTER
 from ..modeling.quantizing import quantization_error
+from ..utils.hub_upload import pushing
 from . import making, merging, saving, switching
+from .card import write_model_card
 from .interface import AdaptableModel
 from .views import view_for_call
 
@@ -165,19 +167,33 @@ class AdapterMethods(AdaptableModel):
         share = 100 * trained / number
         print(f"trainable params: {trained:,d} || all params: {number:,d} || trainable%: {share:.4f}")
 
-    def save_adapter(self, save_directory: str | os.PathLike[str], *, tokenizer: Any = None) -> None:
-        """Write what a run on a frozen base trained, a few megabytes; see `transformers.adapters.saving`.
+    def save_adapter(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        tokenizer: Any = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write what a run on a frozen base trained, a few megabytes, and its model card.
+
+        See `transformers.adapters.saving`; a card that a person has changed stays (`transformers.utils.model_card`).
 
         Args:
             save_directory: A folder without a whole model; made where it does not exist.
             tokenizer: Described in the metadata.
+            push_to_hub: Upload it too.
+            **kwargs: Where to: those of `transformers.utils.hub_upload.pushing`, such as ``repo_id`` and ``private``.
 
         Raises:
             ValueError: As of `transformers.adapters.saving.save_adapter`; or if a whole model is in the folder.
-            OSError: If the folder cannot be written.
+            OSError: If the folder cannot be written; or the hub cannot be reached or refuses: it is saved then.
+            TypeError: If a keyword is unknown.
         """
         saving.refuse_model_in(save_directory)
-        saving.save_adapter(self, save_directory, tokenizer=tokenizer)
+        with pushing(save_directory, {"push_to_hub": push_to_hub, **kwargs}, strict=True) as repo_id:
+            saving.save_adapter(self, save_directory, tokenizer=tokenizer)
+            write_model_card(self, save_directory, repo_id=repo_id)
 
     def set_adapter(self, adapter_name: str) -> None:
         """Make an adapter the active one for everybody: its matrices, its head, its labels.

@@ -8,7 +8,7 @@ everybody; which adapter a single call uses, beside the active one, belongs to t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -209,10 +209,21 @@ def head_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
     """
     own, encoder = model.adapter_state.loaded[adapter_name], model.base_model
     shell = _shell(model, own)
-    parameters = with_aliases(shell, own.parameters)
-    shared = {id(encoder): encoder} if model.has_head else {}
-    view = view_of(shell, {**parameters, **own.buffers}, copies=shared)
-    return view.train(model.training)
+    if not model.has_head:
+        return view_of(shell, {**with_aliases(shell, own.parameters), **own.buffers}, _trained_like(model))
+    head = nn.ModuleDict({name: each for name, each in shell.named_children() if each is not encoder})
+    of_head = {path: each for path, each in own.parameters.items() if path.partition(".")[0] in head}
+    parameters = with_aliases(head, of_head)
+    return view_of(shell, {**parameters, **own.buffers}, _trained_like(model), {id(encoder): encoder})
+
+
+def _trained_like(model: AdaptableModel) -> Callable[[nn.Module], None]:
+    """Give what brings a module into the mode that a model is in."""
+
+    def change(module: nn.Module) -> None:
+        module.training = model.training
+
+    return change
 
 
 def _shell(model: AdaptableModel, adapter: LoadedAdapter) -> AdaptableModel:

@@ -21,7 +21,6 @@ __all__ = [
     "EncoderDecoderCache",
     "GenerationConfig",
     "GenerationMixin",
-    "PushToHubMixin",
     "deepspeed_config",
     "http_user_agent",
     "is_deepspeed_zero3_enabled",
@@ -78,18 +77,6 @@ class GenerationConfig(_NotHere):
 
 class GenerationMixin:
     """What models that write inherit from; none here does."""
-
-
-class PushToHubMixin:
-    """What PEFT's models inherit from to be uploaded; upload a saved folder instead (``hf upload NAME FOLDER``)."""
-
-    def push_to_hub(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        _refuse("utils.PushToHubMixin.push_to_hub")
 
 
 class Conv1D(nn.Module):

@@ -32,6 +32,7 @@ class CausalLM(Head):
     """
 
     task_type: ClassVar[str | None] = "CAUSAL_LM"
+    pipeline_tag: ClassVar[str | None] = "text-generation"
     may_decode: ClassVar[bool] = True
 
     def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:

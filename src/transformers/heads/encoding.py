@@ -21,6 +21,7 @@ class _BareEncoder(Head):
     """What is asked for is the encoder's own output; which way it reads is its own matter."""
 
     task_type: ClassVar[str | None] = "FEATURE_EXTRACTION"
+    pipeline_tag: ClassVar[str | None] = "feature-extraction"
     may_decode: ClassVar[bool] = True
 
     def _encoded(self, inputs: EncoderInputs) -> PackedOutput:

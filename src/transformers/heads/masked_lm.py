@@ -8,6 +8,8 @@ Letters in shapes: ``B`` batch, ``L`` padded length, ``T`` packed tokens, ``D`` 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from ..layers.inputs import EncoderInputs
@@ -28,6 +30,7 @@ class MaskedLM(Head):
             It is a choice of who trains or evaluates, and not saved.
     """
 
+    pipeline_tag: ClassVar[str | None] = "fill-mask"
     sparse_prediction: bool = False
 
     def _score_words(self, features: Tensor) -> Tensor:

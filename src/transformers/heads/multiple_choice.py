@@ -8,6 +8,8 @@ Letters in shapes: ``B`` batch, ``C`` choices, ``L`` padded length, ``D`` hidden
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from ..layers.inputs import EncoderInputs
@@ -21,6 +23,8 @@ __all__ = ["MultipleChoice"]
 
 class MultipleChoice(Head):
     """A scorer of texts, several of which are compared; a model builds it and says how it scores."""
+
+    pipeline_tag: ClassVar[str | None] = "multiple-choice"
 
     @property
     def _first_token_only(self) -> bool:

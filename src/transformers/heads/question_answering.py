@@ -27,6 +27,7 @@ class QuestionAnswering(Head):
     """A scorer of every token as an answer's start and end."""
 
     task_type: ClassVar[str | None] = "QUESTION_ANS"
+    pipeline_tag: ClassVar[str | None] = "question-answering"
 
     def _build_head(self, config: PretrainedConfig) -> None:
         """Make the head's modules.

@@ -26,6 +26,7 @@ class SequenceClassification(Head):
     """A classification or regression head on each row's first token; a model builds it and says what differs."""
 
     task_type: ClassVar[str | None] = "SEQ_CLS"
+    pipeline_tag: ClassVar[str | None] = "text-classification"
 
     @property
     def _first_token_only(self) -> bool:

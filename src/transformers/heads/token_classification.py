@@ -25,6 +25,7 @@ class TokenClassification(Head):
     """A classifier of every token."""
 
     task_type: ClassVar[str | None] = "TOKEN_CLS"
+    pipeline_tag: ClassVar[str | None] = "token-classification"
 
     def _build_head(self, config: PretrainedConfig, dropout: nn.Module) -> None:
         """Make the head's modules; a model says what dropout its features get."""

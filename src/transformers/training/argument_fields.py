@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..trainer_utils import IntervalStrategy, OnNonfinite, SaveStrategy, SchedulerType
+from ..trainer_utils import HubStrategy, IntervalStrategy, OnNonfinite, SaveStrategy, SchedulerType
 from ..utils.generic import ExplicitEnum
 from .argument_names import OlderAndNewerNames, help_text, other_name
 from .process_arguments import ProcessArguments
@@ -314,6 +314,36 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
     )
     length_column_name: str = field(
         default="length", metadata=help_text("Column with the lengths, if there is one, for group_by_length.")
+    )
+
+    push_to_hub: bool = field(
+        default=False,
+        metadata=help_text("Upload to the Hugging Face hub what is saved; the repository is made before training."),
+    )
+    hub_model_id: str | None = field(
+        default=None, metadata=help_text("The repository, owner/name. Default: the name of output_dir, as one's own.")
+    )
+    hub_strategy: HubStrategy | str = field(
+        default="every_save",
+        metadata=help_text(
+            "What is uploaded: the model at the end, with every_save each checkpoint's too; with checkpoint also the "
+            "last one as last-checkpoint, to go on from elsewhere, or with all_checkpoints each."
+        ),
+    )
+    hub_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata=help_text("An access token that may write. Default: the one of `hf auth login`. It is in no file."),
+    )
+    hub_private_repo: bool | None = field(
+        default=None, metadata=help_text("Make the repository private. Default: as the hub does.")
+    )
+    hub_always_push: bool = field(
+        default=False,
+        metadata=help_text("Wait for an upload that is under way, where the next is left out otherwise."),
+    )
+    hub_revision: str | None = field(
+        default=None, metadata=help_text("The branch to upload to, made if missing. Default: the main one.")
     )
 
     eval_strategy = other_name("evaluation_strategy")

@@ -100,8 +100,12 @@ class TrainerBase:
         self._stop, self._all_stop = StopRequest(), False
         self.callback_handler = self._build_callbacks(callbacks or [])
         warn_of_methods_without_effect(self)
+        self._prepare_publishing()
         self.control = self.callback_handler.on_init_end(args, self.state, self.control)
         self._memory_tracker.stop_and_update_metrics(stage="init")
+
+    def _prepare_publishing(self) -> None:
+        """Get ready for uploads; the part that does them says how."""
 
     def _build_callbacks(self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> CallbackHandler:
         common, bar = self._default_callbacks()
@@ -272,17 +276,6 @@ class TrainerBase:
         raise NotImplementedError(
             "There is no hyperparameter_search here yet: call train() in a loop, or inside your search library's own "
             "objective, with one Trainer for each set of values (model_init makes the model anew)."
-        )
-
-    def push_to_hub(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Say that the Trainer does not upload.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError(
-            "push_to_hub is not offered here yet: save_model() writes what is to be shared into "
-            f"'{self.args.output_dir}', which `hf upload` (of huggingface_hub) takes to the hub."
         )
 
     metrics_format = trainer_pt_utils.metrics_format

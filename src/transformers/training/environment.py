@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def _cpu_name() -> str:
     return platform.processor() or "cpu"
 
 
+@cache
 def _commit() -> str | None:
     """Give the commit of the checkout that this package is run from."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]

@@ -54,7 +54,8 @@ FREE = _names(
     "tpu_metrics_debug debug eval_steps dataloader_num_workers past_index run_name disable_tqdm ignore_data_skip "
     "sharded_ddp deepspeed report_to ddp_find_unused_parameters dataloader_pin_memory skip_memory_metrics "
     "eval_on_start save_only_model save_safetensors resume_from_checkpoint gradient_checkpointing ddp_timeout fsdp "
-    "include_for_metrics save_on_preemption"
+    "include_for_metrics save_on_preemption push_to_hub hub_model_id hub_strategy hub_token hub_private_repo "
+    "hub_always_push hub_revision"
 )
 
 Changes = dict[str, tuple[Any, Any]]

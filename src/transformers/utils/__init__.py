@@ -32,7 +32,8 @@ _LAZY = LazyNames(
     {
         "generic": ("ExplicitEnum", "ModelOutput", "PaddingStrategy", "TensorType"),
         "hub": ("cached_file",),
-        ".compatibility.peft": ("PushToHubMixin", "http_user_agent"),
+        "hub_upload": ("PushToHubMixin",),
+        ".compatibility.peft": ("http_user_agent",),
     },
 )
 

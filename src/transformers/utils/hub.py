@@ -23,6 +23,8 @@ __all__ = [
     "check_inside",
     "get_checkpoint_shard_files",
     "is_offline_mode",
+    "looks_like_path",
+    "network_error",
     "read_shard_index",
     "split_hub_options",
 ]
@@ -87,7 +89,7 @@ def cached_file(
         return candidate if candidate.is_file() else None
     if folder.exists():
         raise OSError(f"'{name}' is a file; a folder that holds the model's files, or a hub id, was expected.")
-    if _looks_like_path(name):
+    if looks_like_path(name):
         raise OSError(f"'{name}' does not exist; give an existing folder, or a hub id such as 'roberta-base'.")
     relative = Path(subfolder, filename)
     if relative.is_absolute() or ".." in relative.parts:
@@ -144,13 +146,13 @@ def _hub_answers() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
         answered = True
-    except _network_error() as error:
+    except network_error() as error:
         logger.warning("%s cannot be reached (%s); only what the cache has is used.", constants.ENDPOINT, error)
     _ANSWERS[constants.ENDPOINT] = (answered, time.monotonic())
     return answered
 
 
-def _network_error() -> type[Exception]:
+def network_error() -> type[Exception]:
     """Give the base of the network's errors, in whichever HTTP library the hub's client uses."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -158,7 +160,7 @@ def _network_error() -> type[Exception]:
     return error
 
 
-def _looks_like_path(name: str) -> bool:
+def looks_like_path(name: str) -> bool:
     """Tell a folder that does not exist from a hub id, which is ``name`` or ``owner/name``."""
     return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
 
@@ -198,7 +200,7 @@ def _from_hub(name: str, filename: str, *, offline: bool, **options: Any) -> Pat
         raise OSError(
             f"'{name}' is neither a folder here nor a repository on the hub (or it is private: pass token=…)."
         ) from error
-    except (HfHubHTTPError, _network_error(), OSError, UnicodeError) as error:
+    except (HfHubHTTPError, network_error(), OSError, UnicodeError) as error:
         used = options.get("token"), get_token()
         why = hide_tokens(str(error), *used)  # one that no header can hold is quoted there
         raise OSError(f"'{filename}' of '{name}' could not be fetched from the hub: {why}") from None
