@@ -52,7 +52,7 @@ def load_texts(
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If one holds no texts, or has no column of them.
+        ValueError: If one holds no texts, has no column of them, or holds too few to hide something of.
     """
     evaluates = args.do_eval or args.evaluation_strategy != "no"
     kind = DataCollatorForWholeWordMask if data_args.whole_word_mask else DataCollatorForLanguageModeling
@@ -69,9 +69,18 @@ def load_texts(
             data.hashes["training"] = recipe.sha256
         else:
             data.validation[name] = MaskedTexts(rows, mask, _SEED_OF_EVALUATIONS, anew=False)
+            _check_evaluation(data.validation[name], path)
             if args.load_best_model_at_end:
                 data.hashes[name] = recipe.sha256
     return data
+
+
+def _check_evaluation(texts: MaskedTexts, path: str) -> None:
+    if not texts.hide_something():
+        raise ValueError(
+            f"No token of the validation texts in '{path}' was drawn to be hidden: there are too few of them for "
+            f"--mlm_probability {texts.mask.mlm_probability}. Give more texts, or a larger share."
+        )
 
 
 def _recipes(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MaskedTexts"]
 
 _BITS = 2**63
+_NOT_HIDDEN = -100
 
 
 class MaskedTexts(Dataset[dict[str, Any]]):
@@ -39,6 +40,10 @@ class MaskedTexts(Dataset[dict[str, Any]]):
     def set_epoch(self, epoch: int) -> None:
         """Draw the masks of another epoch from now on; the Trainer calls it."""
         self.epoch = epoch if self.anew else 0
+
+    def hide_something(self) -> bool:
+        """Say whether a token of any sequence is hidden; of few and short ones it may be that none is."""
+        return any(bool((self[index]["labels"] != _NOT_HIDDEN).any()) for index in range(len(self)))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -44,17 +44,9 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """Give loss, perplexity and accuracy over all hidden tokens.
 
     Args:
-        prediction: With what `figures_of_rows` gave as its predictions.
-
-    Raises:
-        ValueError: If nothing was hidden.
+        prediction: With what `figures_of_rows` gave as its predictions, of texts of which something is hidden.
     """
     loss, found, number = np.asarray(prediction.predictions, dtype=np.float64).sum(axis=0).tolist()
-    if not number:
-        raise ValueError(
-            "No token of the validation texts was drawn to be predicted: there are too few of them for this "
-            "--mlm_probability. Give more texts, or another share."
-        )
     mean = loss / number
     perplexity = math.exp(mean) if mean < 700 else math.inf  # beyond what a float holds
     return {"perplexity": perplexity, "mask_accuracy": found / number, "loss": mean}

@@ -96,6 +96,4 @@ def test_figures_are_those_of_all_hidden_tokens_however_they_lie_in_batches() ->
         assert found["loss"] == pytest.approx(loss, rel=1e-6)
         assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
         assert found["mask_accuracy"] == pytest.approx(right)
-    with pytest.raises(ValueError, match="No token of the validation texts was drawn"):
-        compute_metrics(EvalPrediction(np.zeros((2, 3)), np.zeros((2, 3))))
     assert compute_metrics(EvalPrediction(np.array([[1e6, 0, 1]]), labels.numpy()))["perplexity"] == math.inf

@@ -144,6 +144,18 @@ BAD: dict[str, tuple[list[str], str]] = {
         "--max_seq_length is 512, and the model reads 64 tokens",
     ),
     "too few to part off": (["--train_file", "few.txt", "--do_train", "--do_eval"], "too few texts to part 5 %"),
+    "nothing is drawn": (
+        [
+            "--train_file",
+            "good.txt",
+            "--do_train",
+            "--validation_file",
+            "few.txt",
+            "--do_eval",
+            "--mlm_probability=.01",
+        ],
+        "No token of the validation texts in 'few.txt' was drawn to be hidden",
+    ),
     "all to evaluate on": (
         ["--train_file", "good.txt", "--do_train", "--do_eval", "--validation_split_percentage", "100"],
         "a whole number from 1 to 99",
