@@ -3,7 +3,8 @@
 Each side is a process of its own that loads a classifier with random weights from a file and trains a few steps on a
 small batch, so that weights, gradients and the optimizer's averages count, and activations hardly do. Noted are the
 bytes of its parameters and buffers, and the largest resident set beyond that of the imports, from loading on. Where a
-model is too large for this machine its bytes are reckoned from the shapes alone::
+model is too large for this machine its bytes are reckoned from the shapes alone. Sides of few bits are measured
+a second time with ``MALLOC_MMAP_THRESHOLD_`` set: glibc else keeps what made a weight full for the moment::
 
     python benchmarks/quantised_memory.py
     python benchmarks/quantised_memory.py --models roberta-base
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -29,11 +31,16 @@ from other_side import ROOT
 from step_memory import peak_bytes
 from transformers import (
     AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
     DebertaV2Config,
     PretrainedConfig,
+    PreTrainedModel,
     RobertaConfig,
+    RobertaModel,
     TrainingArguments,
 )
+from transformers.layers.quantized import packed_bytes
+from transformers.modeling.quantizing import layers_for_bits
 from transformers.optimization import create_optimizer
 from transformers.training.environment import describe_environment
 
@@ -65,10 +72,12 @@ SIDES: dict[str, dict[str, Any]] = {
     "LoRA over 4 bits, AdamW of 8 bits": {"fields": LORA, "bits": NF4, "optim": "adamw_8bit"},
 }
 STEPS, ROWS, LENGTH = 2, 2, 32
+MMAP, MMAP_BYTES = "MALLOC_MMAP_THRESHOLD_", "1048576"
 
 
 def resident_bytes() -> int:
-    """Give the process's resident set now."""
+    """Give the process's resident set now, and count its peak from here on."""
+    Path("/proc/self/clear_refs").write_text("5")  # Linux's way to say so
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -87,29 +96,42 @@ def kept_bytes(model: nn.Module) -> dict[str, int]:
 
 
 def run_side(folder: str, side: Mapping[str, Any]) -> dict[str, Any]:
-    """Load and train one side in this process."""
-    if side.get("bits") or "8bit" in side.get("optim", ""):
-        import bitsandbytes  # noqa: F401  # part of the imports
+    """Load and train one side in this process, after a tiny model has made everything be imported."""
+    with tempfile.TemporaryDirectory() as tiny:
+        sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+        RobertaModel(RobertaConfig(vocab_size=100, type_vocab_size=1, **sizes)).save_pretrained(tiny)
+        _train(_load(tiny, side), side)
+    gc.collect()
     before = resident_bytes()
+    model = _load(folder, side)
+    peak = peak_bytes("cpu") - before
+    after = resident_bytes() - before
+    _train(model, side)
+    return {
+        "bytes": kept_bytes(model),
+        "loading_peak_bytes": peak,
+        "after_loading_bytes": after,
+        "training_peak_bytes": peak_bytes("cpu") - before,
+    }
+
+
+def _load(folder: str, side: Mapping[str, Any]) -> PreTrainedModel:
     bits = {"quantization_config": side["bits"]} if side.get("bits") else {}
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, **side.get("fields", {}), **bits)
+    fields = side.get("fields", {})
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, **fields, **bits)
     if side.get("bf16"):
         model.cast_frozen_parameters(torch.bfloat16)
-    loaded = {"rss": resident_bytes() - before, "peak": peak_bytes("cpu") - before}
+    return model.train()
+
+
+def _train(model: PreTrainedModel, side: Mapping[str, Any]) -> None:
     args = TrainingArguments("unused", optim=side.get("optim", "adamw_torch"), learning_rate=1e-4, no_cuda=True)
     optimizer = create_optimizer(args, model)
-    model.train()
     for _ in range(STEPS):
         ids = torch.randint(5, model.config.vocab_size, (ROWS, LENGTH))
         model(ids, labels=torch.tensor([0, 1])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return {
-        "bytes": kept_bytes(model),
-        "loading_peak_bytes": loaded["peak"],
-        "after_loading_bytes": loaded["rss"],
-        "training_peak_bytes": peak_bytes("cpu") - before,
-    }
 
 
 def reckon_side(config: PretrainedConfig, side: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,13 +144,10 @@ def reckon_side(config: PretrainedConfig, side: Mapping[str, Any]) -> dict[str, 
     kept = kept_bytes(model)
     bits = side.get("bits")
     if bits:
-        linear = [layer for layer in model.base_model.modules() if isinstance(layer, nn.Linear)]
-        values, outputs = sum(layer.weight.numel() for layer in linear), sum(layer.out_features for layer in linear)
-        # 8 bits: a byte a value, four an output; 4 bits: half a byte a value, a byte for 64, and four bytes for 16,384
-        new = values + 4 * outputs if bits.get("load_in_8bit") else values // 2 + values // 64 + values // 4096
-        new += 4 * outputs  # biases
-        kept["model"] += new - kept["linear_layers"]
-        kept["linear_layers"] = new
+        quantization = BitsAndBytesConfig(**bits)
+        for layer in layers_for_bits(model, quantization).values():
+            saved = layer.weight.nbytes - packed_bytes(layer.in_features, layer.out_features, quantization)
+            kept["model"], kept["linear_layers"] = kept["model"] - saved, kept["linear_layers"] - saved
     averages = 2 if "8bit" in side.get("optim", "") else 8  # bytes a value
     return {"bytes": kept, "with_gradients_and_optimizer": kept["model"] + kept["trained"] * (4 + averages) // 4}
 
@@ -162,11 +181,18 @@ def _measure(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         AutoModelForSequenceClassification.from_config(CONFIGS[name]).base_model.save_pretrained(folder)
         ctypes.CDLL(None).malloc_trim(0)
-        for side in SIDES:
-            words = [sys.executable, __file__, "--side", side, "--folder", folder]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)
-            measured[side] = json.loads(done.stdout.splitlines()[-1])
+        for side, how in SIDES.items():
+            measured[side] = _run(side, folder, {})
+            if how.get("bits"):
+                measured[f"{side}, {MMAP}"] = _run(side, folder, {MMAP: MMAP_BYTES})
     return measured
+
+
+def _run(side: str, folder: str, variables: dict[str, str]) -> dict[str, Any]:
+    words = [sys.executable, __file__, "--side", side, "--folder", folder]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **variables})
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ line, for the batch and length asked for; without padding, which is the worst ca
 
     python scripts/memory_estimate.py --batch 4 --length 128 --lora_r 16 --dtype float16 --gradient_checkpointing
     python scripts/memory_estimate.py path/to/folder --no-gradient_checkpointing --budget 16
+    python scripts/memory_estimate.py --bits 4
 
 The exit code is 1 where a model does not fit the budget.
 """
@@ -27,12 +28,15 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
     DebertaV2Config,
     PretrainedConfig,
     PreTrainedModel,
     RobertaConfig,
 )
 from transformers.layers.packing import PackedLayout
+from transformers.layers.quantized import packed_bytes
+from transformers.modeling.quantizing import layers_for_bits
 
 GB = 1e9
 # What CUDA itself takes for its context and the libraries' workspaces, and what PyTorch's allocator loses in gaps.
@@ -67,7 +71,7 @@ class Estimate:
     """Where the memory of one training step goes, in bytes.
 
     Attributes:
-        frozen: The base's parameters, in the compute dtype.
+        frozen: The base's parameters, in the compute dtype, or its linear layers in few bits.
         trained: LoRA matrices and head, in fp32.
         optimizer: Their gradients and AdamW's two averages, in fp32.
         kept: What autograd keeps between forward and backward.
@@ -89,7 +93,12 @@ class Estimate:
 
 
 def estimate(
-    config: PretrainedConfig, batch_size: int, length: int, dtype: torch.dtype, gradient_checkpointing: bool
+    config: PretrainedConfig,
+    batch_size: int,
+    length: int,
+    dtype: torch.dtype,
+    gradient_checkpointing: bool,
+    quantization: BitsAndBytesConfig | None = None,
 ) -> Estimate:
     """Reckon the memory of one training step of a sequence classifier.
 
@@ -99,6 +108,7 @@ def estimate(
         length: Tokens of each row.
         dtype: Of the frozen base, and so of the activations.
         gradient_checkpointing: Keep each layer's input alone.
+        quantization: How the base's linear layers are kept in few bits; None where they are not.
 
     Returns:
         The parts.
@@ -111,6 +121,8 @@ def estimate(
     for parameter in model.parameters():
         size = parameter.numel() * parameter.element_size()
         frozen, trained = (frozen, trained + size) if parameter.requires_grad else (frozen + size, trained)
+    for layer in [] if quantization is None else layers_for_bits(model, quantization).values():
+        frozen -= layer.weight.nbytes - packed_bytes(layer.in_features, layer.out_features, quantization)
     everything = kept_bytes(model, batch_size, length)
     one_layer = everything // config.num_hidden_layers
     if gradient_checkpointing:
@@ -180,6 +192,13 @@ def _positive(word: str) -> int:
     return int(word)
 
 
+def _quantization(bits: int | None) -> BitsAndBytesConfig | None:
+    if bits is None:
+        return None
+    of_four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True} if bits == 4 else {}
+    return BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8, **of_four)
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,6 +209,9 @@ def main() -> int:
     parser.add_argument("--length", type=_positive, default=128)
     parser.add_argument("--lora_r", type=_positive, default=16)
     parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
+    parser.add_argument(
+        "--bits", type=int, choices=(4, 8), help="of the frozen linear layers (4: NF4, its scales too)"
+    )
     parser.add_argument("--gradient_checkpointing", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--budget", type=float, default=24, help="the accelerator's memory in GB")
     options = parser.parse_args()
@@ -198,16 +220,21 @@ def main() -> int:
         configs = {name: _make_config(name, lora) for name in options.models}
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+    quantization = _quantization(options.bits)
+    kept = options.dtype if quantization is None else f"{options.dtype}, base in {quantization}"
     fields = [field.name for field in dataclasses.fields(Estimate)]
     checkpointing = "gradient checkpointing" if options.gradient_checkpointing else "no gradient checkpointing"
-    print(
-        f"batch {options.batch}, length {options.length}, r {options.lora_r}, {options.dtype}, {checkpointing}; in GB"
-    )
+    print(f"batch {options.batch}, length {options.length}, r {options.lora_r}, {kept}, {checkpointing}; in GB")
     print(f"{'model':20}" + "".join(f"{name:>11}" for name in [*fields, "total"]))
     fits = True
     for name, config in configs.items():
         found = estimate(
-            config, options.batch, options.length, getattr(torch, options.dtype), options.gradient_checkpointing
+            config,
+            options.batch,
+            options.length,
+            getattr(torch, options.dtype),
+            options.gradient_checkpointing,
+            quantization,
         )
         parts = "".join(f"{value / GB:11.3f}" for value in (*dataclasses.astuple(found), found.total))
         verdict = "fits" if found.total <= options.budget * GB else "DOES NOT FIT"

@@ -29,7 +29,7 @@ from transformers import (
     get_peft_model,
 )
 from transformers.exporting.static_model import StaticModel
-from transformers.layers.quantized import QuantizedLinear, quantized_layers
+from transformers.layers.quantized import QuantizedLinear, packed_bytes, quantized_layers
 
 pytest.importorskip("bitsandbytes")
 
@@ -116,6 +116,8 @@ def test_a_layer_computes_with_the_weight_that_its_bits_stand_for(bits: str) -> 
     layer.quantize(weight, BitsAndBytesConfig(**BITS[bits]))
     full, x = layer.dequantized(), torch.randn(2, 5, 24, requires_grad=True)
     difference = (full - weight).abs()
+    tensors = [layer.weight, *layer.buffers()]
+    assert packed_bytes(24, 40, layer.quantization) == sum(tensor.nbytes for tensor in tensors)
     assert layer.error.largest == pytest.approx(float(difference.max()))
     assert layer.error.mean == pytest.approx(float(difference.mean()))
     step = weight.abs().max() / 127 if bits == "int8" else weight.abs().max() * 0.19  # half of the widest gap

@@ -18,7 +18,9 @@ from transformers import (
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
+    RobertaModel,
 )
+from transformers.layers.quantized import quantized_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "memory_estimate.py"
@@ -64,6 +66,22 @@ def test_counts_on_the_meta_device_are_those_of_real_tensors(kind: str, checkpoi
     # RoBERTa's fused attention keeps other things on a CPU.
     assert counts[1] == (pytest.approx(counts[0], rel=0.1) if kind == "roberta" else counts[0])
     assert counts[0] > 0
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_base_of_few_bits_takes_what_is_reckoned(bits: int, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    script = run_path(str(SCRIPT))
+    quantization = script["_quantization"](bits)
+    RobertaModel(RobertaConfig(**{**SIZES, "apply_lora": False}), add_pooling_layer=False).save_pretrained(tmp_path)
+    model = RobertaForSequenceClassification.from_pretrained(
+        tmp_path, apply_lora=True, lora_r=4, lora_alpha=8, quantization_config=quantization
+    )
+    assert isinstance(model, RobertaForSequenceClassification)
+    scales = [buffer for _, layer in quantized_layers(model) for buffer in layer.buffers()]
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    found = script["estimate"](RobertaConfig(**SIZES), 2, 8, torch.float32, False, quantization)
+    assert found.frozen == sum(tensor.nbytes for tensor in [*frozen, *scales])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

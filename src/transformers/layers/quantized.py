@@ -31,6 +31,7 @@ __all__ = [
     "QuantizationError",
     "QuantizedLinear",
     "number_of_values",
+    "packed_bytes",
     "quantized_layers",
     "refuse_cast",
     "require_bitsandbytes",
@@ -261,6 +262,24 @@ def _eight_bits(weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
 
     bits, largest, _ = int8_vectorwise_quant(weight.to(torch.float16).contiguous())
     return bits, {"absmax": largest}
+
+
+def packed_bytes(in_features: int, out_features: int, quantization: BitsAndBytesConfig) -> int:
+    """Reckon the bytes of a weight's bits and their scales.
+
+    Args:
+        in_features: ``I``.
+        out_features: ``O``.
+        quantization: How the bits are made.
+    """
+    values = in_features * out_features
+    if quantization.load_in_8bit:
+        return values + 4 * out_features
+    blocks = -(-values // _BLOCK)
+    scales = 4 * blocks
+    if quantization.bnb_4bit_use_double_quant:
+        scales = blocks + 4 * -(-blocks // _BLOCK_OF_SCALES) + 4 * 2**8 + 4  # a table of 256, and what is added to all
+    return -(-values // 2) + scales + 4 * 2**4
 
 
 def quantized_layers(model: nn.Module) -> Iterator[tuple[str, QuantizedLinear]]:

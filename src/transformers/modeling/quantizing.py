@@ -22,7 +22,7 @@ from ..methods.lora.layers import LoraLinear
 from ..methods.lora.places import is_in_head
 from ..methods.lora.quantized import QuantizedLoraLinear
 
-__all__ = ["full_layers", "quantization_error", "quantize_layers"]
+__all__ = ["full_layers", "layers_for_bits", "quantization_error", "quantize_layers"]
 
 # What a layer becomes; a class from elsewhere may compute otherwise, and stays.
 _FORMS: Mapping[type[nn.Module], type[QuantizedLinear]] = {
@@ -30,6 +30,23 @@ _FORMS: Mapping[type[nn.Module], type[QuantizedLinear]] = {
     CastingLinear: QuantizedLinear,
     LoraLinear: QuantizedLoraLinear,
 }
+
+
+def layers_for_bits(model: ModelWithBase, quantization: BitsAndBytesConfig) -> dict[str, nn.Linear]:
+    """Give the layers whose weights are kept in few bits where the checkpoint provides them, by path.
+
+    Args:
+        model: Any; it stays as it is.
+        quantization: Its ``llm_int8_skip_modules`` are left out.
+    """
+    return {
+        path: layer
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.Linear)
+        and type(layer) in _FORMS
+        and not is_in_head(model, path)
+        and not quantization.skips(model.name_with_head(path))
+    }
 
 
 def quantize_layers(
@@ -54,14 +71,8 @@ def quantize_layers(
         ValueError: If bitsandbytes is not installed, no layer is left, or a weight is not finite.
     """
     require_bitsandbytes()
-    chosen = {
-        path: layer
-        for path, layer in model.named_modules()
-        if type(layer) in _FORMS
-        and f"{path}.weight" in tensors
-        and not is_in_head(model, path)
-        and not quantization.skips(model.name_with_head(path))
-    }
+    every = layers_for_bits(model, quantization)
+    chosen = {path: layer for path, layer in every.items() if f"{path}.weight" in tensors}
     if not chosen:
         raise ValueError(
             f"No linear layer of the encoder is left to be kept in {quantization}: llm_int8_skip_modules is "
