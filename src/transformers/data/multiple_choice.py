@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..tokenization.batch import to_tensor
-from ..tokenization_utils_base import PreTrainedTokenizerBase
-from ..utils.generic import PaddingStrategy
 from .data_collator import DataCollatorWithPadding
 
 __all__ = ["DataCollatorForMultipleChoice"]
@@ -17,22 +15,8 @@ _LABELS = ("label", "labels")
 
 
 @dataclass
-class DataCollatorForMultipleChoice:
-    """Fills the texts of all examples up to one length.
-
-    Args:
-        tokenizer: Knows what to fill up with, and on which side.
-        padding: True or ``"longest"``, ``"max_length"``, False or ``"do_not_pad"``.
-        max_length: The length for ``"max_length"``, in tokens.
-        pad_to_multiple_of: Round the length up to a multiple of this.
-        return_tensors: ``"pt"`` or ``"np"``.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    padding: bool | str | PaddingStrategy = True
-    max_length: int | None = None
-    pad_to_multiple_of: int | None = None
-    return_tensors: str = "pt"
+class DataCollatorForMultipleChoice(DataCollatorWithPadding):
+    """Fills the texts of all examples up to one length; its arguments are those of `DataCollatorWithPadding`."""
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Make a batch; examples without ``label`` or ``labels`` are fine.
@@ -60,10 +44,8 @@ class DataCollatorForMultipleChoice:
             for feature, number in zip(features, numbers, strict=True)
             for choice in range(number)
         ]
-        pad = DataCollatorWithPadding(
-            self.tokenizer, self.padding, self.max_length, self.pad_to_multiple_of, self.return_tensors
-        )
-        batch = {key: value.reshape(len(features), numbers[0], *value.shape[1:]) for key, value in pad(texts).items()}
+        padded = super().__call__(texts)
+        batch = {key: value.reshape(len(features), numbers[0], *value.shape[1:]) for key, value in padded.items()}
         if name is not None:
             batch["labels"] = to_tensor([feature[name] for feature in features], self.return_tensors)
         return batch
