@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 
 from transformers import (
     AutoModelForQuestionAnswering,
@@ -35,7 +35,10 @@ def main(folder: Path, seed: int, model_folder: str, device: str) -> None:
     set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     model = AutoModelForQuestionAnswering.from_pretrained(model_folder, dtype=torch.float32)
-    model = PeftModel.from_pretrained(model, str(folder / f"start-{seed}"), is_trainable=True)
+    start = str(folder / f"start-{seed}")
+    config = PeftConfig.from_pretrained(start)
+    config.task_type = None  # PEFT's own model for questions (0.21) does not hand token_type_ids on
+    model = PeftModel.from_pretrained(model, start, config=config, is_trainable=True)
     features = make_features(train, tokenizer, job)
     learned = [{**inputs, **label_of(train[owner], offsets)} for inputs, owner, offsets in features]
     if len(learned) != job["windows"]:
