@@ -31,6 +31,7 @@ from torch import Tensor
 
 from other_side import ROOT, OtherSide
 from random_adapters import write_adapters
+from row_by_row import switch_through
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 from transformers.training.environment import describe_environment
 
@@ -62,17 +63,6 @@ def timed(model: PreTrainedModel, batch: dict[str, Any], **more: Any) -> tuple[f
     return time.perf_counter() - begin, logits
 
 
-def switched(model: PreTrainedModel, batch: dict[str, Any]) -> float:
-    """Switch to each row's adapter and compute the row, without its padding; give the seconds."""
-    lengths = [sum(mask) for mask in batch["inputs"]["attention_mask"]]
-    begin = time.perf_counter()
-    with torch.inference_mode():
-        for row, (name, length) in enumerate(zip(batch["names"], lengths, strict=True)):
-            model.set_adapter(name)
-            model(**{key: torch.tensor([values[row][:length]]) for key, values in batch["inputs"].items()})
-    return time.perf_counter() - begin
-
-
 def main() -> int:
     """Measure, write the result, and say whether the goal is reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -102,7 +92,7 @@ def main() -> int:
                 for place_, batch in enumerate(batches):
                     ours, found = timed(model, batch, adapter_names=batch["names"])
                     one, _ = timed(merged, batch)
-                    switching = switched(model, batch)
+                    switching = switch_through(model, batch)
                     answer = peft.ask(place_)
                     times = (ours, one, switching, answer["seconds"], peft.ask(f"{place_} switching")["seconds"])
                     valid = torch.tensor(batch["inputs"]["attention_mask"]).bool()

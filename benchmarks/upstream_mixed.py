@@ -12,23 +12,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import peft
 import torch
 
 import transformers
-
-
-def switch(model: peft.PeftModel, batch: dict[str, Any]) -> float:
-    """Switch to each row's adapter and compute the row, without its padding; give the seconds."""
-    lengths = [sum(mask) for mask in batch["inputs"]["attention_mask"]]
-    begin = time.perf_counter()
-    with torch.inference_mode():
-        for row, (name, length) in enumerate(zip(batch["names"], lengths, strict=True)):
-            model.set_adapter(name)
-            model(**{key: torch.tensor([values[row][:length]]) for key, values in batch["inputs"].items()})
-    return time.perf_counter() - begin
+from row_by_row import switch_through
 
 
 def main(base: str, adapters: str, batches: str, threads: str) -> None:
@@ -47,7 +36,7 @@ def main(base: str, adapters: str, batches: str, threads: str) -> None:
         number, *way = line.split()
         batch = rows[int(number)]
         if way:
-            print(json.dumps({"seconds": switch(model, batch)}), flush=True)
+            print(json.dumps({"seconds": switch_through(model, batch)}), flush=True)
             continue
         inputs = {name: torch.tensor(values) for name, values in batch["inputs"].items()}
         begin = time.perf_counter()

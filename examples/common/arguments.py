@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -11,7 +11,14 @@ from transformers.utils.secrets import is_secret
 from .lora_flags import LoraFlags, lora_option_fields
 from .quantization_flags import QuantizationFlags, check_quantization
 
-__all__ = ["ModelArguments", "check_model_arguments", "check_texts", "flag_help", "method_fields"]
+__all__ = [
+    "ModelArguments",
+    "check_model_arguments",
+    "check_texts",
+    "flag_help",
+    "method_fields",
+    "refuse_flags_of_classifiers",
+]
 
 
 def flag_help(text: str, **more: Any) -> dict[str, Any]:
@@ -156,6 +163,25 @@ def check_model_arguments(model_args: ModelArguments, args: TrainingArguments) -
     _check_consistency(model_args, args)
     freezes_base = model_args.apply_lora or model_args.apply_adapter or model_args.apply_bitfit
     check_quantization(model_args, args, freezes_base=freezes_base)
+
+
+_OF_CLASSIFIERS = ("cls_dropout", "consistency", "reg_loss_wgt", "masking_prob")
+
+
+def refuse_flags_of_classifiers(*groups: Any) -> None:
+    """Refuse flags that only a classifier of whole texts heeds, where another head is trained.
+
+    Args:
+        *groups: Dataclasses of flags.
+
+    Raises:
+        ValueError: If one was given.
+    """
+    for group in groups:
+        default = {each.name: each.default for each in fields(group)}
+        for name in _OF_CLASSIFIERS:
+            if name in default and getattr(group, name) != default[name]:
+                raise ValueError(f"--{name} is for classifiers of whole texts; leave it out.")
 
 
 def _check_lora(model_args: ModelArguments) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainingArguments
+
 from .arguments import flag_help
 
-__all__ = ["SizeFlags", "check_files", "check_sizes", "files_of"]
+__all__ = ["SizeFlags", "check_files", "check_needed_files", "check_sizes", "files_of"]
 
 
 @dataclass(kw_only=True)
@@ -38,6 +40,40 @@ class SizeFlags:
 def files_of(data_args: Any) -> dict[str, str | None]:
     """Give the files that were named, by their flags; None for those that were not."""
     return {f"--{name}": getattr(data_args, name) for name in ("train_file", "validation_file", "test_file")}
+
+
+def check_needed_files(
+    data_args: Any,
+    args: TrainingArguments,
+    what: str,
+    endings: Collection[str] | None = None,
+    *,
+    shares_training: bool = False,
+) -> None:
+    """Refuse a run that lacks a file for what it is to do, and files that cannot be read.
+
+    Args:
+        data_args: Name the files.
+        args: Say what is to be done.
+        what: What the files hold, for the message.
+        endings: As of `check_files`.
+        shares_training: Whether a share of the training file is evaluated on where there is no validation file.
+
+    Raises:
+        ValueError: If one is lacking, or its name ends otherwise.
+        OSError: If there is no such file.
+    """
+    files = files_of(data_args)
+    evaluates = args.do_eval or args.evaluation_strategy != "no"
+    needed = {
+        "--train_file": args.do_train,
+        "--validation_file": evaluates and not (shares_training and args.do_train),
+        "--test_file": args.do_predict,
+    }
+    lacking = [flag for flag, path in files.items() if needed[flag] and path is None]
+    if lacking:
+        raise ValueError(f"give {' and '.join(lacking)}: {what}.")
+    check_files(files, endings)
 
 
 def check_files(files: Mapping[str, str | None], endings: Collection[str] | None = None) -> None:

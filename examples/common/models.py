@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainingArguments,
+)
 from transformers.adapters.folder import start_from_adapter
 from transformers.adapters.reading import is_adapter
 from transformers.methods.trainable import new_head_parameter_names
 from transformers.utils import logging
 
-from .arguments import ModelArguments
+from .arguments import ModelArguments, method_fields
+from .command_line import Arguments
 from .quantization_flags import quantization_of
 
 __all__ = [
     "check_other_labels",
-    "check_position_query",
-    "check_tokenizer",
     "hub_options",
     "load_model",
+    "load_tokenizer",
     "longest_text",
+    "tokenizer_name",
     "untrained_config",
 ]
 
@@ -49,21 +57,55 @@ def untrained_config(model_args: ModelArguments, args: TrainingArguments) -> Pre
     return config
 
 
+def tokenizer_name(model_args: ModelArguments) -> str:
+    """Give where the tokenizer is."""
+    return model_args.tokenizer_name or model_args.model_name_or_path
+
+
+def load_tokenizer(model_args: ModelArguments) -> PreTrainedTokenizerBase:
+    """Load the tokenizer.
+
+    Raises:
+        OSError: If it is not found.
+    """
+    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer_name(model_args), **hub_options(model_args)
+    )
+    return found
+
+
 def load_model(
-    auto_class: Any, config: PretrainedConfig, model_args: ModelArguments, args: TrainingArguments
+    auto_class: Any,
+    arguments: Arguments[Any],
+    tokenizer: PreTrainedTokenizerBase,
+    task_fields: Callable[[PretrainedConfig], Mapping[str, Any]] = lambda own: {},
 ) -> PreTrainedModel:
-    """Load the model; start from another task's adapter where one is given.
+    """Load configuration and model, if they fit the tokenizer; start from another task's adapter where one is given.
 
     Args:
         auto_class: The Auto class of the task.
-        config: With the task's labels and what is trained.
-        model_args: Which model.
-        args: Say whether the run trains, and in which precision.
+        arguments: All flags.
+        tokenizer: The run's.
+        task_fields: Gives what the task changes in the model's own configuration, such as its labels.
 
     Raises:
         OSError: If a file is not found or not reachable.
         ValueError: If the parts do not fit each other, or the head is new and the run does not train it.
     """
+    model_args = arguments.model
+    name, options = model_args.config_name or model_args.model_name_or_path, hub_options(model_args)
+    own = AutoConfig.from_pretrained(name, **options)
+    _check_position_query(own, model_args)
+    fields = {**method_fields(model_args, tokenizer), **task_fields(own)}
+    config = AutoConfig.from_pretrained(name, **fields, **options)
+    _check_tokenizer(tokenizer, config, tokenizer_name(model_args))
+    return _load(auto_class, config, model_args, arguments.training)
+
+
+def _load(
+    auto_class: Any, config: PretrainedConfig, model_args: ModelArguments, args: TrainingArguments
+) -> PreTrainedModel:
+    """Load the model with a configuration that has the task's labels and what is trained."""
     options, name = hub_options(model_args), model_args.model_name_or_path
     model: PreTrainedModel = auto_class.from_pretrained(
         name,
@@ -95,7 +137,7 @@ def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     return min(tokenizer.model_max_length, model.longest_text or tokenizer.model_max_length)
 
 
-def check_position_query(own: PretrainedConfig, model_args: ModelArguments) -> None:
+def _check_position_query(own: PretrainedConfig, model_args: ModelArguments) -> None:
     """Refuse DeBERTa's flag for another model.
 
     Raises:
@@ -135,7 +177,7 @@ def check_other_labels(
     logger.warning("%s; its head is the start of one for %s.", trained_for, ", ".join(labels))
 
 
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
+def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str) -> None:
     """Refuse a tokenizer whose ids mean other words to the model.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
+from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
 from common.data_flags import SizeFlags, check_files, check_sizes
 from transformers import TrainingArguments
 
@@ -54,6 +54,7 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
             'there is nothing that --do_predict could predict; words are filled in by pipeline("fill-mask").'
         )
     check_model_arguments(model_args, args)
+    refuse_flags_of_classifiers(model_args, args)
     evaluates = args.do_eval or args.evaluation_strategy != "no"
     if args.do_train and data_args.train_file is None:
         raise ValueError("give --train_file: texts, one a line, or JSON lines or a table with a column of them.")
@@ -70,7 +71,5 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
             f"--validation_split_percentage is {data_args.validation_split_percentage}; a whole number from 1 to 99 "
             "was expected."
         )
-    if args.cls_dropout is not None:
-        raise ValueError("--cls_dropout is for classifiers of whole texts; leave it out.")
     if (args.metric_for_best_model or "").removeprefix("eval_") == "perplexity":
         args.greater_is_better = False  # which is not known by the name, as it is of a loss

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
-from common.data_flags import SizeFlags, check_files, check_sizes, files_of
+from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
+from common.data_flags import SizeFlags, check_needed_files, check_sizes
 from common.files import FILE_FORMATS
 from transformers import TrainingArguments
 
@@ -34,11 +34,7 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
     """
     check_texts(model_args, data_args, args)
     check_model_arguments(model_args, args)
-    files = files_of(data_args)
-    needed = {"--train_file": args.do_train, "--test_file": args.do_predict}
-    needed["--validation_file"] = args.do_eval or args.evaluation_strategy != "no"
-    lacking = [flag for flag, path in files.items() if needed[flag] and path is None]
-    if lacking:
-        raise ValueError(f"give {' and '.join(lacking)}: examples with sent1, sent2, ending0, ending1 … and label.")
-    check_files(files, FILE_FORMATS)
+    refuse_flags_of_classifiers(model_args)
+    what = "examples with sent1, sent2, ending0, ending1 … and label"
+    check_needed_files(data_args, args, what, FILE_FORMATS)
     check_sizes(data_args)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
-from common.data_flags import SizeFlags, check_files, check_sizes, files_of
+from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
+from common.data_flags import SizeFlags, check_needed_files, check_sizes
 from qa_files import FORMATS
 from transformers import TrainingArguments
 
@@ -54,13 +54,8 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
     """
     check_texts(model_args, data_args, args)
     check_model_arguments(model_args, args)
-    files = files_of(data_args)
-    needed = {"--train_file": args.do_train, "--test_file": args.do_predict}
-    needed["--validation_file"] = args.do_eval or args.evaluation_strategy != "no"
-    lacking = [flag for flag, path in files.items() if needed[flag] and path is None]
-    if lacking:
-        raise ValueError(f"give {' and '.join(lacking)}: questions with their contexts, in SQuAD's JSON or a table.")
-    check_files(files, FORMATS)
+    refuse_flags_of_classifiers(model_args, args)
+    check_needed_files(data_args, args, "questions with their contexts, in SQuAD's JSON or a table", FORMATS)
     check_sizes(data_args)
     for name in ("n_best_size", "max_answer_length"):
         if getattr(data_args, name) < 1:
@@ -75,6 +70,3 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
             "--null_score_diff_threshold is given without --version_2_with_negative, so it would have no effect; add "
             "--version_2_with_negative."
         )
-    for name, given in (("cls_dropout", args.cls_dropout is not None), ("reg_loss_wgt", model_args.reg_loss_wgt > 0)):
-        if given:
-            raise ValueError(f"--{name} is for classifiers of whole texts; leave it out.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
-from common.data_flags import SizeFlags, check_files, check_sizes, files_of
+from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
+from common.data_flags import SizeFlags, check_needed_files, check_sizes
 from transformers import TrainingArguments
 
 __all__ = ["DataTrainingArguments", "check_arguments"]
@@ -59,20 +59,13 @@ def check_arguments(model_args: ModelArguments, data_args: DataTrainingArguments
     """
     check_texts(model_args, data_args, args)
     check_model_arguments(model_args, args)
-    files = files_of(data_args)
-    needed = {"--train_file": args.do_train, "--test_file": args.do_predict}
-    needed["--validation_file"] = (args.do_eval or args.evaluation_strategy != "no") and not args.do_train
-    lacking = [flag for flag, path in files.items() if needed[flag] and path is None]
-    if lacking:
-        raise ValueError(f"give {' and '.join(lacking)}: sentences of columns (CoNLL) or JSON.")
-    check_files(files)
+    refuse_flags_of_classifiers(model_args, args)
+    check_needed_files(data_args, args, "sentences of columns (CoNLL) or JSON", shares_training=True)
     check_sizes(data_args)
     if data_args.pad_to_max_length and data_args.max_seq_length is None:
         raise ValueError("--pad_to_max_length needs --max_seq_length: the length to pad to.")
     if not 0 < data_args.validation_share < 1:
         raise ValueError(f"--validation_share is {data_args.validation_share}; a share between 0 and 1 was expected.")
-    if args.cls_dropout is not None:
-        raise ValueError("--cls_dropout is for classifiers of whole texts; leave it out.")
     names = data_args.tag_names or []
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -1,23 +1,14 @@
-"""Configuration, tokenizer and model of a run, and whether they fit each other and the tags."""
+"""Tokenizer and model of a run, and whether they fit the tags."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from common.arguments import method_fields
 from common.command_line import Arguments
-from common.models import (
-    check_other_labels,
-    check_position_query,
-    check_tokenizer,
-    hub_options,
-    load_model,
-    untrained_config,
-)
+from common.models import check_other_labels, hub_options, load_model, tokenizer_name, untrained_config
 from ner_arguments import DataTrainingArguments
 from ner_data import SentenceData
 from transformers import (
-    AutoConfig,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -41,18 +32,22 @@ def labels_of_model(arguments: Arguments[DataTrainingArguments]) -> tuple[str, .
 def make_model(
     arguments: Arguments[DataTrainingArguments], data: SentenceData
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load configuration, tokenizer and model; start from another task's adapter where one is given.
+    """Load tokenizer and model; start from another task's adapter where one is given.
 
     Raises:
         OSError: If a file is not found or not reachable.
         ValueError: If the parts do not fit each other or the tags.
     """
-    model_args = arguments.model
-    name = model_args.tokenizer_name or model_args.model_name_or_path
-    tokenizer = make_tokenizer(name, **hub_options(model_args))
-    config = _make_config(arguments, data, tokenizer)
-    check_tokenizer(tokenizer, config, name)
-    return load_model(AutoModelForTokenClassification, config, model_args, arguments.training), tokenizer
+
+    def labels(own: PretrainedConfig) -> dict[str, Any]:
+        if not data.labels or set(own.label2id) == set(data.labels):
+            return {}
+        check_other_labels(own, data.labels, arguments.model, arguments.training.do_train)
+        names = dict(enumerate(data.labels))
+        return {"id2label": names, "label2id": {label: index for index, label in names.items()}}
+
+    tokenizer = make_tokenizer(tokenizer_name(arguments.model), **hub_options(arguments.model))
+    return load_model(AutoModelForTokenClassification, arguments, tokenizer, labels), tokenizer
 
 
 def make_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
@@ -70,20 +65,3 @@ def make_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True, **options)
     tokenizer.padding_side = "right"  # the places of first tokens are counted from the left
     return tokenizer
-
-
-def _make_config(
-    arguments: Arguments[DataTrainingArguments], data: SentenceData, tokenizer: PreTrainedTokenizerBase
-) -> PretrainedConfig:
-    """Read the model's configuration and put the tags, what is trained and how into it."""
-    model_args = arguments.model
-    options, name = hub_options(model_args), model_args.config_name or model_args.model_name_or_path
-    fields: dict[str, Any] = method_fields(model_args, tokenizer)
-    own = AutoConfig.from_pretrained(name, **options)
-    check_position_query(own, model_args)
-    if data.labels and set(own.label2id) != set(data.labels):
-        check_other_labels(own, data.labels, model_args, arguments.training.do_train)
-        fields["id2label"] = dict(enumerate(data.labels))
-        fields["label2id"] = {label: index for index, label in enumerate(data.labels)}
-    config: PretrainedConfig = AutoConfig.from_pretrained(name, **fields, **options)
-    return config

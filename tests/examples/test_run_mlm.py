@@ -7,31 +7,18 @@ import math
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from script_runs import LORA, quietly, read_json, runner
 
 import run_glue
 import run_mlm
 from transformers import AutoModelForMaskedLM, pipeline
 
 SCRIPT = Path(run_mlm.__file__)
-LORA = ["--apply_lora", "--lora_r", "2", "--lora_alpha", "4"]
-QUIET = ["--per_device_train_batch_size", "4", "--report_to", "none", "--disable_tqdm", "true", "--no_cuda"]
+QUIET = quietly(4)
+run = runner(run_mlm)
 TEXTS = "the film was good\nthe film was very bad\n\nthe film was not fine not awful\n" * 8
-
-
-def run(*words: object, script: Any = run_mlm) -> int:
-    """Run a script's main here; give its exit code."""
-    try:
-        return int(script.main([str(word) for word in words]))
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
 
 
 @pytest.fixture
@@ -81,7 +68,7 @@ def test_from_texts_to_a_classifier_that_starts_from_what_was_learned(
     Path("LABELLED.csv").write_text("text,label\n" + "good film,1\nbad film,0\n" * 4)
     classify = shlex.split(steps["classify"])
     assert Path(classify[1]).resolve() == Path(run_glue.__file__).resolve()
-    assert run(*classify[2:], *QUIET, "--max_steps", "1", script=run_glue) == 0
+    assert runner(run_glue)(*classify[2:], *QUIET, "--max_steps", "1") == 0
     said = capsys.readouterr().err
     assert "its 24 LoRA matrices; its head is another task's, so the head here is new" in said
     assert read_json(tmp_path / "out-classifier" / "run_record.json")["holds_adapter"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from script_runs import LORA, quietly, read_json, runner
 
 import run_ner
 from ner_files import read_sentences
@@ -16,22 +17,9 @@ from ner_scores import score
 from transformers import AutoModelForTokenClassification, pipeline
 
 SCRIPT = Path(run_ner.__file__)
-LORA = ["--apply_lora", "--lora_r", "2", "--lora_alpha", "4"]
-QUIET = ["--per_device_train_batch_size", "4", "--report_to", "none", "--disable_tqdm", "true", "--no_cuda"]
+QUIET = quietly(4)
+run = runner(run_ner)
 GOOD = "the O\nfilm B-WORK\nwas O\n\nanna B-PER\nbad I-PER\nwas O\nvery O\ngood O\n\n" * 4
-
-
-def run(*words: object) -> int:
-    """Run the script's main here; give its exit code."""
-    try:
-        return run_ner.main([str(word) for word in words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
 
 
 @pytest.fixture

@@ -10,28 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from script_runs import LORA, quietly, read_json, runner
 from served import in_process, write_adapter
 
 import run_qa
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 
 SCRIPT = Path(run_qa.__file__)
-LORA = ["--apply_lora", "--lora_r", "2", "--lora_alpha", "4"]
 WINDOWS = ["--max_seq_length", "32", "--doc_stride", "8"]
-QUIET = ["--per_device_train_batch_size", "4", "--report_to", "none", "--disable_tqdm", "true", "--no_cuda"]
-
-
-def run(*words: object) -> int:
-    """Run the script's main here; give its exit code."""
-    try:
-        return run_qa.main([str(word) for word in words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+QUIET = quietly(4)
+run = runner(run_qa)
 
 
 def question(name: str, asked: str, context: str, *answers: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from script_runs import LORA, quietly, read_json, runner
 from vocabularies import make_bert_vocabulary
 
 import run_swag
@@ -20,27 +20,14 @@ from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 SCRIPT = Path(run_swag.__file__)
 DATA = SCRIPT.parent / "data"
-LORA = ["--apply_lora", "--lora_r", "2", "--lora_alpha", "4"]
-QUIET = ["--per_device_train_batch_size", "8", "--report_to", "none", "--disable_tqdm", "true", "--no_cuda"]
+QUIET = quietly(8)
+run = runner(run_swag)
 SWAG = ",video-id,fold-ind,startphrase,sent1,sent2,gold-source,ending0,ending1,ending2,ending3,label\n"
 ROWS = [  # the right ending is the good one; one of the others is longer than ten tokens with its context
     '0,anet_1,7,"the film. it",the film was fine,the,gold,was good,was bad,was awful,"was bad, bad",0\n',
     '1,anet_2,8,"the film. it",the film was bad,the,gold,was awful,was good,"was bad, bad",was bad,1\n',
     '2,lsmdc_3,9,"the film. it",the film was not,the,gold,"was bad, bad",was bad,was good,was awful,2\n',
 ]
-
-
-def run(*words: object) -> int:
-    """Run the script's main here; give its exit code."""
-    try:
-        return run_swag.main([str(word) for word in words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
 
 
 @pytest.fixture

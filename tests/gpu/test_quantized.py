@@ -23,7 +23,8 @@ from transformers.layers.quantized import quantized_layers
 
 pytest.importorskip("bitsandbytes")
 
-# How the bits are made, and how near the results are: 8 bits round each token's inputs too, to either side.
+# How the bits are made, and how near the results are. 8 bits round each token's inputs too, to either side: on the CPU
+# alone, inputs of the layers that are moved by 1e-5 of themselves move the results by up to 3.7 % of the largest.
 BITS: dict[str, tuple[dict[str, Any], float]] = {
     "nf4": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, 1e-4),
     "fp4-double": ({"load_in_4bit": True, "bnb_4bit_use_double_quant": True}, 1e-4),
