@@ -73,14 +73,7 @@ def fill_model(
     record.source = source
     if model.config.freezes_base:
         mark_trainable(model)
-    found = (tensor.dtype for name, tensor in provided.items() if model.is_base_parameter(name))
-    usual = next((each for each in found if each.is_floating_point), torch.get_default_dtype())
-    dtypes = {
-        name: _storage_dtype(
-            model, name, tensor, fitting[name].dtype if name in fitting else usual, dtype, added=name in added
-        )
-        for name, tensor in own.items()
-    }
+    dtypes = _storage_dtypes(model, own, fitting, dtype, added)
     sha256 = _hash_and_quantize(model, fitting, dtypes, quantization)
     own = {name: tensor for name, tensor in own.items() if name in fitting or name not in provided}
     if any(tensor.is_meta for tensor in own.values()):
@@ -142,6 +135,24 @@ def _check_missing(
             f"'{source}' lacks {len(missing)} of the model's parameters, such as '{missing[0]}': its configuration "
             f"asks for {needed:,} bytes more than the {held:,} of its weights. The two do not belong together."
         )
+
+
+def _storage_dtypes(
+    model: VocabularyModel,
+    own: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    dtype: torch.dtype | str | None,
+    added: Collection[str],
+) -> dict[str, torch.dtype]:
+    """Choose what each tensor is stored in; what the checkpoint lacks as what is usual in its base."""
+    parameters = (name for name in fitting if isinstance(own[name], nn.Parameter))
+    found = (fitting[name].dtype for name in parameters if model.is_base_parameter(name))
+    usual = next((each for each in found if each.is_floating_point), torch.get_default_dtype())
+    checkpoints = {name: fitting[name].dtype if name in fitting else usual for name in own}
+    return {
+        name: _storage_dtype(model, name, tensor, checkpoints[name], dtype, added=name in added)
+        for name, tensor in own.items()
+    }
 
 
 def _storage_dtype(
