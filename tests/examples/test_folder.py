@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from plain_signals import not_ignored
 
-import glue_model
 import run_glue
 from common.folder import set_aside_earlier_run
+from transformers import AutoTokenizer
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.training.lock import locked_folder
 from transformers.utils.writing import NotWrittenError
@@ -65,13 +65,13 @@ def test_a_token_is_passed_on_and_in_no_file(
 ) -> None:
     expected = "hf_secretvalue" if isinstance(recorded, str) else (recorded or None)
     passed: list[Any] = []
-    load = glue_model.AutoTokenizer.from_pretrained
+    load = AutoTokenizer.from_pretrained
 
     def look(*args: Any, **kwargs: Any) -> Any:
         passed.append(kwargs["token"])
         return load(*args, **kwargs)
 
-    monkeypatch.setattr(glue_model.AutoTokenizer, "from_pretrained", look)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", look)
     task = ["--task_name", "sst2", "--do_train", "--max_steps", 1, "--save_strategy", "no"]
     assert run(*words, *task, *flags) == 0
     assert passed == [expected]
