@@ -56,6 +56,13 @@ _OF_MODELS = (
 )
 
 
+_LOGGING = (
+    *("get_logger", "get_verbosity", "set_verbosity", "set_verbosity_error", "set_verbosity_warning"),
+    *("set_verbosity_info", "set_verbosity_debug", "enable_default_handler", "disable_default_handler"),
+    "enable_explicit_format",
+)
+
+
 def _models(family: str, *more: str) -> tuple[Shown, ...]:
     heads = _plain(*(f"{family}For{task}" for task in (*_TASKS, *more)), only=("forward",))
     return (Shown(f"{family}Model", ("forward",)), *heads, Shown(f"{family}PreTrainedModel", ()))
@@ -127,7 +134,7 @@ PAGES: dict[str, tuple[str, str, tuple[Shown, ...]]] = {
         "Trainer",
         "The training loop. Its settings are [`TrainingArguments`](training_arguments.md); what it does where it "
         "could be doubted is [explained](../training.md).",
-        _plain("Trainer", "EvalPrediction", "set_seed", "HfArgumentParser", "torch_distributed_zero_first"),
+        _plain("Trainer", "EvalPrediction"),
     ),
     "training_arguments": (
         "TrainingArguments",
@@ -158,7 +165,15 @@ PAGES: dict[str, tuple[str, str, tuple[Shown, ...]]] = {
         (
             *_plain("pipeline", "Pipeline"),
             *_plain("TextClassificationPipeline", "TokenClassificationPipeline", "QuestionAnsweringPipeline", only=()),
-            *_plain("FillMaskPipeline", "FeatureExtractionPipeline", only=()),
+            *_plain("MultipleChoicePipeline", "FillMaskPipeline", "FeatureExtractionPipeline", only=()),
+        ),
+    ),
+    "utilities": (
+        "Utilities",
+        "Command lines out of dataclasses, seeds, and what is logged.",
+        (
+            *_plain("HfArgumentParser", "set_seed", "torch_distributed_zero_first"),
+            *_plain(*(f"utils.logging:{name}" for name in _LOGGING)),
         ),
     ),
     "export": (
@@ -234,13 +249,25 @@ def _linked(text: str, places: dict[str, str]) -> str:
 
 
 def _older_names(shown: set[str]) -> str:
-    rest = [name for name in transformers.__all__ if name not in shown and name != "__version__"]
+    rest = [name for name in transformers.__all__ if name not in shown and name not in ("__version__", "logging")]
+    unknown = [name for name in rest if not _is_older(name, shown)]
+    if unknown:
+        raise ValueError(f"The public names {', '.join(unknown)} are on no page of the reference; add them to PAGES.")
     rows = [f"| `{name}` | {first_line(getattr(transformers, name))} |" for name in sorted(rest)]
     sentence = (
         "These are there because scripts written for 4.4.2, accelerate or PEFT import them. Tokenizers without `Fast` "
         "in their name are the same as those with it; [From 4.4.2](../from_4.4.2.md) says what else differs."
     )
     return "\n\n".join((f"# {_OLDER}", sentence, "\n".join(("| name | what it is |", "| --- | --- |", *rows)))) + "\n"
+
+
+def _is_older(name: str, shown: set[str]) -> bool:
+    """Say whether a name is one that only older scripts, accelerate or PEFT look for."""
+    room = getattr(getattr(transformers, name), "__module__", "")
+    is_value = not inspect.isroutine(getattr(transformers, name)) and not inspect.isclass(getattr(transformers, name))
+    rooms = (f"{_PACKAGE}.compatibility", f"{_PACKAGE}.file_utils")
+    parents = ("PreTrainedTokenizer", "SpecialTokensMixin")
+    return is_value or room.startswith(rooms) or name.startswith("is_") or f"{name}Fast" in shown or name in parents
 
 
 def _find(name: str) -> Any:

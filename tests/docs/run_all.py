@@ -21,8 +21,6 @@ from snippet_programs import check_extras
 from snippets import ROOT, Run, lay_out, read_snippets, run_bash, run_python
 from supposed import prepare
 
-RUN = ("bash", "python")
-
 
 class RealPrograms:
     """Answers for what cannot be called as it is: installing is done, and a server is waited for, not for its end."""
@@ -68,7 +66,7 @@ def main() -> int:
 
 def run_page(page: Path) -> bool:
     """Run one page in a new folder, and say what each snippet prints."""
-    snippets = [snippet for snippet in read_snippets(page) if not snippet.reason and snippet.language in RUN]
+    snippets = [snippet for snippet in read_snippets(page) if snippet.is_run]
     if not snippets:
         return True
     programs, names = RealPrograms(), {"__name__": "__main__"}
@@ -89,8 +87,7 @@ def run_snippet(snippet: Any, checkout: Path, programs: RealPrograms, names: dic
     print(f"\n== {snippet}", flush=True)
     begin = time.monotonic()
     if snippet.language == "python":
-        run_python(snippet, checkout, names)
-        done = Run(0, "")
+        done = Run(0, run_python(snippet, checkout, names))
     else:
         done = run_bash(snippet.text, checkout, programs, {}, ("pip", "transformers-cli"))
     print(f"{done.output}-- exit code {done.code}, {time.monotonic() - begin:.1f} s", flush=True)

@@ -13,13 +13,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import datasets.config
+import pytest
 from served import in_process
-from snippets import ROOT, Run
+from snippets import ROOT, Run, Snippet, lay_out, read_snippets, run_bash, run_python
 from starlette.testclient import TestClient
+from supposed import prepare
+from tiny_checkpoint import write_tiny_checkpoint
 
 from transformers.commands.transformers_cli import main as transformers_cli
 
-__all__ = ["Programs", "check_extras"]
+__all__ = ["Programs", "check_extras", "run_page", "tiny_checkout"]
 
 _SHORT = ["--max_steps", "2", "--report_to", "none", "--disable_tqdm", "true", "--no_cuda"]
 _SHORT += ["--per_device_train_batch_size", "4", "--max_seq_length", "64"]
@@ -94,6 +98,40 @@ def check_extras(words: list[str]) -> Run:
             if f'"{extra}":' not in text:
                 return Run(1, f"setup.py has no extra '{extra}'\n")
     return Run(0, "")
+
+
+def tiny_checkout(folder: Path) -> Path:
+    """Make a folder like a checkout, in which the names that pages use lead to a tiny model.
+
+    Args:
+        folder: A new folder.
+    """
+    (folder / "models").mkdir(parents=True)
+    base = write_tiny_checkpoint(folder / "roberta-base", initializer_range=0.2)  # such a folder comes before the hub
+    (folder / "models" / "minilm-roberta").symlink_to(base)
+    return lay_out(folder)
+
+
+def run_page(page: Path, checkout: Path) -> list[tuple[Snippet, str]]:
+    """Run a page's snippets in this process, in order, and give each with what it prints.
+
+    Args:
+        page: The page.
+        checkout: Of `tiny_checkout`.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    prepare(page, checkout, checkout / "roberta-base", names)
+    done = []
+    with contextlib.closing(Programs()) as programs, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", checkout.parent / f"{checkout.name}-cache")
+        for snippet in read_snippets(page):
+            if snippet.is_run and snippet.language == "python":
+                done.append((snippet, run_python(snippet, checkout, names)))
+            elif snippet.is_run:
+                ran = run_bash(snippet.text, checkout, programs, {})
+                assert ran.code == 0, f"{snippet} ended with {ran.code}:\n{ran.output[-3000:]}"
+                done.append((snippet, ran.output))
+    return done
 
 
 def _said(main: Any, words: list[str]) -> Run:

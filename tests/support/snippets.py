@@ -11,6 +11,7 @@ notebook.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -64,6 +65,11 @@ class Snippet:
     language: str
     text: str
     reason: str
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a command or code, and nothing says that it cannot be run."""
+        return self.language in ("bash", "python") and not self.reason
 
     def __str__(self) -> str:
         """Say where it is."""
@@ -119,8 +125,8 @@ def _inside(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def run_python(snippet: Snippet, folder: Path, names: dict[str, Any]) -> None:
-    """Run a block of Python here.
+def run_python(snippet: Snippet, folder: Path, names: dict[str, Any]) -> str:
+    """Run a block of Python here, and give what it prints.
 
     Args:
         snippet: The block.
@@ -128,8 +134,10 @@ def run_python(snippet: Snippet, folder: Path, names: dict[str, Any]) -> None:
         names: The names of the page's blocks before it; its own are added.
     """
     code = compile("\n" * (snippet.line - 1) + snippet.text, str(snippet.page), "exec")  # errors name the page's line
-    with _inside(folder):
+    said = io.StringIO()
+    with _inside(folder), contextlib.redirect_stdout(said):
         exec(code, names)
+    return said.getvalue()
 
 
 def run_bash(

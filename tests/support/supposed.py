@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from served import write_adapter
 from snippets import ROOT
+from tiny_checkpoint import write_tiny_checkpoint
+from tiny_glue import write_tiny_glue
 
 __all__ = ["SUPPOSED", "prepare"]
 
 Names = dict[str, Any]
+_SERVED = {"sst2": "text", "mrpc": "text", "squad": "question", "ner": "token", "films": "words", "swag": "choices"}
 
 
 def _mrpc(checkout: Path, base: Path, names: Names) -> None:
@@ -21,14 +25,26 @@ def _mrpc(checkout: Path, base: Path, names: Names) -> None:
 
 
 def _adapters(checkout: Path, base: Path, names: Names) -> None:
-    for seed, (name, kind) in enumerate({"sst2": "text", "mrpc": "text", "squad": "question", "ner": "token"}.items()):
-        write_adapter(checkout / "output" / "adapters" / name, base, kind, seed=seed)
+    """Write an adapter of each kind, over a base whose mask is RoBERTa's."""
+    tiny = write_tiny_checkpoint(checkout / "tiny")
+    vocabulary, settings = tiny / "vocab.txt", tiny / "tokenizer_config.json"
+    vocabulary.write_text(vocabulary.read_text().replace("[MASK]", "<mask>"))
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"mask_token": "<mask>"}))
+    for seed, (name, kind) in enumerate(_SERVED.items()):
+        write_adapter(checkout / "output" / "adapters" / name, tiny, kind, seed=seed)
+
+
+def _readme(checkout: Path, base: Path, names: Names) -> None:
+    write_adapter(checkout / "output" / "rte", base, seed=0)
+    (checkout / "nyu-mll" / "glue").mkdir(parents=True)
+    write_tiny_glue(checkout / "nyu-mll" / "glue")
 
 
 SUPPOSED: dict[str, Callable[[Path, Path, Names], None]] = {
-    "export.md": _mrpc,
-    "pipelines.md": _mrpc,
-    "serving.md": _adapters,
+    "README.md": _readme,
+    "docs/export.md": _mrpc,
+    "docs/pipelines.md": _mrpc,
+    "docs/serving.md": _adapters,
 }
 
 
@@ -41,6 +57,6 @@ def prepare(page: Path, checkout: Path, base: Path, names: Names) -> None:
         base: A model with its tokenizer.
         names: Of its blocks of Python; what they use of earlier code is added.
     """
-    found = SUPPOSED.get(str(page.relative_to(ROOT / "docs")))
+    found = SUPPOSED.get(str(page.relative_to(ROOT)))
     if found is not None:
         found(checkout, base, names)
