@@ -1,7 +1,7 @@
 """Several models of one process on the same base: its weights are read, and its hash is computed, once.
 
-A frozen base is never written to, so that many models may stand on the same tensors. Whoever makes models one after the
-other, as a search over hyper-parameters does, opens a `SharedBases` around it.
+A frozen base is never written to, so that many models may stand on the same tensors. Whoever makes models one after
+the other, as a search over hyper-parameters does, opens a `SharedBases` around it.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ def load_weights(
         OSError: If there is no such model, or no weights in it.
         ValueError: If a file is damaged, or a pickle wants more than tensors.
     """
+
     def read(path: Path) -> dict[str, Tensor]:
         if shared is None or each_by_itself:
             return read_tensors(path, each_by_itself=each_by_itself)
