@@ -27,7 +27,7 @@ from .methods.trainable import cast_frozen_parameters, mark_trainable, trains_be
 from .modeling.initialization import init_module
 from .modeling.loading import fill_model, storage_for
 from .modeling.module_utils import ModuleUtilsMixin
-from .modeling.token_embeddings import VocabularyModel, resized_parameter
+from .modeling.token_embeddings import resized_parameter
 from .modeling.weights import load_weights, save_weights
 from .utils import logging
 from .utils.generic import ModelOutput
@@ -69,7 +69,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToHubMixin):
+class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it
@@ -296,15 +296,14 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToH
         report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming, quantization)
         if where:
             model.name_or_path = config.name_or_path = source
+        else:
+            model.base_record.source = ""  # nobody else has it
         if config.adapter_path is not None:
             from .adapters.adapterhub import start_from_bottleneck
 
             logger.info("%s", start_from_bottleneck(model, config.adapter_path))
         model.eval()
         return (model, report.to_dict()) if output_loading_info else model
-
-    def _prepare_for(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take the form that a checkpoint has, where a model type has several."""
 
     def save_pretrained(
         self,
