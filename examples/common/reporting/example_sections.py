@@ -7,7 +7,14 @@ from typing import Any
 
 from .html import Markup, card, details, joined, number, paragraph, text
 
-__all__ = ["show_answers", "show_entity_mistakes", "show_largest_errors", "show_mistakes"]
+__all__ = [
+    "show_answers",
+    "show_entity_mistakes",
+    "show_example",
+    "show_largest_errors",
+    "show_list",
+    "show_mistakes",
+]
 
 _OPEN = 12
 """Examples that are seen at once; the others are a click away."""
@@ -22,7 +29,7 @@ def show_mistakes(report: Figures) -> Markup:
     for each in found["shown"]:
         certainty = f"{each['class']}: {each['probability']:.3f}" if "class" in each else f"{each['probability']:.3f}"
         items.append(
-            _item(
+            show_example(
                 each,
                 Markup(f'predicted <span class="wrong">{text(each["predicted"])}</span> {text(certainty)}'),
                 Markup(f'labelled <span class="right">{text(each["label"])}</span>'),
@@ -35,20 +42,20 @@ def show_mistakes(report: Figures) -> Markup:
             f" {found['suspects']:,} labels are suspect: the model means another class as surely as it means that "
             "class elsewhere (confident learning). Look at them first; they may be wrong in the data."
         )
-    return card("mistakes", "Surest mistakes", paragraph(note), _list(items))
+    return card("mistakes", "Surest mistakes", paragraph(note), show_list(items))
 
 
 def show_largest_errors(report: Figures) -> Markup:
     """Show the examples of a regression that are farthest off."""
     items = [
-        _item(
+        show_example(
             each,
             Markup(f'predicted <span class="wrong">{number(each["predicted"])}</span>'),
             Markup(f'right <span class="right">{number(each["label"])}</span>'),
         )
         for each in report["largest_errors"]
     ]
-    return card("largest_errors", "Largest errors", _list(items))
+    return card("largest_errors", "Largest errors", show_list(items))
 
 
 def show_entity_mistakes(report: Figures) -> Markup:
@@ -59,7 +66,7 @@ def show_entity_mistakes(report: Figures) -> Markup:
         said = each["predicted"] or "nothing"
         sure = "" if each["probability"] is None else f" {each['probability']:.3f}"
         items.append(
-            _item(
+            show_example(
                 each,
                 Markup(f'{text(each["kind"])}: predicted <span class="wrong">{text(said)}</span>{text(sure)}'),
                 Markup(f'right <span class="right">{text(each["label"] or "nothing")}</span>'),
@@ -69,7 +76,7 @@ def show_entity_mistakes(report: Figures) -> Markup:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["kinds"].items() if count)
     note = f"{found['number']:,} wrong entities" + (f": {kinds}." if kinds else ".")
     note += " Orange: what was predicted. Blue: what is right."
-    return card("entity_mistakes", "Surest mistakes", paragraph(note), _list(items))
+    return card("entity_mistakes", "Surest mistakes", paragraph(note), show_list(items))
 
 
 def show_answers(report: Figures) -> Markup:
@@ -79,7 +86,7 @@ def show_answers(report: Figures) -> Markup:
     for each in found["shown"]:
         right = " / ".join(each["label"]) or "no answer"
         items.append(
-            _item(
+            show_example(
                 each,
                 Markup(f'answered <span class="wrong">{text(each["predicted"] or "nothing")}</span>'),
                 Markup(f"{number(each['probability'])}, F1 {number(each['f1'], 0)}"),
@@ -88,7 +95,7 @@ def show_answers(report: Figures) -> Markup:
             )
         )
     note = paragraph(f"{found['number']:,} answers with an F1 below 50 %, the surest first.")
-    return card("answers", "Worst answers", note, _list(items))
+    return card("answers", "Worst answers", note, show_list(items))
 
 
 def _marked(pieces: Iterable[tuple[str, str, str]]) -> Markup:
@@ -100,7 +107,14 @@ def _marked(pieces: Iterable[tuple[str, str, str]]) -> Markup:
     return Markup("".join(found))
 
 
-def _item(example: Figures, *says: Markup, context: Markup | None = None) -> Markup:
+def show_example(example: Figures, *says: Markup, context: Markup | None = None) -> Markup:
+    """Show an example as an item of a list.
+
+    Args:
+        example: By `examples.Examples.shown`.
+        *says: What is said of it.
+        context: A marked text behind its texts.
+    """
     place = example.get("where") or f"{example['source']}, row {example['row']:,}"
     where = Markup(f'<small class="where">{text(place)}</small>')
     line = " ".join(f"<span>{each}</span>" if each is not where else each for each in (*says, where))
@@ -114,7 +128,8 @@ def _item(example: Figures, *says: Markup, context: Markup | None = None) -> Mar
     return Markup(f'<li><div class="says">{line}</div>{shown}</li>')
 
 
-def _list(items: list[Markup]) -> Markup:
+def show_list(items: list[Markup]) -> Markup:
+    """Show the first items, and the others at a click."""
     if not items:
         return Markup("")
     first = Markup(f'<ol class="examples">{"".join(items[:_OPEN])}</ol>')

@@ -20,7 +20,7 @@ from .page import make_page
 from .run_facts import RunOfReport
 from .sections import show_sections
 
-__all__ = ["write_report", "write_rows"]
+__all__ = ["write_pair", "write_report", "write_rows"]
 
 logger = logging.get_logger("transformers.examples.reporting")
 
@@ -57,17 +57,35 @@ def write_report(record: Path, run: RunOfReport, flags: ReportFlags, examined: C
 
 
 def _write_page(record: Path, run: RunOfReport, examined: Examined) -> Path:
-    title = f"Report: {run.title}"
+    figures = {**examined.figures(), **run.entries()}
+    if "metrics" not in figures:
+        figures["nothing_evaluated"] = True
+    return write_pair(report_path(record, ""), f"Report: {run.title}", run.subtitle(), figures)
+
+
+def write_pair(path: Path, title: str, subtitle: str, figures: Mapping[str, Any]) -> Path:
+    """Write figures as JSON and as a page.
+
+    Args:
+        path: Of both files, without their endings.
+        title: The page's heading.
+        subtitle: The line below, to which the time is added.
+        figures: By the names of `sections.SECTIONS`, and others that only the JSON has.
+
+    Returns:
+        The page.
+
+    Raises:
+        NotWrittenError: If one could not be written.
+    """
     made = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    report = plain({"title": title, "made": made, **examined.figures(), **run.entries()})
-    if "metrics" not in report:
-        report["nothing_evaluated"] = True
+    report = plain({"title": title, "made": made, **figures})
     entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in report.items())
-    write_text(report_path(record, ".json"), hide_tokens("{\n" + entries + "\n}\n"))
-    path = report_path(record, ".html")
-    html = make_page(title, f"{run.subtitle()} · {made}", show_sections(report))
-    write_text(path, hide_tokens(html.encode("utf-8", "replace").decode("utf-8")))
-    return path
+    write_text(path.with_name(f"{path.name}.json"), hide_tokens("{\n" + entries + "\n}\n"))
+    page = make_page(title, f"{subtitle} · {made}", show_sections(report))
+    html = path.with_name(f"{path.name}.html")
+    write_text(html, hide_tokens(page.encode("utf-8", "replace").decode("utf-8")))
+    return html
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,10 +1,11 @@
-"""The sections of a report: each shows one entry of ``report.json``."""
+"""The sections of a report or a comparison: each shows one entry of its JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .comparison_sections import show_differences, show_flips, show_spread, show_unstable
 from .data_sections import show_data
 from .drawing import draw_curves, draw_histogram, draw_reliability, draw_scatter
 from .example_sections import show_answers, show_entity_mistakes, show_largest_errors, show_mistakes
@@ -208,6 +209,10 @@ def show_settings(report: Figures) -> Markup:
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Figures], Markup]]] = {
+    "spread": ("Runs", show_spread),
+    "flips": ("Flips", show_flips),
+    "differences": ("Differences", show_differences),
+    "unstable": ("Examples", show_unstable),
     "metrics": ("Figures", show_metrics),
     "nothing_evaluated": ("Figures", show_nothing_evaluated),
     "curves": ("Curves", show_curves),
