@@ -29,12 +29,17 @@ SERVE = [
     "prometheus-client>=0.26,<0.30",  # the format of /metrics
 ]
 QUANTIZED = ["bitsandbytes>=0.50,<0.60"]  # weights of 4 and 8 bits, optimizers of 8; a minor version may change it
+DOCS = [
+    "zensical>=0.0.73,<0.1",  # makes the site of docs/; mkdocs.yml says why this one
+    "griffelib>=2.4,<3",  # reads docstrings for the site's reference
+]
 DEV = [
     *DEMO,
     *DEEPSPEED,
     *EXPORT,
     *SERVE,
     *QUANTIZED,
+    *DOCS,
     "httpx>=0.28,<0.29",  # asks the server in its tests
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
     "mypy>=2.4,<3",  # types
@@ -75,6 +80,7 @@ setup(
         "demo": DEMO,
         "dev": DEV,
         "deepspeed": DEEPSPEED,
+        "docs": DOCS,
         "export": EXPORT,
         "quantized": QUANTIZED,
         "serve": SERVE,

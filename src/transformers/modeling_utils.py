@@ -78,6 +78,8 @@ class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
 
     Args:
         config: The model's configuration.
+        *inputs: For subclasses of one's own; without effect.
+        **kwargs: Likewise.
 
     Raises:
         TypeError: If ``config`` is no `PretrainedConfig`.
