@@ -13,6 +13,8 @@ from typing import Any
 
 from common.command_line import Arguments, parse
 from common.lacking import what_is_lacking
+from common.metrics import make_compute_metrics
+from common.reporting.examined import Evaluations
 from common.training import check_metric, evaluate
 from glue_arguments import DataTrainingArguments, check_arguments
 from glue_data import TextData, load_data
@@ -94,7 +96,9 @@ class Sources:
             tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
             self._tokenized.add(key)
             self.data_tokenized += 1
-        return make_trainer(arguments, data, model, tokenizer), data
+        problem = data.problem or "single_label_classification"
+        evaluations = Evaluations(make_compute_metrics(data.metrics, problem, data.combined))
+        return make_trainer(arguments, data, model, tokenizer, evaluations), data
 
 
 def _data_key(arguments: Arguments[DataTrainingArguments]) -> str:
