@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -69,37 +70,34 @@ def show_curves(report: Figures) -> Markup:
 
 def show_confusion(report: Figures) -> Markup:
     """Show the confusion matrix; of many classes the pairs that are confused most often."""
-    labels, counts = report["confusion"]["labels"], report["confusion"]["counts"]
-    rows = report["confusion"].get("rows", labels)
+    found = report["confusion"]
+    labels = found["labels"]
     if len(labels) <= _MOST_CLASSES:
-        numbered = len(labels) > _MOST_NAMED
-        how = "by the rows' numbers" if numbered else "with the share of the row"
+        how = "by the rows' numbers" if len(labels) > _MOST_NAMED else "with the share of the row"
         note = paragraph(f"Rows are labels, columns predictions, {how}.")
-        return card("confusion", "Confusion", _matrix(rows, labels, counts), note)
-    pairs = sorted(
-        (
-            (count, row, column)
-            for row, line in enumerate(counts)
-            for column, count in enumerate(line)
-            if row != column
-        ),
-        reverse=True,
-    )
-    shown = [
-        (labels[row], labels[column], number(count), bar(count / sum(counts[row])))
-        for count, row, column in pairs[:_MOST_PAIRS]
-        if count
+        return card("confusion", "Confusion", _matrix(labels, found["counts"]), note)
+    cells = found.get("cells") or [
+        (row, column, count) for row, line in enumerate(found["counts"]) for column, count in enumerate(line)
     ]
-    header = ("label", "predicted", "examples", "share of the label's")
-    note = paragraph(f"The most frequent confusions of {len(labels)} classes; report.json has the whole matrix.")
-    return card("confusion", "Confusion", table(header, shown), note)
+    totals = Counter[int]()
+    for row, _, count in cells:
+        totals[row] += count
+    wrong = sorted((each for each in cells if each[0] != each[1] and each[2]), key=lambda each: -each[2])
+    shown = [
+        (labels[row], labels[column], number(count), bar(count / totals[row]))
+        for row, column, count in wrong[:_MOST_PAIRS]
+    ]
+    note = paragraph(f"The most frequent confusions of {len(labels)} classes; report.json has all of them.")
+    return card(
+        "confusion", "Confusion", table(("label", "predicted", "examples", "share of the label's"), shown), note
+    )
 
 
-def _matrix(rows: Sequence[str], labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
+def _matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
     """Make the matrix; of many classes the columns have numbers, and the cells no shares."""
     dense = len(labels) > _MOST_NAMED
     body = []
-    for index, (name, line) in enumerate(zip(rows, counts, strict=True)):
+    for index, (name, line) in enumerate(zip(labels, counts, strict=True)):
         total = sum(line) or 1
         cells = "".join(_cell(count, count / total, index == column, dense) for column, count in enumerate(line))
         shown = f"{index + 1} {name}" if dense else name
