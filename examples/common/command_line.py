@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.training.lost_processes import explaining_lost_processes
 from transformers.training.signals import TrainingStopped
+from transformers.training.threads import choose_threads
 
 from .arguments import ModelArguments
 from .endings import give_up, set_up_logging, what_is_left
@@ -58,6 +59,8 @@ def parse(
         set_seed(training_args.seed, deterministic=bool(training_args.use_deterministic_algorithms))
     except ValueError as error:
         parser.error(f"--seed {training_args.seed}: {error}")
+    if training_args.num_threads is None:
+        choose_threads()
     return Arguments(model_args, data_args, training_args)
 
 

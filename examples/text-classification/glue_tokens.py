@@ -39,18 +39,14 @@ def tokenize_data(
     length = max_length(data_args.max_seq_length, tokenizer)
     ids = {**{name.lower(): index for name, index in label2id.items()}, **label2id}
 
+    # What the function below holds is what the cached result is found by: only what it depends on.
+    columns, problem, padding = data.columns, data.problem, "max_length" if data_args.pad_to_max_length else False
+
     def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        texts = cut_long_texts([batch[column] for column in data.columns], length, tokenizer)
-        encoded = dict(
-            tokenizer(
-                *texts,
-                padding="max_length" if data_args.pad_to_max_length else False,
-                max_length=length,
-                truncation=True,
-            )
-        )
+        texts = cut_long_texts([batch[column] for column in columns], length, tokenizer)
+        encoded = dict(tokenizer(*texts, padding=padding, max_length=length, truncation=True))
         if LABEL in batch:
-            encoded["labels"] = _number_labels(batch[LABEL], ids, data.problem)
+            encoded["labels"] = _number_labels(batch[LABEL], ids, problem)
         return encoded
 
     def tokenize(split: Dataset, is_test: bool = False) -> Dataset:

@@ -74,11 +74,12 @@ class TextToPieces:
         """
         if not isinstance(text, list | tuple if words else str):
             raise TypeError(f"{text!r} is no text.")
-        if words or self._lower or self._split_punctuation or self._added.search(text):
-            ids = [number for segment in self.segments(text, words, split_special) for number in segment.ids]
+        plain = not (words or self._lower or self._split_punctuation)
+        if plain and not self._added.search(str(text)):
+            str(text).encode("utf-8")  # refuses halves of surrogate pairs
+            ids = self._unigram.encode(str(text))
         else:
-            text.encode("utf-8")  # refuses halves of surrogate pairs
-            ids = self._unigram.encode(text)
+            ids = [number for segment in self.segments(text, words, split_special) for number in segment.ids]
         return PieceSource(ids, text, words, split_special, self)
 
     def segments(self, text: Any, words: bool, split_special: bool) -> list[PieceSegment]:
