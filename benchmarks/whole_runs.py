@@ -6,7 +6,7 @@ threads, batches and precision. Runs alternate until the time is up; ratios are 
 `results/whole_runs.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and both environments
 (bash scripts/test.sh makes them)::
 
-    .venv/bin/python benchmarks/whole_runs.py [--minutes 10] [--threads 2] [--dtype bf16] [--examples 10000]
+    .venv/bin/python benchmarks/whole_runs.py [--minutes 10] [--threads 2] [--dtype fp32] [--examples 10000]
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="begin no run that would end later")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument(
+        "--dtype", choices=("bf16", "fp32"), default="fp32", help="bf16 only where the processor has it"
+    )
     parser.add_argument("--examples", type=int, help="train on so few, to try the script; writes no result")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes

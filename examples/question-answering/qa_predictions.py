@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.splits import column
 from qa_answers import Answers, find_answers
 from qa_arguments import DataTrainingArguments
 from qa_data import ANSWERS, CONTEXT, ID, QuestionData
@@ -88,8 +89,8 @@ class Scorer:
             The figures, and the threshold that gives the best F1; None where every question has an answer.
         """
         questions, with_null = self.data.questions[name], self.data.with_null
-        gold = self._gold.setdefault(name, Gold(questions[ANSWERS]))
-        texts = answers.best_texts(questions[CONTEXT])
+        gold = self._gold.setdefault(name, Gold(column(questions, ANSWERS)))
+        texts = answers.best_texts(column(questions, CONTEXT))
         exact, f1 = gold.score(texts)
         if not with_null:
             return summarize(exact, f1, gold.answered, with_null), None
@@ -117,7 +118,7 @@ class Scorer:
             The file of the best answers.
         """
         questions, with_null = self.data.questions[name], self.data.with_null
-        names, contexts = questions[ID], questions[CONTEXT]
+        names, contexts = column(questions, ID), column(questions, CONTEXT)
         texts, odds = answers.best_texts(contexts), answers.null_odds()
         folder.mkdir(parents=True, exist_ok=True)
         given = _given(texts, odds, threshold) if with_null else texts

@@ -45,8 +45,16 @@ class TokenBatchSampler(GlobalBatchSampler):
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
-        deal = {"accumulation": accumulation, "processes": processes, "process": process}
-        super().__init__(len(lengths), batch_size=1, seed=seed, drop_last=drop_last, lengths=lengths, **deal)
+        super().__init__(
+            len(lengths),
+            batch_size=1,
+            accumulation=accumulation,
+            processes=processes,
+            process=process,
+            seed=seed,
+            drop_last=drop_last,
+            lengths=lengths,
+        )
         self._ends = _cut(sorted(lengths), tokens)
         self._passes_per_step = accumulation * processes
         self.batch_size = max(end - start for start, end in zip([0, *self._ends], self._ends, strict=False))

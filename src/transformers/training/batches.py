@@ -191,7 +191,8 @@ def example_lengths(dataset: Any, length_column: str, input_name: str) -> list[i
 
 
 def _column(dataset: Any, name: str, columns: Any) -> Sequence[Any]:
-    values: Sequence[Any] = dataset[name] if isinstance(columns, list) else [example[name] for example in dataset]
+    # At once: going through a column of a ``datasets.Dataset`` reads row by row.
+    values: Sequence[Any] = dataset[name][:] if isinstance(columns, list) else [example[name] for example in dataset]
     return values
 
 

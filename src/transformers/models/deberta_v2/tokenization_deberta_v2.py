@@ -185,7 +185,7 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
             left, right = (padding, 0) if side == "left" else (0, padding)
             row = row._replace(left=left, right=right, pad_type_id=self.pad_token_type_id)
         _, cls, sep, *_ = self._prepared_for
-        ids = row.around([part.ids for part in sources], cls, sep, self.pad_token_id if padding else 0)
+        ids = row.around([part.ids for part in sources], cls, sep, self.pad_token_id or 0)
         return PieceEncoding(row, sources, self._id_to_token, ids)
 
     def _by_library(self, sources: list[list[PieceSource]], style: EncodeStyle, limits: Limits) -> list[PieceEncoding]:
