@@ -7,24 +7,39 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from snippet_programs import run_page, tiny_checkout
+from snippets import ROOT, Snippet, read_snippets, run_python
 from tiny_checkpoint import write_tiny_checkpoint
-from tiny_glue import write_tiny_glue
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def blocks(language: str) -> list[str]:
-    """Give the README's fenced blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+README = ROOT / "README.md"
 
 
-def block_with(words: str, language: str = "bash") -> str:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkout(tmp_path_factory.mktemp("readme") / "checkout")
+
+
+@pytest.fixture(scope="module")
+def said(checkout: Path) -> list[tuple[Snippet, str]]:
+    """What each of the README's blocks prints, run in order."""
+    return run_page(README, checkout)
+
+
+def said_by(words: str, said: list[tuple[Snippet, str]]) -> str:
+    """Give what the one block that holds some words prints."""
+    (found,) = [output for snippet, output in said if words in snippet.text]
+    return found
+
+
+def block_with(words: str) -> str:
     """Give the one block that holds some words."""
-    found = [block for block in blocks(language) if words in block]
-    assert len(found) == 1, f"README should have one {language} block with '{words}', it has {len(found)}"
+    found = [snippet.text for snippet in read_snippets(README) if words in snippet.text]
+    assert len(found) == 1, f"README should have one block with '{words}', it has {len(found)}"
     return found[0]
 
 
@@ -65,61 +80,33 @@ def test_the_launcher_that_it_names_starts(tmp_path: Path) -> None:
     assert "run_glue.py" in done.stdout
 
 
-def test_the_glue_command_and_what_follows_it(tmp_path: Path) -> None:
-    tiny = write_tiny_checkpoint(tmp_path / "tiny")
-    glue = tmp_path / "glue"
-    glue.mkdir()
-    write_tiny_glue(glue)
-    words = shlex.split(block_with("--task_name mrpc").replace("\\\n", " "))
-    assert words[0] == "python"
-    replaced = {"roberta-base": str(tiny), "output/mrpc": str(tmp_path / "out"), "python": sys.executable}
-    words = [replaced.get(word, word) for word in words]
-    words += ["--glue_dataset", str(glue), "--max_steps", "2", "--report_to", "none"]
-    done = run(words, HF_DATASETS_CACHE=str(tmp_path / "cache"))
-    assert done.returncode == 0, done.stderr[-3000:]
-    section = (ROOT / "README.md").read_text().partition("## Reading the result")[2].partition("\n## ")[0]
+def test_the_glue_command_leaves_what_the_table_says(checkout: Path, said: list[tuple[Snippet, str]]) -> None:
+    section = README.read_text().partition("## Reading the result")[2].partition("\n## ")[0]
     for name in re.findall(r"^\| `([\w.]+)`", section, flags=re.MULTILINE):
         if name != "MRPC.tsv":  # only with --do_predict
-            assert (tmp_path / "out" / name).exists(), f"README says that the run leaves {name}"
-
-    out = str(tmp_path / "out")
-    code = block_with("model.config.id2label", "python")
-    done = run([sys.executable, "-c", code.replace("output/mrpc", out)])
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() in ("equivalent", "not_equivalent")
-
-    code = block_with("adapter_names", "python").replace("output/mrpc", out).replace("output/rte", out)
-    done = run([sys.executable, "-c", code.replace("roberta-base", str(tiny))])
-    assert done.returncode == 0, done.stderr[-3000:]
-
-    for line in block_with("transformers-cli").splitlines():
-        words = [sys.executable, "-m", "transformers.commands.transformers_cli", *shlex.split(line)[1:]]
-        done = run([word.replace("output/mrpc", out) for word in words])
-        assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
+            assert (checkout / "output" / "mrpc" / name).exists(), f"README says that the run leaves {name}"
+    assert said_by("model.config.id2label", said).strip() in ("equivalent", "not_equivalent")
+    assert (checkout / "output" / "mrpc-merged" / "model.safetensors").is_file()
+    assert (checkout / "output" / "mrpc.bin").is_file()
 
 
-def test_the_command_for_entities(tmp_path: Path) -> None:
-    tiny = write_tiny_checkpoint(tmp_path / "tiny")
-    words = shlex.split(block_with("run_ner.py").replace("\\\n", " "))
-    replaced = {"models/minilm-roberta": str(tiny), "output/ner": str(tmp_path / "out"), "python": sys.executable}
-    words = [*(replaced.get(word, word) for word in words), "--max_steps", "2", "--report_to", "none"]
-    done = run(words, HF_DATASETS_CACHE=str(tmp_path / "cache"))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "f1 PER" in done.stdout
-    assert (tmp_path / "out" / "predictions.txt").is_file()
+def test_the_command_for_entities(checkout: Path, said: list[tuple[Snippet, str]]) -> None:
+    assert "f1 PER" in said_by("run_ner.py", said)
+    assert (checkout / "output" / "ner" / "predictions.txt").is_file()
 
 
-def test_the_lora_model_in_python(tmp_path: Path) -> None:
-    tiny = write_tiny_checkpoint(tmp_path / "tiny", initializer_range=0.2, hidden_dropout_prob=0.0)
-    code = "import torch\n\ntorch.manual_seed(0)  # as luck has it, the tiny base learns or does not\n"
-    code += block_with("model.save_adapter", "python") + block_with("trainer.save_model", "python")
-    code = code.replace("roberta-base", str(tiny)).replace("output/", f"{tmp_path}/")
-    code = code.replace("lr=1e-3", "lr=3e-2")  # the tiny base knows nothing yet
-    done = run([sys.executable, "-c", code], HF_HUB_OFFLINE="1")
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = done.stdout.splitlines()
+def test_the_lora_model_in_python(checkout: Path, said: list[tuple[Snippet, str]]) -> None:
+    assert said_by("model.save_adapter", said).splitlines()[1] == "True"
+    for folder in ("film", "film-trainer"):
+        assert (checkout / "output" / folder / "adapter_model.safetensors").is_file()
+        assert not (checkout / "output" / folder / "model.safetensors").exists()
+
+
+def test_the_lora_model_in_python_learns(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path / "roberta-base", initializer_range=0.2, hidden_dropout_prob=0.0)
+    torch.manual_seed(0)  # as luck has it, the tiny base learns or does not
+    (snippet,) = [each for each in read_snippets(README) if "model.save_adapter" in each.text]
+    faster = replace(snippet, text=snippet.text.replace("lr=1e-3", "lr=3e-2"))  # the tiny base knows nothing yet
+    lines = run_python(faster, tmp_path, {}).splitlines()
     assert float(lines[0].removeprefix("loss ")) < 0.4, "guessing gives 0.69"
     assert lines[1] == "True"
-    for folder in ("film", "film-trainer"):
-        assert (tmp_path / folder / "adapter_model.safetensors").is_file()
-        assert not (tmp_path / folder / "model.safetensors").exists()

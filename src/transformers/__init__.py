@@ -88,6 +88,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "pipelines": (
         "FeatureExtractionPipeline",
         "FillMaskPipeline",
+        "MultipleChoicePipeline",
         "Pipeline",
         "QuestionAnsweringPipeline",
         "TextClassificationPipeline",

@@ -18,6 +18,7 @@ from .adapters.reading import is_adapter
 from .adapters.saving import refuse_adapter_in, save_adapter
 from .adapters.state import AdapterState
 from .base.record import BaseRecord
+from .base.sharing import shared_bases
 from .configuration.quantization import BitsAndBytesConfig, take_quantization
 from .configuration_utils import PretrainedConfig
 from .layers.quantized import number_of_values
@@ -27,7 +28,7 @@ from .methods.trainable import cast_frozen_parameters, mark_trainable, trains_be
 from .modeling.initialization import init_module
 from .modeling.loading import fill_model, storage_for
 from .modeling.module_utils import ModuleUtilsMixin
-from .modeling.token_embeddings import VocabularyModel, resized_parameter
+from .modeling.token_embeddings import resized_parameter
 from .modeling.weights import load_weights, save_weights
 from .utils import logging
 from .utils.generic import ModelOutput
@@ -69,7 +70,7 @@ _WITHOUT_EFFECT = {
 }
 
 
-class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToHubMixin):
+class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
     """A model with a configuration that can be loaded and saved.
 
     Subclasses name their ``config_class`` and ``base_model_prefix``, build their layers in ``__init__`` and end it
@@ -78,6 +79,8 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToH
 
     Args:
         config: The model's configuration.
+        *inputs: For subclasses of one's own; without effect.
+        **kwargs: Likewise.
 
     Raises:
         TypeError: If ``config`` is no `PretrainedConfig`.
@@ -285,7 +288,8 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToH
                 "this package does not read. Load the model that it was made of, with load_in_4bit or load_in_8bit."
             )
         if state_dict is None:
-            state_dict = load_weights(where, each_by_itself=quantization is not None, **options)
+            apart = quantization is not None
+            state_dict = load_weights(where, each_by_itself=apart, shared=shared_bases(), **options)
         else:  # the model's parameters are its own, not the caller's tensors
             state_dict = {name: tensor.detach().clone() for name, tensor in state_dict.items()}
         with storage_for(cls):
@@ -296,15 +300,14 @@ class PreTrainedModel(AdapterMethods, VocabularyModel, ModuleUtilsMixin, PushToH
         report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming, quantization)
         if where:
             model.name_or_path = config.name_or_path = source
+        else:
+            model.base_record.source = ""  # nobody else has it
         if config.adapter_path is not None:
             from .adapters.adapterhub import start_from_bottleneck
 
             logger.info("%s", start_from_bottleneck(model, config.adapter_path))
         model.eval()
         return (model, report.to_dict()) if output_loading_info else model
-
-    def _prepare_for(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take the form that a checkpoint has, where a model type has several."""
 
     def save_pretrained(
         self,

@@ -32,7 +32,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     Args:
         tokenizer_object: The library's object; it is copied.
         tokenizer_file: Or its ``tokenizer.json``.
-        additional_special_tokens: Special tokens without a role (5.x: ``extra_special_tokens``).
+        additional_special_tokens: Special tokens without a role.
+        extra_special_tokens: The same under 5.x's name, where it may also be a dict of names to tokens.
         made_object: The library's object, where it was made for this tokenizer alone: it is not copied.
         **kwargs: Special tokens by role (``pad_token="<pad>"``), and the arguments of `PreTrainedTokenizerBase`.
 

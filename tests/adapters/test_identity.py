@@ -10,9 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 from adapter_models import KINDS, load_base, logits, make_adapted, write_base
-from tiny import same_tensors, values
+from tiny import TINY, same_tensors, values
 
-from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    LoraConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 from transformers.methods.lora.layers import lora_layers
 
 NAMES = {"roberta": "roberta", "deberta": "deberta-base-positions"}
@@ -188,3 +196,13 @@ def test_a_write_into_a_merged_weight_is_not_lost(write: str, name: str, base: P
         with pytest.raises(ValueError, match="written to while an adapter was merged"):
             attempt()
     assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").glob("*.safetensors"))
+
+
+def test_weights_that_nobody_else_has_are_no_base_by_name(tmp_path: Path) -> None:
+    model = RobertaForSequenceClassification(RobertaConfig(**TINY))
+    given = RobertaForSequenceClassification.from_pretrained(None, config=model.config, state_dict=model.state_dict())
+    given.add_adapter(LoraConfig(r=2, lora_alpha=4), "default")
+    given.save_adapter(tmp_path / "adapter")
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == ""
+    with pytest.raises(ValueError, match="does not say which base it belongs to"):
+        RobertaForSequenceClassification.from_pretrained(tmp_path / "adapter")

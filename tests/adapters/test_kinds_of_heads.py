@@ -25,11 +25,13 @@ TASKS = {
     "names": ("TokenClassification", 3, 4),
     "places": ("TokenClassification", 2, 3),
     "answers": ("QuestionAnswering", 2, 2),
+    "words": ("MaskedLM", 4, 2),
 }
 TASK_TYPES = {
     "SequenceClassification": "SEQ_CLS",
     "TokenClassification": "TOKEN_CLS",
     "QuestionAnswering": "QUESTION_ANS",
+    "MaskedLM": None,
 }
 
 
@@ -106,7 +108,7 @@ def test_switching_changes_the_kind_of_head(
 
 
 def test_one_batch_holds_rows_of_all_kinds(many: PreTrainedModel, alone: dict[str, ModelOutput]) -> None:
-    names = ["sentiment", "names", "answers", "topic", "places", "names"]
+    names = ["sentiment", "names", "answers", "topic", "places", "words"]
     before = values(many)
     for active in ("sentiment", "answers"):
         many.set_adapter(active)
@@ -119,7 +121,9 @@ def test_one_batch_holds_rows_of_all_kinds(many: PreTrainedModel, alone: dict[st
     assert same_tensors(values(many), before)
 
 
-@pytest.mark.parametrize("names", [["names", "places"], ["answers", "answers"], ["sentiment", "topic"]])
+@pytest.mark.parametrize(
+    "names", [["names", "places"], ["answers", "answers"], ["sentiment", "topic"], ["words", "words"]]
+)
 def test_one_kind_gives_its_own_output(many: PreTrainedModel, alone: dict[str, ModelOutput], names: list[str]) -> None:
     found = output(many, adapter_names=names * 3)
     assert type(found) is type(alone[names[0]])
@@ -145,7 +149,7 @@ def test_merging_keeps_the_kind(many: PreTrainedModel, alone: dict[str, ModelOut
 
 def test_deleting_the_active_one_leaves_another_kind(many: PreTrainedModel, alone: dict[str, ModelOutput]) -> None:
     many.set_adapter("answers")
-    for name in ("answers", "sentiment", "topic"):
+    for name in ("answers", "sentiment", "topic", "words"):
         many.delete_adapter(name)
     assert many.active_adapter == "default", "the one that the model was loaded with"
     many.delete_adapter("default")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from common.metrics import METRICS
 from sklearn.metrics import accuracy_score
+
+from common.metrics import METRICS
 
 
 @pytest.mark.parametrize("shape", [(1,), (50,), (50, 3), (7, 1)])

@@ -166,6 +166,26 @@ def test_masks_alone_are_scored_as_among_all(tmp_path: Path) -> None:
         fill("a [MASK]", targets=[])
 
 
+def test_choices_are_scored_together(tmp_path: Path) -> None:
+    choose = pipeline(model=write(tmp_path / "choices", "multiple-choice"))
+    asked = [
+        {"context": "the film was", "choices": ["good", "very bad", "not " * 20]},
+        {"context": "fine " * 9, "choices": ["awful", "film"]},
+    ]
+    for example, answer in zip(asked, choose(asked), strict=True):
+        both = choose.tokenizer([example["context"]] * len(example["choices"]), example["choices"], padding=True)
+        inputs = {name: torch.tensor(value)[None] for name, value in both.items()}
+        with torch.no_grad():
+            expected = choose.model(**inputs).logits.softmax(-1)[0]
+        assert [each["index"] for each in answer] == expected.argsort(descending=True).tolist()
+        for each in answer:
+            assert each["choice"] == example["choices"][each["index"]]
+            assert each["score"] == pytest.approx(expected[each["index"]].item(), abs=1e-6)
+    assert choose(asked[0], top_k=1) == choose(asked[0])[:1]
+    with pytest.raises(ValueError, match="Example 0: choices is no list of two texts or more"):
+        choose({"context": "a", "choices": ["b"]})
+
+
 @pytest.fixture(scope="module")
 def answerer(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return pipeline(model=write(tmp_path_factory.mktemp("answers"), "question-answering"))

@@ -16,6 +16,7 @@ from transformers import pipeline
 TEXTS = ["good film", "a bad film was not very awful", "b" * 9, "fine " * 20]
 PAIR = {"text": "the film", "text_pair": "was good"}
 QUESTION = {"question": "what was good?", "context": "the film was very good and not awful"}
+CHOICES = {"context": "the film was", "choices": ["very good", "not fine", "awful bad film"]}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,13 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("names", TEXTS[1], {}),
     ("names", ["good " * 100, "bad"], {"aggregation_strategy": "simple", "stride": 4}),
     ("names", ["good", "film"], {"is_split_into_words": True}),
+    ("words", "a very [MASK] film", {}),
+    ("words", ["the [MASK] was [MASK]", TEXTS[1] + "[MASK]"], {"top_k": 2}),
+    ("words", "a [MASK] film", {"targets": ["good", "bad"]}),
+    ("endings", CHOICES, {}),
+    ("endings", [CHOICES, {"context": "fine " * 20, "choices": ["good", "awful bad", "film"]}], {"top_k": 1}),
+    ("vectors", TEXTS[1], {}),
+    ("vectors", [TEXTS[0], TEXTS[3]], {}),
     ("answers", QUESTION, {}),
     ("answers", [QUESTION, {**QUESTION, "context": "fine " * 90}], {"top_k": 3}),
 ]
@@ -84,6 +92,11 @@ BAD: list[tuple[Any, int, str]] = [
     ({"adapter": "names", "inputs": [["a"]]}, 422, "Example 0 is a list"),
     ({"adapter": "answers", "inputs": "a"}, 422, "takes {"),
     ({"adapter": "answers", "inputs": {"question": "a", "context": ""}}, 422, "has no context"),
+    ({"adapter": "words", "inputs": "good film"}, 422, "has no [MASK]"),
+    ({"adapter": "endings", "inputs": "good film"}, 422, "takes {"),
+    ({"adapter": "endings", "inputs": {"context": "a", "choices": ["b"]}}, 422, "two texts or more"),
+    ({"adapter": "endings", "inputs": {"context": "a", "choices": ["b", " "]}}, 422, "none of them empty"),
+    ({"adapter": "endings", "inputs": {"context": "a", "endings": ["b", "c"]}}, 422, "'context', 'endings'"),
     ({"adapter": "names", "inputs": "good " * 100}, 422, "has 102 tokens, and this model takes 64"),
     ({"adapter": "names", "inputs": ["a"] * 300}, 422, "300 texts; at most 256"),
     ({"adapter": "names", "inputs": "a", "foo": 1}, 422, "'foo' is no choice"),
@@ -117,7 +130,10 @@ def test_a_body_of_100_mb_is_refused_and_not_kept(server: Running) -> None:
 
 def test_adapters_are_listed_loaded_and_unloaded(server: Running) -> None:
     found = {each["name"]: each for each in server.client.get("/adapters").json()}
-    assert list(found) == ["answers", "biases", "names", "texts-2-16", "texts-2-2", "texts-20-3", "texts-5-4"]
+    kinds = ["answers", "biases", "endings", "names"]
+    assert list(found) == [*kinds, "texts-2-16", "texts-2-2", "texts-20-3", "texts-5-4", "vectors", "words"]
+    assert found["words"]["task"] == "masked-lm"
+    assert found["words"]["labels"] == []
     assert found["names"]["task"] == "token-classification"
     assert found["texts-20-3"]["rank"] == 3
     assert len(found["texts-20-3"]["labels"]) == 20

@@ -15,7 +15,7 @@ import torch
 from served import Running, running, write_adapter
 from tiny_checkpoint import write_tiny_checkpoint
 
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, LoraConfig
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, LoraConfig
 from transformers.serving.engine import tokenizer_digest
 
 
@@ -104,7 +104,7 @@ def as_peft(path: Path, base: Path) -> None:
 
 
 def other_task(path: Path, adapters: Path) -> None:
-    model = AutoModelForMaskedLM.from_pretrained(adapters.parent / "base")
+    model = AutoModelForCausalLM.from_pretrained(adapters.parent / "base", is_decoder=True)
     model.add_adapter(LoraConfig(r=2, lora_alpha=4), "default")
     model.save_adapter(path)
 
@@ -138,7 +138,7 @@ BROKEN: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     "other-base": (other_base, "holds other weights"),
     "other-name": (other_name, "If both are the same, start with --model"),
     "other-shape": (other_shape, "does not fit this model"),
-    "other-task": (other_task, "Its task is masked-lm; adapters for sequence-classification,"),
+    "other-task": (other_task, "Its task is causal-lm; adapters for base, masked-lm"),
     "other-method": (other_method, "bottleneck adapters"),
     "not-finite": (not_finite, "not finite"),
     "no-json": (no_json, "adapter_config.json"),

@@ -25,13 +25,18 @@ def text_of(number: int) -> str:
 
 def inputs_for(adapter: str, number: int) -> Any:
     text = text_of(number)
-    return {"question": "what was good?", "context": text} if adapter == "answers" else text
+    of_kind = {
+        "answers": {"question": "what was good?", "context": text},
+        "words": f"{text} [MASK]",
+        "endings": {"context": text, "choices": [text_of(number + 1), "not good"]},
+    }
+    return of_kind.get(adapter, text)
 
 
 def choices_for(adapter: str) -> dict[str, Any]:
-    return (
-        {"aggregation_strategy": "simple"} if adapter == "names" else {} if adapter == "answers" else {"top_k": None}
-    )
+    if adapter == "names":
+        return {"aggregation_strategy": "simple"}
+    return {"top_k": None} if adapter.startswith(("texts", "biases", CHANGING)) else {}
 
 
 def numbers_in(answer: Any) -> list[float]:

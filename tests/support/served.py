@@ -26,16 +26,23 @@ from transformers.serving.catalog import base_of, meaning_of, scan
 from transformers.serving.engine import Engine
 from transformers.serving.options import ServeOptions
 
-TASKS = {"text": "SequenceClassification", "token": "TokenClassification", "question": "QuestionAnswering"}
+TASKS = {
+    "text": "ForSequenceClassification",
+    "token": "ForTokenClassification",
+    "question": "ForQuestionAnswering",
+    "words": "ForMaskedLM",
+    "choices": "ForMultipleChoice",
+    "features": "",
+}
 
 
 def write_adapter(
     folder: Path, base: Path, kind: str = "text", *, seed: int, r: int = 2, labels: int = 2, **lora: Any
 ) -> Path:
     """Write an adapter with large random values."""
-    auto = getattr(transformers, f"AutoModelFor{TASKS[kind]}")
+    auto = getattr(transformers, f"AutoModel{TASKS[kind]}")
     torch.manual_seed(seed)
-    model = auto.from_pretrained(base, num_labels=2 if kind == "question" else labels)
+    model = auto.from_pretrained(base, num_labels=labels if kind in ("text", "token") else 2)
     model.add_adapter(LoraConfig(r=r, lora_alpha=2 * r, **lora), "default")
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -53,6 +60,9 @@ def write_adapters(folder: Path) -> Path:
     names = write_adapter(adapters / "names", base, "token", seed=10, r=3, labels=4)
     AutoTokenizer.from_pretrained(base).save_pretrained(names)  # as a run does; the others have the base's
     write_adapter(adapters / "answers", base, "question", seed=11, r=2)
+    write_adapter(adapters / "words", base, "words", seed=13, r=4)
+    write_adapter(adapters / "endings", base, "choices", seed=14)
+    write_adapter(adapters / "vectors", base, "features", seed=15, r=8)
     write_adapter(adapters / "biases", base, seed=12, labels=3, bias="lora_only")  # more than LoRA: never mixed
     return adapters
 

@@ -5,7 +5,7 @@ An adapter's LoRA matrices go into the layers (`LoraLinear.waiting`), the rest i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,11 @@ from ..methods.lora.places import LoraPlace, fit_layers
 from .fitting import Fit, places_of
 from .interface import AdaptableModel
 from .kinds import as_class, become
+from .placing import put_buffers, put_parameters
 from .reading import AdapterContent
 from .state import LoadedAdapter
 
-__all__ = ["activate", "enter", "with_aliases"]
+__all__ = ["activate", "enter"]
 
 
 def enter(
@@ -75,7 +76,7 @@ def activate(model: AdaptableModel, adapter_name: str) -> None:
         leaving.parameters = {name: model.get_parameter(name) for name in leaving.parameters}  # as they are by now
         leaving.buffers = {name: model.get_buffer(name) for name in leaving.buffers}
     adapter = state.loaded[adapter_name]
-    become(model, adapter.model_class or type(model))
+    become(model, cast("type[AdaptableModel]", adapter.model_class or type(model)))
     of_base = {name for name in adapter.parameters if model.is_base_parameter(name) and record.provides(name)}
     for name in adapter.parameters:
         if record.provides(name) and name not in record.kept:
@@ -83,7 +84,8 @@ def activate(model: AdaptableModel, adapter_name: str) -> None:
     if of_base:
         accept_fp32_biases(model.base_model)  # trained fp32 biases may stand beside weights in half precision
     restored = {name: record.kept[name] for name in record.adapted if name in record.kept}
-    _install(model, {**restored, **adapter.parameters}, adapter.buffers)
+    put_parameters(model, {**restored, **adapter.parameters})
+    put_buffers(model, adapter.buffers)
     record.adapted = of_base
     for _, layer in lora_layers(model):
         layer.activate(adapter_name)
@@ -126,25 +128,3 @@ def _freeze(model: AdaptableModel) -> None:
 
 def _parameter(model: AdaptableModel, tensor: Tensor, is_trainable: bool) -> nn.Parameter:
     return nn.Parameter(tensor.detach().to(model.device, torch.float32, copy=True), requires_grad=is_trainable)
-
-
-def with_aliases(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """Give parameters under every name that the one in their place has, such as a decoder's tied bias."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return {name: parameter for path, parameter in parameters.items() for name in names[id(model.get_parameter(path))]}
-
-
-def _install(model: nn.Module, parameters: dict[str, nn.Parameter], buffers: dict[str, Tensor]) -> None:
-    """Put parameter and buffer objects at their paths."""
-    parameters = with_aliases(model, parameters)
-    for path, parameter in parameters.items():
-        where, _, name = path.rpartition(".")
-        module = model.get_submodule(where)
-        module._parameters[name] = parameter
-        if name == "weight" and isinstance(module, nn.Linear):
-            module.out_features, module.in_features = parameter.shape
-    for path, buffer in buffers.items():
-        where, _, name = path.rpartition(".")
-        model.get_submodule(where)._buffers[name] = buffer

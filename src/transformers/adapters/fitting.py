@@ -180,7 +180,9 @@ def _under_names_of(model: AdaptableModel, content: AdapterContent) -> tuple[Ada
         return content, []
     if model.has_head:
         renamed = {f"{prefix}{name}": tensor for name, tensor in content.tensors.items()}
-        return dataclasses.replace(content, tensors=renamed), []
+        without = [name for name in renamed if model.is_headless and not model.identifies_base(name)]  # a pooler
+        kept = {name: tensor for name, tensor in renamed.items() if name not in without}
+        return dataclasses.replace(content, tensors=kept), without
     dropped = sorted(name for name in content.tensors if not name.startswith(prefix))
     kept = {n.removeprefix(prefix): tensor for n, tensor in content.tensors.items() if n.startswith(prefix)}
     return dataclasses.replace(content, tensors=kept), dropped
@@ -264,7 +266,8 @@ def _values_beside(
     for name, shape in others.items():
         value = record.kept.get(name, current[name]).detach()
         provided = record.provides(name) and tuple(value.shape) == shape
-        if not provided and name not in mismatched and not model.is_base_parameter(name):
+        of_head = model.has_head and not model.identifies_base(name)
+        if not provided and name not in mismatched and of_head:
             nowhere.append(name)
         elif not provided:
             fresh.append(name)

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from torch import Tensor
 
-from ..base.model import ModelWithBase
 from ..methods.lora.layers import LoraEmbedding
+from ..modeling.token_embeddings import VocabularyModel
 from .state import AdapterState
 
 __all__ = ["AdaptableModel"]
 
 
-class AdaptableModel(ModelWithBase):
+class AdaptableModel(VocabularyModel):
     """A model that can hold adapters; `PreTrainedModel` is one.
 
     Attributes:
         adapter_state: The adapters that it holds.
         head_classes: The classes of its family whose heads adapters on one encoder may have, side by side.
+        is_headless: Whether it is only there to hold the encoder as the others do, for adapters of bare encoders.
         task_type: PEFT's name for what its head does; None where PEFT has none.
         pipeline_tag: The hub's name for it; None where the hub has none.
     """
 
     adapter_state: AdapterState
     head_classes: ClassVar[tuple[type[AdaptableModel], ...]] = ()
+    is_headless: ClassVar[bool] = False
     task_type: ClassVar[str | None] = None
     pipeline_tag: ClassVar[str | None] = None
 
     def _waiting_tensors(self) -> Iterable[Tensor]:
         return [*super()._waiting_tensors(), *self.adapter_state.waiting_tensors()]
+
+    def _prepare_for(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take the form that a checkpoint has, where a model type has several."""
 
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""

@@ -63,7 +63,7 @@ def shares_base(model: AdaptableModel, adapter_names: Sequence[str]) -> bool:
     ):
         return False
     chosen = (state.loaded[name].parameters for name in {*adapter_names, state.active} if name in state.loaded)
-    return not any(model.is_base_parameter(name) for parameters in chosen for name in parameters)
+    return not any(model.identifies_base(name) for parameters in chosen for name in parameters)
 
 
 def rows_of(adapter_names: Sequence[str]) -> list[tuple[str, list[int]]]:

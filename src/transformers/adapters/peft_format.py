@@ -18,7 +18,15 @@ from ..methods.lora.places import may_be_head, saved_module_names
 from .interface import AdaptableModel
 from .shapes import PEFT_CONFIG
 
-__all__ = ["beyond_peft", "classifier_width", "from_peft_names", "peft_config", "read_peft_config", "to_peft_names"]
+__all__ = [
+    "architecture_of",
+    "beyond_peft",
+    "classifier_width",
+    "from_peft_names",
+    "peft_config",
+    "read_peft_config",
+    "to_peft_names",
+]
 
 PEFT_VERSION = "0.21.2"  # whose form is written
 _PREFIX = "base_model.model."
@@ -167,6 +175,17 @@ def _modules_to_save(model: AdaptableModel, trained: Collection[str]) -> list[st
         elif name not in lora and provided is not None and name not in provided:
             modules.add(name.rpartition(".")[0])
     return sorted(modules) or None
+
+
+def architecture_of(content: dict[str, Any]) -> str | None:
+    """Read the class of model that PEFT notes of a task that it has no name for; None where there is none.
+
+    Args:
+        content: The JSON object.
+    """
+    noted = content.get("auto_mapping")
+    found = noted.get("base_model_class") if isinstance(noted, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def read_peft_config(content: dict[str, Any], source: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ..utils.json_files import load_json
 from .legacy import read_legacy_adapter
 from .metadata import file_sha256, read_metadata
 from .part_format import PART_METADATA_NAME, PART_WEIGHTS_NAME, methods_of, read_part_metadata
-from .peft_format import from_peft_names, read_peft_config
+from .peft_format import architecture_of, from_peft_names, read_peft_config
 
 __all__ = [
     "CONFIG_NAME",
@@ -276,7 +276,7 @@ def _read_folder(source: str, **hub_options: Any) -> AdapterContent:
         base=fields["base"],
         base_sha256=metadata.get("base_sha256"),
         peft_type=raw["peft_type"],
-        architecture=metadata.get("architecture"),
+        architecture=metadata.get("architecture") or architecture_of(raw),
         task_type=raw.get("task_type"),
         all_biases=raw.get("bias") == "all",
         label2id=metadata.get("label2id"),

@@ -74,6 +74,11 @@ def save_adapter(
             is changed then.
         OSError: If the folder cannot be written. What was in it stays.
     """
+    if model.is_headless:
+        raise ValueError(
+            "An adapter without a head cannot be saved from a model that holds others: load it by itself, with "
+            "AutoModel, and save it there."
+        )
     if not model.config.freezes_base:
         raise ValueError("This model has no LoRA layers, so there is no adapter; save it with save_pretrained.")
     tensors = adapter_tensors(model)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AdapterState", "LoadedAdapter"]
+__all__ = ["AdapterState", "HeadParts", "LoadedAdapter"]
 
 
 @dataclass
@@ -34,6 +34,25 @@ class LoadedAdapter:
 
 
 @dataclass
+class HeadParts:
+    """What a class of models has beside the encoder, while a model is of another class.
+
+    Attributes:
+        modules: Its modules by path; those that no adapter has been in place of are without storage.
+        attributes: Its attributes that are no modules, and that the model did not have.
+        given: The base's own values of its parameters, by path.
+        dtypes: Those in which the base's checkpoint holds these.
+        was_looked_for: Whether the checkpoint was asked for them.
+    """
+
+    modules: dict[str, nn.Module]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, nn.Parameter] = field(default_factory=dict)
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    was_looked_for: bool = False
+
+
+@dataclass
 class AdapterState:
     """The adapters of one model.
 
@@ -41,14 +60,12 @@ class AdapterState:
         loaded: Each adapter by its name; empty where there is at most the one that the model was made with, which is
             entered when a second one comes.
         active: Name of the one that is in place; None where none is entered.
-        heads: By class of model, the modules of its head, where a model has held adapters of several kinds of heads.
-        home: The class that the model was made as, and the dtypes of what its checkpoint provided of the head.
+        heads: By class of model, its head, where a model holds adapters of several kinds of heads.
     """
 
     loaded: dict[str, LoadedAdapter] = field(default_factory=dict)
     active: str | None = None
-    heads: dict[type[nn.Module], dict[str, nn.Module]] = field(default_factory=dict)
-    home: tuple[type[nn.Module], dict[str, torch.dtype]] | None = None
+    heads: dict[type[nn.Module], HeadParts] = field(default_factory=dict)
 
     @property
     def other_bases(self) -> tuple[Mapping[str, str], ...]:
@@ -56,8 +73,8 @@ class AdapterState:
         return () if self.active is None else self.loaded[self.active].other_bases
 
     def waiting_tensors(self) -> list[Tensor]:
-        """Give all parameters and buffers of all adapters, without LoRA's matrices."""
-        found: list[Tensor] = []
+        """Give all parameters and buffers of all adapters and of the base's heads, without LoRA's matrices."""
+        found: list[Tensor] = [value for parts in self.heads.values() for value in parts.given.values()]
         for adapter in self.loaded.values():
             found += [*adapter.parameters.values(), *adapter.buffers.values()]
         return found

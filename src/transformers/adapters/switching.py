@@ -18,10 +18,11 @@ from ..configuration.lora_options import ADAPTER_FIELDS
 from ..methods.lora.layers import DEFAULT_ADAPTER, LoraLayer, lora_layers, lora_parameter_names
 from ..utils import logging
 from ..utils.hub import HUB_OPTIONS, split_hub_options
-from .entering import activate, enter, with_aliases
+from .entering import activate, enter
 from .fitting import check_base, fit, head_buffers, log_other_storage
 from .interface import AdaptableModel
-from .kinds import as_class, head_class, prepare_head
+from .kinds import as_class, head_class, parts_of, prepare_head
+from .placing import with_aliases
 from .reading import AdapterContent, read_adapter
 from .state import LoadedAdapter
 from .views import call_through, view_of
@@ -106,14 +107,28 @@ def place(
 
 def _check_kind(model: AdaptableModel, content: AdapterContent, other_head: bool) -> type[AdaptableModel]:
     """Give the class whose head an adapter has; refuse another than the model's where the caller asked for this."""
+    _check_direction(model, content)
     found = head_class(model, content)
     if found is not type(model) and not other_head:
+        name = type(model.base_model).__name__ if found.is_headless else found.__name__
         raise ValueError(
-            f"'{content.source}' is an adapter of a {found.__name__}, and cannot be loaded as a "
-            f"{type(model).__name__}: load it with {found.__name__}.from_pretrained or the Auto class of its task. A "
+            f"'{content.source}' is an adapter of a {name}, and cannot be loaded as a "
+            f"{type(model).__name__}: load it with {name}.from_pretrained or the Auto class of its task. A "
             "model that is loaded takes it with load_adapter, beside its own."
         )
     return found
+
+
+def _check_direction(model: AdaptableModel, content: AdapterContent) -> None:
+    """Refuse an adapter that was trained where tokens see those before them alone, or the reverse."""
+    architecture = content.architecture or ""
+    decodes = content.task_type == "CAUSAL_LM" or architecture.endswith("ForCausalLM")
+    if (architecture or content.task_type) and decodes is not bool(getattr(model.config, "is_decoder", False)):
+        ways = ("see each other in both directions", "see those before them alone")
+        raise ValueError(
+            f"The adapter '{content.source}' was trained where tokens {ways[decodes]}, and in this model they "
+            f"{ways[not decodes]}: it means nothing here."
+        )
 
 
 def _check_beside(model: AdaptableModel, content: AdapterContent) -> None:
@@ -196,7 +211,8 @@ def adapter_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
             module.activate(adapter_name)
 
     shell = _shell(model, own)
-    parameters = with_aliases(shell, {**base_values, **own.parameters})
+    named = shell.named_parameters(remove_duplicate=False)
+    parameters = with_aliases(named, {**base_values, **own.parameters})
     return view_of(shell, {**parameters, **own.buffers}, switch).train(model.training)
 
 
@@ -207,14 +223,22 @@ def head_view(model: AdaptableModel, adapter_name: str) -> AdaptableModel:
         model: The model, in evaluation.
         adapter_name: Name of a loaded adapter that changes nothing of the encoder but LoRA layers.
     """
-    own, encoder = model.adapter_state.loaded[adapter_name], model.base_model
-    shell = _shell(model, own)
+    own = model.adapter_state.loaded[adapter_name]
+    shell, kept = _shell(model, own), model.base_record.kept
+    wanted = {**{name: kept[name] for name in model.base_record.adapted if name in kept}, **own.parameters}
     if not model.has_head:
-        return view_of(shell, {**with_aliases(shell, own.parameters), **own.buffers}, _trained_like(model))
-    head = nn.ModuleDict({name: each for name, each in shell.named_children() if each is not encoder})
-    of_head = {path: each for path, each in own.parameters.items() if path.partition(".")[0] in head}
-    parameters = with_aliases(head, of_head)
-    return view_of(shell, {**parameters, **own.buffers}, _trained_like(model), {id(encoder): encoder})
+        named = shell.named_parameters(remove_duplicate=False)
+        return view_of(shell, {**with_aliases(named, wanted), **own.buffers}, _trained_like(model))
+    parts = parts_of(shell)
+    named_of_head = {
+        f"{path}.{name}": parameter
+        for path, part in parts.items()
+        for name, parameter in part.named_parameters(remove_duplicate=False)
+    }
+    of_head = {path: each for path, each in wanted.items() if path in named_of_head}
+    parameters = with_aliases(named_of_head.items(), of_head)
+    of_encoder = {id(each): each for each in shell.base_model.children() if each not in parts.values()}
+    return view_of(shell, {**parameters, **own.buffers}, _trained_like(model), of_encoder)
 
 
 def _trained_like(model: AdaptableModel) -> Callable[[nn.Module], None]:

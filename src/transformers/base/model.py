@@ -99,10 +99,11 @@ class ModelWithBase(nn.Module):
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         kept = {name: value for name, value in record.kept.items() if name in trained | record.adapted}
         shown = self.state_dict()  # it never shows what is merged
-        names = [name for name in record.dtypes or {} if name in shown and self._identifies_base(name)]
+        names = [name for name in record.dtypes or {} if name in shown and self.identifies_base(name)]
         return {name: kept.get(name, shown[name]) for name in names}
 
-    def _identifies_base(self, name: str) -> bool:
+    def identifies_base(self, name: str) -> bool:
+        """Say whether a parameter is of the encoder, without a pooler, which belongs to a head; by its name."""
         pooler = f"{self.base_model_prefix}.pooler."
         return self.is_base_parameter(name) and not self.name_with_head(name).startswith(pooler)
 
@@ -125,7 +126,7 @@ class ModelWithBase(nn.Module):
             {
                 self.name_with_head(name): tensor.detach().to(dtypes.get(name, tensor.dtype))
                 for name, tensor in tensors.items()
-                if self._identifies_base(name)
+                if self.identifies_base(name)
             }
         )
 

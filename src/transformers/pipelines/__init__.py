@@ -11,6 +11,7 @@ _LAZY = LazyNames(
         "factory": ("pipeline",),
         "feature_extraction": ("FeatureExtractionPipeline",),
         "fill_mask": ("FillMaskPipeline",),
+        "multiple_choice": ("MultipleChoicePipeline",),
         "question_answering": ("QuestionAnsweringPipeline",),
         "text_classification": ("TextClassificationPipeline",),
         "token_classification": ("TokenClassificationPipeline",),

@@ -16,20 +16,22 @@ from ..utils.hub import HUB_OPTIONS
 from .base import Pipeline
 from .feature_extraction import FeatureExtractionPipeline
 from .fill_mask import FillMaskPipeline
+from .multiple_choice import MultipleChoicePipeline
 from .question_answering import QuestionAnsweringPipeline
 from .text_classification import TextClassificationPipeline
 from .token_classification import TokenClassificationPipeline
 
-__all__ = ["pipeline"]
+__all__ = ["PIPELINES", "pipeline"]
 
-_CLASSES: tuple[type[Pipeline], ...] = (
+PIPELINES: tuple[type[Pipeline], ...] = (
     FeatureExtractionPipeline,
     FillMaskPipeline,
+    MultipleChoicePipeline,
     QuestionAnsweringPipeline,
     TextClassificationPipeline,
     TokenClassificationPipeline,
 )
-_TASKS = {each.task: each for each in _CLASSES}
+_TASKS = {each.task: each for each in PIPELINES}
 _OTHER_NAMES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
 
@@ -50,7 +52,8 @@ def pipeline(
 
     Args:
         task: ``"text-classification"`` (or ``"sentiment-analysis"``), ``"token-classification"`` (or ``"ner"``),
-            ``"question-answering"``, ``"fill-mask"``, ``"feature-extraction"``. What was saved says it where None.
+            ``"question-answering"``, ``"fill-mask"``, ``"feature-extraction"``, ``"multiple-choice"``. What was saved
+            says it where None.
         model: A model's or an adapter's folder or hub id; or a model, which comes with its tokenizer.
         config: A configuration for the model.
         tokenizer: A tokenizer, or where it is; beside the model where None.
@@ -100,11 +103,11 @@ def _class_of(task: str | None, model: Any, hub: dict[str, Any]) -> type[Pipelin
     """Give the class for a task; for what a model was made for where none is named."""
     if task is None:
         if isinstance(model, PreTrainedModel):
-            found = next((each for each in _CLASSES if isinstance(model, each._heads)), None)
+            found = next((each for each in PIPELINES if isinstance(model, each._heads)), None)
             kind = type(model).__name__
         else:
             kind = saved_task(model, **hub)
-            found = next((each for each in _CLASSES if each.head == kind), None)
+            found = next((each for each in PIPELINES if each.head == kind), None)
         if found is None:
             raise ValueError(f"There is no pipeline for {kind}; there are some for {', '.join(_TASKS)}.")
         return found

@@ -25,10 +25,10 @@ SCHEMA: dict[str, Any] = {
     "properties": {
         "adapter": {"type": "string", "description": "The name of an adapter's folder."},
         "inputs": {
-            "description": 'A text, {"text", "text_pair"}, {"question", "context"}, or a list of such.',
+            "description": 'A text, {"text", "text_pair"}, {"question", "context"}, {"context", "choices"}; a list.',
             "oneOf": [
                 {"type": "string"},
-                {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": ["string", "array"]}},
                 {"type": "array", "items": {}},
             ],
         },
@@ -38,6 +38,8 @@ SCHEMA: dict[str, Any] = {
 EXAMPLES = {
     "text": {"value": {"adapter": "sentiment", "inputs": "A fine film.", "top_k": None}},
     "pair": {"value": {"adapter": "mrpc", "inputs": {"text": "He left.", "text_pair": "He went away."}}},
+    "mask": {"value": {"adapter": "films", "inputs": "A <mask> film.", "top_k": 3}},
+    "choices": {"value": {"adapter": "swag", "inputs": {"context": "She fell.", "choices": ["She rose.", "It is."]}}},
     "question": {"value": {"adapter": "squad", "inputs": {"question": "Who left?", "context": "Ada left."}}},
 }
 

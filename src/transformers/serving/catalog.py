@@ -15,14 +15,14 @@ from typing import Any
 
 from ..adapters.metadata import read_metadata
 from ..adapters.part_format import PART_METADATA_NAME
-from ..adapters.peft_format import read_peft_config
+from ..adapters.peft_format import architecture_of, read_peft_config
 from ..adapters.reading import CONFIG_NAME, LEGACY_WEIGHTS_NAME, METADATA_NAME, WEIGHTS_NAME
 from ..models.auto.saved_task import task_of
 from ..models.auto.tokenization_auto import TOKENIZER_PARTS
 from ..utils.json_files import load_json
 from .refusal import one_line
 
-__all__ = ["Entry", "base_of", "identity_of", "look", "meaning_of", "scan"]
+__all__ = ["Entry", "base_of", "identity_of", "labels_of", "look", "meaning_of", "scan"]
 
 _FILES = (CONFIG_NAME, METADATA_NAME, WEIGHTS_NAME, LEGACY_WEIGHTS_NAME, PART_METADATA_NAME, *TOKENIZER_PARTS)
 Identity = tuple[tuple[str, int, int, int], ...]
@@ -102,6 +102,16 @@ def identity_of(path: Path) -> Identity:
     return tuple(found)
 
 
+def labels_of(task: str | None, id2label: Mapping[int, str]) -> list[str]:
+    """Give the labels' names where a task has labels.
+
+    Args:
+        task: A key of the table of tasks; None where it is not known.
+        id2label: The configuration's, which every model has.
+    """
+    return list(id2label.values()) if task in (None, "sequence-classification", "token-classification") else []
+
+
 def base_of(entries: Mapping[str, Entry]) -> str:
     """Give the base that most adapters name.
 
@@ -143,9 +153,10 @@ def _description(path: Path) -> dict[str, Any]:
     raw = load_json(path / CONFIG_NAME)
     fields = read_peft_config(raw, str(path / CONFIG_NAME))
     about = read_metadata(path / METADATA_NAME) if (path / METADATA_NAME).exists() else {}
+    task = task_of([about.get("architecture") or architecture_of(raw)], raw.get("task_type"))
     return {
-        "task": task_of([about.get("architecture")], raw.get("task_type")),
-        "labels": list(about.get("id2label", {}).values()),
+        "task": task,
+        "labels": labels_of(task, about.get("id2label", {})),
         "rank": fields["r"],
         "base": fields["base"],
         "base_sha256": about.get("base_sha256"),

@@ -32,18 +32,14 @@ from ..models.auto.saved_task import task_of
 from ..models.auto.tokenization_auto import TOKENIZER_FILES, TOKENIZER_PARTS, AutoTokenizer
 from ..pipelines.base import Asked, Pipeline
 from ..pipelines.computing import Batch, Row, padded
-from ..pipelines.question_answering import QuestionAnsweringPipeline
-from ..pipelines.text_classification import TextClassificationPipeline
-from ..pipelines.token_classification import TokenClassificationPipeline
+from ..pipelines.factory import PIPELINES
 from ..tokenization_utils_fast import PreTrainedTokenizerFast
-from .catalog import Entry, Identity, identity_of
+from .catalog import Entry, Identity, identity_of, labels_of
 from .refusal import Refusal, one_line
 
 __all__ = ["Engine", "Read", "Served", "Unit", "tokenizer_digest"]
 
-_PIPELINES: Mapping[str, type[Pipeline]] = {
-    each.head: each for each in (TextClassificationPipeline, TokenClassificationPipeline, QuestionAnsweringPipeline)
-}
+_PIPELINES: Mapping[str, type[Pipeline]] = {each.head: each for each in PIPELINES}
 _RESIDENT = "resident"
 _SETTLED_SECONDS = 1.0  # what has not changed for so long is as somebody left it
 _ATTEMPTS = 10
@@ -125,9 +121,7 @@ class Engine:
     ) -> None:
         self.base, self._is_chosen = base, is_chosen
         config = AutoConfig.from_pretrained(base)
-        task = task_of(list(config.architectures or []), None)
-        head = task if task is not None and task in _PIPELINES else "sequence-classification"
-        found = model_class(config.model_type, head)
+        found = model_class(config.model_type, "sequence-classification")  # other heads come with their adapters
         fields = {"lora_position_query": position_query} if hasattr(config, "lora_position_query") else {}
         model: PreTrainedModel = found.from_pretrained(base, **fields)
         wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -203,7 +197,7 @@ class Engine:
         task = next(head for head, each in _PIPELINES.items() if isinstance(view, each._heads))
         made = _PIPELINES[task](cast(PreTrainedModel, view), read.tokenizer, self.device)
         entry = dataclasses.replace(
-            read.entry, task=task, labels=list(view.config.id2label.values()), rank=content.r, problem=None
+            read.entry, task=task, labels=labels_of(task, view.config.id2label), rank=content.r, problem=None
         )
         return Served(entry, key, made, shares_base(self._model, [key]))
 

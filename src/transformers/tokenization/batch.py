@@ -16,14 +16,24 @@ __all__ = ["BatchEncoding", "CharSpan", "TokenSpan", "to_tensor"]
 
 
 class CharSpan(NamedTuple):
-    """Characters ``start`` to ``end - 1`` of the original text."""
+    """Characters ``start`` to ``end - 1`` of the original text.
+
+    Attributes:
+        start: The first character.
+        end: The one behind the last.
+    """
 
     start: int
     end: int
 
 
 class TokenSpan(NamedTuple):
-    """Tokens ``start`` to ``end - 1`` of an encoded sequence."""
+    """Tokens ``start`` to ``end - 1`` of an encoded sequence.
+
+    Attributes:
+        start: The first token.
+        end: The one behind the last.
+    """
 
     start: int
     end: int

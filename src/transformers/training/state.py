@@ -95,7 +95,15 @@ def plain_value(value: Any) -> Any:
 
 @dataclass
 class TrainerControl:
-    """What the callbacks ask the loop to do next; the loop clears each wish once it is fulfilled."""
+    """What the callbacks ask the loop to do next; the loop clears each wish once it is fulfilled.
+
+    Attributes:
+        should_training_stop: End the training after this step.
+        should_epoch_stop: Go on with the next epoch.
+        should_save: Save a checkpoint.
+        should_evaluate: Evaluate.
+        should_log: Log.
+    """
 
     should_training_stop: bool = False
     should_epoch_stop: bool = False

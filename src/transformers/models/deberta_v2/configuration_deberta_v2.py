@@ -69,6 +69,7 @@ class DebertaV2Config(PretrainedConfig):
             False. A checkpoint that holds the other one is loaded all the same.
         lora_position_query: What LoRA means for a shared position query (``share_att_key`` with ``p2c``): False, as in
             the original, projects positions with the frozen ``query_proj`` alone; True, as in PEFT, with its update.
+        pooler_hidden_size: Width of the pooler; must be ``hidden_size``, which None means.
         cls_token_id: Id of the token that begins a text.
         sep_token_id: Id of the token that ends a text.
         unk_token_id: Id of the unknown token.

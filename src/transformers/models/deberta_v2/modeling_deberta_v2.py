@@ -536,7 +536,7 @@ class DebertaV2ForMaskedLM(MaskedLM, DebertaV2PreTrainedModel):
     def _score_words(self, features: Tensor) -> Tensor:
         """Apply whichever head there is. Shape: (T, D) to (T, V)."""
         head = self._head()
-        if self.config.legacy:
+        if self.cls is not None:
             return head(features)
         return head(features, whole_table(self.get_input_embeddings(), features.device))
 
@@ -666,9 +666,28 @@ class DebertaV2ForMultipleChoice(MultipleChoice, DebertaV2PreTrainedModel):
         return self.classifier(self.dropout(self.pooler(encoded.first_tokens())))
 
 
+class DebertaV2ForFeatureExtraction(Encoding, DebertaV2PreTrainedModel):
+    """DeBERTa without a head, where adapters of bare encoders stand beside others; by itself it is `DebertaV2Model`.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    is_headless: ClassVar[bool] = True
+    forward = Encoding.forward_with(ARGUMENTS)
+
+    def __init__(self, config: DebertaV2Config) -> None:
+        super().__init__(config)
+        self.deberta = DebertaV2Model(config)
+        self.post_init()
+
+
 # Whose adapters may stand side by side on one encoder.
 DebertaV2PreTrainedModel.head_classes = (
     DebertaV2ForSequenceClassification,
     DebertaV2ForTokenClassification,
     DebertaV2ForQuestionAnswering,
+    DebertaV2ForMultipleChoice,
+    DebertaV2ForMaskedLM,
+    DebertaV2ForFeatureExtraction,
 )

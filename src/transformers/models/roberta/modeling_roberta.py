@@ -23,7 +23,7 @@ from ...adapters.mixing import mixed_adapters
 from ...configuration.checks import check_classifies, check_encoder_only
 from ...configuration_utils import PretrainedConfig
 from ...heads.causal_lm import CausalLM
-from ...heads.encoding import PooledEncoding
+from ...heads.encoding import Encoding, PooledEncoding
 from ...heads.masked_lm import MaskedLM
 from ...heads.multiple_choice import MultipleChoice
 from ...heads.question_answering import QuestionAnswering
@@ -685,9 +685,28 @@ class RobertaForMultipleChoice(MultipleChoice, RobertaPreTrainedModel):
         return self.classifier(in_dtype_of(self.classifier, pooled))
 
 
+class RobertaForFeatureExtraction(Encoding, RobertaPreTrainedModel):
+    """RoBERTa without a head, where adapters of bare encoders stand beside others; by itself it is `RobertaModel`.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    is_headless: ClassVar[bool] = True
+    forward = Encoding.forward_with(ARGUMENTS)
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.post_init()
+
+
 # Whose adapters may stand side by side on one encoder.
 RobertaPreTrainedModel.head_classes = (
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaForQuestionAnswering,
+    RobertaForMultipleChoice,
+    RobertaForMaskedLM,
+    RobertaForFeatureExtraction,
 )
