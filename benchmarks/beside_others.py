@@ -1,8 +1,8 @@
 """What does a training step take beside another program that keeps one processor busy?
 
 MiniLM with LoRA, 32 sentences of SST-2 a step, in processes that begin as the example scripts do: threads that wait
-soon sleep, and their number is measured. Each is measured alone, then beside a busy process that comes after it, and one
-is started beside a busy process. The same for libgomp's own spinning with all threads. The result is
+soon sleep, and their number is measured. Each is measured alone, then beside a busy process that comes after it, and
+one is started beside a busy process. The same for libgomp's own spinning with all threads. The result is
 `results/beside_others.json`. Takes two minutes, on a machine that does nothing else::
 
     .venv/bin/python benchmarks/beside_others.py [--rounds 3] [--seconds 5]
