@@ -15,7 +15,7 @@ from common.identity import hash_rows
 from common.labels import ModelLabels
 from common.metrics import METRICS_OF_PROBLEM
 from common.own_files import read_files
-from common.splits import LABEL, check_split, first_rows, load_splits
+from common.splits import LABEL, check_split, column, first_rows, load_splits
 from glue_arguments import DataTrainingArguments
 from glue_tasks import TASKS, GlueTask
 from transformers import TrainingArguments
@@ -101,7 +101,7 @@ def load_data(
     data.test = {name: first_rows(split, limits[2]) for name, split in data.test.items()}
     data.raw = {**({"train": data.train} if data.train is not None else {}), **data.validation, **data.test}
     if not is_glue:
-        texts = {name: {column: list(split[column]) for column in data.columns} for name, split in data.test.items()}
+        texts = {name: {each: column(split, each) for each in data.columns} for name, split in data.test.items()}
         data.texts = texts
     if data.train is not None:
         data.hashes = {"training": hash_rows(data.train, (*data.columns, LABEL))}
@@ -179,7 +179,7 @@ def _with_task_labels(split: Dataset, source: str, task: GlueTask) -> Dataset:
     from datasets import ClassLabel, Value
 
     check_split(split, source, (LABEL,))
-    feature, labels = split.features[LABEL], list(split[LABEL])
+    feature, labels = split.features[LABEL], column(split, LABEL)
     if task.labels:
         names = feature.names if isinstance(feature, ClassLabel) else task.labels
         spelling = {label: _class_name(label, names, task) for label in split.unique(LABEL)}
