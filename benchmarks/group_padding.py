@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lora_step import RESULTS, SHAPES, Shape
-from step_benchmark import rte_batches
+from step_benchmark import glue_batches
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.layers import packing
 from transformers.training.environment import describe_environment
@@ -61,7 +61,7 @@ def main() -> int:
     for name, shape in SHAPES.items():
         model = build(shape)
         for size in SIZES:
-            batch = rte_batches(1, model.config.vocab_size, 0, model.config.pad_token_id or 0, size)[0]
+            batch = glue_batches("rte", 1, model.config.vocab_size, 0, model.config.pad_token_id or 0, size)[0]
             batch = {key: value.cuda() for key, value in batch.items()}
             for bound in BOUNDS:
                 packing.GPU_GROUP_PADDING = bound

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 
 from lora_step import RESULTS, SHAPES
-from step_benchmark import Side, rte_batches
+from step_benchmark import Side, glue_batches
 from transformers.training.environment import describe_environment
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -61,7 +61,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
         encoder.save_pretrained(folder / "model")
-        save_file(rte_batches(1, encoder.config.vocab_size, 0, encoder.config.pad_token_id or 0)[0], folder / "batch")
+        save_file(
+            glue_batches("rte", 1, encoder.config.vocab_size, 0, encoder.config.pad_token_id or 0)[0], folder / "batch"
+        )
         sides = {
             name: stack.enter_context(
                 Side(sys.executable, "own_step.py", folder / "model", {**common, "own_fields": fields}, source)

@@ -29,18 +29,21 @@ from transformers.training.environment import describe_environment
 BATCH_SIZE = 16
 
 
-def rte_batches(count: int, vocab_size: int, seed: int, pad: int, size: int = BATCH_SIZE) -> list[dict[str, Tensor]]:
-    """Draw batches of RTE training pairs.
+def glue_batches(
+    text: str, count: int, vocab_size: int, seed: int, pad: int, size: int = BATCH_SIZE
+) -> list[dict[str, Tensor]]:
+    """Draw batches of GLUE's training texts, or of texts of one length.
 
     Words are cut into pieces of up to eight letters and numbered by a hash: ids of no tokenizer, but with lengths
     like a real one's (1.36 tokens a word), and the same for both sides.
 
     Args:
+        text: ``"rte"`` (pairs), ``"sst2"`` (sentences), or a number of tokens, as text.
         count: Number of batches.
         vocab_size: Ids are below this.
         seed: Of the draw.
         pad: Id of the padding token.
-        size: Pairs of a batch.
+        size: Texts of a batch.
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels`` of each batch.
@@ -48,18 +51,25 @@ def rte_batches(count: int, vocab_size: int, seed: int, pad: int, size: int = BA
     Raises:
         OSError: If the GLUE data is absent.
     """
-    import pandas as pd
+    generator = torch.Generator().manual_seed(seed)
+    if text.isdecimal():
+        rows = torch.randint(10, vocab_size, (count * size, int(text)), generator=generator)
+        texts, labels = list(rows), torch.randint(2, (count * size,), generator=generator)
+    else:
+        import pandas as pd
 
-    folder = Path(os.environ.get("LORA_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    pairs = pd.read_parquet(folder / "glue" / "rte" / "train-00000-of-00001.parquet")
-    chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[: count * size]
+        folder = Path(os.environ.get("LORA_SHARED_DATA", ROOT.parent / "shared" / "data"))
+        table = pd.read_parquet(folder / "glue" / text / "train-00000-of-00001.parquet")
+        columns = [name for name in ("sentence", "sentence1", "sentence2") if name in table.columns]
+        chosen = table.iloc[torch.randperm(len(table), generator=generator)[: count * size].tolist()]
+        parts = [[_ids(str(row[name]), vocab_size) for name in columns] for _, row in chosen.iterrows()]
+        texts = [torch.tensor([5, *(id_ for part in row for id_ in (*part, 6))]) for row in parts]
+        labels = torch.tensor([int(label) for label in chosen.label])
     batches = []
-    for rows in chosen.split(size):
-        texts = [pairs.iloc[int(row)] for row in rows]
-        ids = [[5, *_ids(t.sentence1, vocab_size), 6, *_ids(t.sentence2, vocab_size), 6] for t in texts]
-        input_ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], True, pad)
-        labels = torch.tensor([int(text.label) for text in texts])
-        batches.append({"input_ids": input_ids, "attention_mask": (input_ids != pad).long(), "labels": labels})
+    for at in range(0, count * size, size):
+        input_ids = torch.nn.utils.rnn.pad_sequence(texts[at : at + size], True, pad)
+        mask = (input_ids != pad).long()
+        batches.append({"input_ids": input_ids, "attention_mask": mask, "labels": labels[at : at + size]})
     return batches
 
 
@@ -124,7 +134,7 @@ def compare_steps(
     Returns:
         Settings, environments and results, JSON-ready.
     """
-    batches = rte_batches(batch_count, model.config.vocab_size, seed, model.config.pad_token_id or 0)
+    batches = glue_batches("rte", batch_count, model.config.vocab_size, seed, model.config.pad_token_id or 0)
     settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head, "device": device}
     settings["targets"] = list(model.config.lora_targets) if targets is None else targets
     settings["own_fields"] = {} if targets is None else {"lora_target_modules": targets}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # with more, two processes may differ in the last bit
+os.environ.setdefault("TRANSFORMERS_NO_REPORT", "1")  # each takes half a second; their tests ask for them
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ROOT = Path(__file__).resolve().parent.parent

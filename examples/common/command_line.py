@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.training.lost_processes import explaining_lost_processes
 from transformers.training.signals import TrainingStopped
+from transformers.utils.secrets import hide_tokens, is_secret
 
 from .arguments import ModelArguments
 from .endings import give_up, set_up_logging, what_is_left
@@ -22,11 +25,16 @@ Data = TypeVar("Data")
 
 @dataclass
 class Arguments(Generic[Data]):
-    """All flags of one run."""
+    """All flags of one run, and the command that gave them, without secrets."""
 
     model: ModelArguments
     data: Data
     training: TrainingArguments
+    command: str = ""
+
+    def groups(self) -> dict[str, Any]:
+        """Give the flags of model and data by their groups, for the record."""
+        return {"model_arguments": vars(self.model), "data_arguments": vars(self.data)}
 
 
 def parse(
@@ -58,7 +66,20 @@ def parse(
         set_seed(training_args.seed, deterministic=bool(training_args.use_deterministic_algorithms))
     except ValueError as error:
         parser.error(f"--seed {training_args.seed}: {error}")
-    return Arguments(model_args, data_args, training_args)
+    command = _command(words, model_args, data_args, training_args)
+    return Arguments(model_args, data_args, training_args, command)
+
+
+def _command(words: Sequence[str] | None, *groups: Any) -> str:
+    """Give the command line as it is typed, with ``<TOKEN>`` in the place of every access token."""
+    secrets = {value for group in groups for name, value in vars(group).items() if is_secret(name)}
+
+    def shown(word: str) -> str:
+        flag, equals, value = word.partition("=")
+        return f"{flag}=<TOKEN>" if equals and value in secrets else "<TOKEN>" if word in secrets else word
+
+    given = sys.argv[1:] if words is None else words
+    return hide_tokens(shlex.join(["python", sys.argv[0], *map(shown, given)]))
 
 
 def run_to_its_end(arguments: Arguments[Data], work: Callable[[Arguments[Data], str | None], None]) -> int:

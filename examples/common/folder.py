@@ -35,6 +35,8 @@ _OF_A_RUN = (
     IDENTITY_FILE,
     "trainer_state.json",
     "learning_curve.png",
+    "report.*",
+    "report_*",
     "predictions.tsv",
     "predictions.txt",
 )

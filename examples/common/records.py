@@ -13,9 +13,18 @@ from transformers.utils.writing import write_text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-__all__ = ["RECORD_FILE", "describe_results", "holds_training", "kind_of_run", "read_record", "write_record"]
+__all__ = [
+    "RECORD_FILE",
+    "describe_results",
+    "holds_training",
+    "kind_of_run",
+    "read_record",
+    "report_path",
+    "write_record",
+]
 
 RECORD_FILE = "run_record.json"
+_OF_REPORT = (".html", ".json", "_predictions.jsonl")
 
 
 def kind_of_run(args: TrainingArguments) -> str:
@@ -106,8 +115,27 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     present = read_record(folder)
     if present is not None and _kind(present) != record["kind"]:
         if record["kind"] == "train":
-            path.rename(folder / f"run_record_{_kind(present)}.json")
+            _make_room(folder, _kind(present))
         else:
             path = folder / f"run_record_{record['kind']}.json"
     write_text(path, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return path
+
+
+def _make_room(folder: Path, kind: str) -> None:
+    """Give the record of another kind of run, and its report, names of their own."""
+    (folder / RECORD_FILE).rename(folder / f"run_record_{kind}.json")
+    for ending in _OF_REPORT:
+        report = folder / f"report{ending}"
+        if report.is_file():
+            report.rename(folder / f"report_{kind}{ending}")
+
+
+def report_path(record: Path, ending: str) -> Path:
+    """Name a file of a run's report after its record, beside it: ``report.html`` beside ``run_record.json``.
+
+    Args:
+        record: The record's path, as `write_record` gives it.
+        ending: ``.html``, ``.json`` or ``_predictions.jsonl``.
+    """
+    return record.with_name(record.stem.replace("run_record", "report", 1) + ending)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from transformers.utils import logging
 from transformers.utils.writing import NotWrittenError
 
+from .command_line import Arguments
 from .curve import draw_curve
-from .records import describe_results, read_record, write_record
+from .records import RECORD_FILE, describe_results, read_record, write_record
+from .reporting.examined import Examined
+from .reporting.flags import ReportFlags
+from .reporting.run_facts import RunOfReport
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -82,10 +86,11 @@ def print_report(
     trainer: Trainer,
     subject: Subject,
     results: Mapping[str, float],
-    arguments: Mapping[str, Any],
+    arguments: Arguments[Any],
     next_steps: Sequence[NextStep] = (),
+    examined: Callable[[], Examined] | None = None,
 ) -> None:
-    """Print the table and the next commands; write the record and, after a training, model card and learning curve.
+    """Print the table and the next commands; write record and report and, after a training, model card and curve.
 
     The record of a training that had nothing left to do stays as it was, and so does its time.
 
@@ -93,18 +98,21 @@ def print_report(
         trainer: Of the run.
         subject: What was done.
         results: Metrics by name; ``nothing_trained`` is 1 where a training had ended before.
-        arguments: The run's flags by group, for the record.
+        arguments: The run's flags.
         next_steps: Commands to print.
+        examined: Gives what the report tells of the task.
     """
     folder = Path(trainer.args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     figures = {name: value for name, value in results.items() if name != "nothing_trained"}
-    record = describe_results(trainer, subject.source, figures, arguments)
+    record = describe_results(trainer, subject.source, figures, arguments.groups())
+    record["command"] = arguments.command
     earlier = read_record(folder) if "nothing_trained" in results else None
     if earlier is not None and "metrics" in earlier:
         record = {**record, **earlier, "metrics": {**figures, **earlier["metrics"]}}
+    path = folder / RECORD_FILE
     try:
-        write_record(folder, record)
+        path = write_record(folder, record)
     except NotWrittenError as error:
         logger.warning("%s The run is complete without the record.", error)
     if trainer.args.do_train:
@@ -114,7 +122,8 @@ def print_report(
             dataset_args=subject.dataset_config,
         )
     curve = _draw(trainer, subject, folder) if trainer.args.do_train else None
-    _print_table(record, subject, curve)
+    page = _report(trainer, subject, record, path, arguments.data, examined)
+    _print_table(record, subject, curve, page)
     if next_steps:
         print("\nNext:")
         for step in next_steps:
@@ -122,20 +131,41 @@ def print_report(
 
 
 def _draw(trainer: Trainer, subject: Subject, folder: Path) -> Path | None:
-    state = trainer.state
-    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
-    step = Path(best).name.rpartition("-")[2] if best else ""
     title = f"{subject.title}: {Path(trainer.model.name_or_path).name or trainer.model.config.model_type}"
     return draw_curve(
-        state.log_history,
+        trainer.state.log_history,
         subject.metrics[0],
         title,
         folder / "learning_curve.png",
-        int(step) if step.isdecimal() else None,
+        _best_step(trainer),
     )
 
 
-def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None) -> None:
+def _report(
+    trainer: Trainer,
+    subject: Subject,
+    record: Mapping[str, Any],
+    path: Path,
+    flags: ReportFlags,
+    examined: Callable[[], Examined] | None,
+) -> Path | None:
+    """Write the report's files as far as the flags ask for them."""
+    if not (flags.wants_page() or flags.report_predictions):
+        return None
+    from .reporting.files import write_report
+
+    what = RunOfReport(subject.title, subject.metrics, record, trainer.state.log_history, _best_step(trainer))
+    return write_report(path, what, flags, examined or (lambda: Examined(dict)))
+
+
+def _best_step(trainer: Trainer) -> int | None:
+    """Give the step whose weights a training ended with, where these are not the last."""
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    step = Path(best).name.rpartition("-")[2] if best else ""
+    return int(step) if step.isdecimal() else None
+
+
+def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None, page: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -158,6 +188,8 @@ def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None
         table.add_row("adapter" if record["holds_adapter"] else "model", record["output"])
     if curve is not None:
         table.add_row("learning curve", curve.name)
+    if page is not None:
+        table.add_row("report", page.name)
     console = Console(width=max(100, len(record["output"]) + 30) if not sys.stdout.isatty() else None)
     console.print()
     console.print(table)

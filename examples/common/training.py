@@ -94,6 +94,7 @@ def run(
     validation: Mapping[str, Dataset],
     predict: Callable[[], Mapping[str, float] | None],
     further: Iterable[str] = (),
+    evaluated: Callable[[str], None] | None = None,
 ) -> dict[str, float]:
     """Train, evaluate and predict, as the flags say.
 
@@ -103,6 +104,7 @@ def run(
         validation: The splits to evaluate on, by name.
         predict: Predicts and writes the predictions; gives figures where it has any.
         further: Patterns of files that the example writes beside those that all of them do.
+        evaluated: Called with a split's name when that was evaluated in the end.
 
     Returns:
         All metrics, and ``minutes`` of the whole.
@@ -112,7 +114,7 @@ def run(
     if trainer.args.do_train:
         results |= train(trainer, start, further)
     if trainer.args.do_eval:
-        results |= evaluate(trainer, validation)
+        results |= evaluate(trainer, validation, evaluated)
     if trainer.args.do_predict:
         results |= predict() or {}
     results["minutes"] = (time.monotonic() - begin) / 60
@@ -150,16 +152,25 @@ def _steps_of(checkpoint: str | None) -> int:
     return int(json.loads(path.read_text(encoding="utf-8"))["global_step"])
 
 
-def evaluate(trainer: Trainer, validation: Mapping[str, Dataset]) -> dict[str, float]:
+def evaluate(
+    trainer: Trainer, validation: Mapping[str, Dataset], evaluated: Callable[[str], None] | None = None
+) -> dict[str, float]:
     """Evaluate every validation split; those after the first keep their figures under names of their own.
 
     Where a training has left its figures in the folder, an evaluation by itself leaves these alone.
+
+    Args:
+        trainer: Of the run.
+        validation: The splits by name.
+        evaluated: Called with each split's name when that was evaluated.
     """
     metrics: dict[str, float] = {}
     for number, (name, split) in enumerate(validation.items()):
         logger.info("Evaluating on %s: %d examples", name, len(split))
         prefix, ending = ("eval_mm", "_mm") if number else ("eval", "")
         found = trainer.evaluate(eval_dataset=split, metric_key_prefix=prefix)
+        if evaluated is not None:
+            evaluated(name)
         figures = {key: value for key, value in found.items() if key.startswith(prefix)}
         metrics |= {f"eval{key.removeprefix(prefix)}{ending}": value for key, value in figures.items()}
         metrics[f"eval_samples{ending}"] = len(split)

@@ -15,7 +15,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,13 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.lora_flags import lora_option_words
 from common.report import NextStep, Subject, next_steps, print_report
+from common.reporting.examined import Evaluations, Examined
 from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from mlm_arguments import DataTrainingArguments, check_arguments
 from mlm_data import MaskedData, load_texts
 from mlm_model import make_model, sequence_length
+from mlm_report import examine
 from mlm_scores import METRICS, compute_metrics, figures_of_rows
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.data.data_collator import DataCollatorForTokenClassification
@@ -66,10 +68,11 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     what = "words" if data_args.whole_word_mask else "tokens"
     task = f"masked language modelling with {data_args.mlm_probability:.1%} of the {what} hidden"
     start = start_of_run(checkpoint, model, arguments.model, args, task, data.hashes)
-    trainer = make_trainer(arguments, data, model, tokenizer, length)
-    results = run(trainer, start, data.validation, lambda: None)
+    evaluations = Evaluations(compute_metrics)
+    trainer = make_trainer(arguments, data, model, tokenizer, length, evaluations)
+    results = run(trainer, start, data.validation, lambda: None, evaluated=evaluations.keep)
     if trainer.is_world_process_zero():
-        report(trainer, arguments, data, results)
+        report(trainer, arguments, data, results, lambda: examine(data, evaluations, length))
     share(trainer)
 
 
@@ -79,6 +82,7 @@ def make_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     length: int,
+    evaluations: Evaluations,
 ) -> Trainer:
     """Put model, data, metrics and collator together; the data mask by themselves, and are only padded."""
     padded: dict[str, Any] = {}
@@ -89,7 +93,7 @@ def make_trainer(
         args=arguments.training,
         train_dataset=data.train,
         eval_dataset=next(iter(data.validation.values()), None),
-        compute_metrics=compute_metrics,
+        compute_metrics=evaluations,
         preprocess_logits_for_metrics=figures_of_rows,
         tokenizer=tokenizer,
         data_collator=DataCollatorForTokenClassification(tokenizer, **padded),
@@ -97,13 +101,16 @@ def make_trainer(
 
 
 def report(
-    trainer: Trainer, arguments: Arguments[DataTrainingArguments], data: MaskedData, results: dict[str, float]
+    trainer: Trainer,
+    arguments: Arguments[DataTrainingArguments],
+    data: MaskedData,
+    results: dict[str, float],
+    examined: Callable[[], Examined],
 ) -> None:
-    """Print the table and the next commands, and leave the record."""
+    """Print the table and the next commands, and leave record and report."""
     source = next(iter(data.sources.values()))
-    groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(arguments.data)}
     steps = steps_from_here(trainer, arguments) if trainer.args.do_train else []
-    print_report(trainer, Subject(f"Hidden words: {source}", source, METRICS), results, groups, steps)
+    print_report(trainer, Subject(f"Hidden words: {source}", source, METRICS), results, arguments, steps, examined)
 
 
 def steps_from_here(trainer: Trainer, arguments: Arguments[DataTrainingArguments]) -> list[NextStep]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
 from common.data_flags import SizeFlags, check_needed_files, check_sizes
 from common.files import FILE_FORMATS
+from common.reporting.flags import ReportFlags
 from transformers import TrainingArguments
 
 __all__ = ["DataTrainingArguments", "check_arguments"]
 
 
 @dataclass
-class DataTrainingArguments(SizeFlags):
+class DataTrainingArguments(SizeFlags, ReportFlags):
     """Which examples to train on: files in SWAG's form, or a context and a list of endings."""
 
     train_file: str | None = field(

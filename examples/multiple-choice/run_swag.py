@@ -29,10 +29,12 @@ from choice_arguments import DataTrainingArguments, check_arguments
 from choice_data import LABEL, ChoiceData, load_examples, tokenize_examples
 from choice_model import make_model
 from choice_predictions import write_predictions
+from choice_report import examine
 from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.metrics import make_compute_metrics
 from common.report import Subject, next_steps, print_report
+from common.reporting.examined import Evaluations
 from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -66,10 +68,11 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
         model, tokenizer = make_model(arguments)
     start = start_of_run(checkpoint, model, arguments.model, args, "multiple choice", data.hashes)
     tokenize_examples(data, tokenizer, data_args, args)
-    trainer = make_trainer(arguments, data, model, tokenizer)
-    results = run(trainer, start, data.validation, lambda: predict(trainer, data))
+    evaluations = Evaluations(make_compute_metrics(METRICS, "single_label_classification"))
+    trainer = make_trainer(arguments, data, model, tokenizer, evaluations)
+    results = run(trainer, start, data.validation, lambda: predict(trainer, data), evaluated=evaluations.keep)
     if trainer.is_world_process_zero():
-        report(trainer, arguments, data, results)
+        report(trainer, arguments, data, results, evaluations)
     share(trainer)
 
 
@@ -78,6 +81,7 @@ def make_trainer(
     data: ChoiceData,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    evaluations: Evaluations,
 ) -> Trainer:
     """Put model, data, metrics and collator together."""
     padded: dict[str, Any] = {}
@@ -91,7 +95,7 @@ def make_trainer(
         args=arguments.training,
         train_dataset=data.train,
         eval_dataset=next(iter(data.validation.values()), None),
-        compute_metrics=make_compute_metrics(METRICS, "single_label_classification"),
+        compute_metrics=evaluations,
         tokenizer=tokenizer,
         data_collator=DataCollatorForMultipleChoice(tokenizer, **padded),
     )
@@ -115,15 +119,19 @@ def predict(trainer: Trainer, data: ChoiceData) -> dict[str, float]:
 
 
 def report(
-    trainer: Trainer, arguments: Arguments[DataTrainingArguments], data: ChoiceData, results: dict[str, float]
+    trainer: Trainer,
+    arguments: Arguments[DataTrainingArguments],
+    data: ChoiceData,
+    results: dict[str, float],
+    evaluations: Evaluations,
 ) -> None:
-    """Print the table and the next commands, and leave the record."""
+    """Print the table and the next commands, and leave record and report."""
     source = next(iter(data.sources.values()))
-    groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(arguments.data)}
     words = ["--test_file", "EXAMPLES.csv", "--max_seq_length", str(arguments.data.max_seq_length)]
     code = f"AutoModelForMultipleChoice.from_pretrained({json.dumps(trainer.args.output_dir)})"
     steps = next_steps(trainer, words, code) if trainer.args.do_train else []
-    print_report(trainer, Subject(f"Endings: {source}", source, METRICS), results, groups, steps)
+    subject, length = Subject(f"Endings: {source}", source, METRICS), arguments.data.max_seq_length
+    print_report(trainer, subject, results, arguments, steps, lambda: examine(data, evaluations, length))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
 from common.data_flags import SizeFlags, check_needed_files, check_sizes
+from common.reporting.flags import ReportFlags
 from qa_files import FORMATS
 from transformers import TrainingArguments
 
@@ -13,7 +14,7 @@ __all__ = ["DataTrainingArguments", "check_arguments"]
 
 
 @dataclass
-class DataTrainingArguments(SizeFlags):
+class DataTrainingArguments(SizeFlags, ReportFlags):
     """Which questions to train on, how their contexts are read, and how answers are chosen."""
 
     train_file: str | None = field(

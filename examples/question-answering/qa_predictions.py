@@ -23,7 +23,7 @@ from transformers.utils.writing import replacing, write_text
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["FILES", "Scorer", "read_threshold", "write_threshold"]
+__all__ = ["FILES", "Scorer", "few_answers", "given_answers", "read_threshold", "write_threshold"]
 
 logger = logging.get_logger("transformers.examples.qa_predictions")
 
@@ -76,6 +76,10 @@ class Scorer:
         most, longest = self.data_args.n_best_size, self.data_args.max_answer_length
         return find_answers(logits, self.features[name], len(self.data.questions[name]), most, longest)
 
+    def gold(self, name: str) -> Gold:
+        """Give the right answers of a split."""
+        return self._gold.setdefault(name, Gold(self.data.questions[name][ANSWERS]))
+
     def score(self, answers: Answers, name: str, threshold: float) -> tuple[dict[str, float], float | None]:
         """Score a split's answers.
 
@@ -88,13 +92,13 @@ class Scorer:
             The figures, and the threshold that gives the best F1; None where every question has an answer.
         """
         questions, with_null = self.data.questions[name], self.data.with_null
-        gold = self._gold.setdefault(name, Gold(questions[ANSWERS]))
+        gold = self.gold(name)
         texts = answers.best_texts(questions[CONTEXT])
         exact, f1 = gold.score(texts)
         if not with_null:
             return summarize(exact, f1, gold.answered, with_null), None
         odds = answers.null_odds()
-        figures = summarize(*gold.score(_given(texts, odds, threshold)), gold.answered, with_null)
+        figures = summarize(*gold.score(given_answers(texts, odds, threshold)), gold.answered, with_null)
         best = {
             metric: best_threshold(values, odds, texts, gold.answered)
             for metric, values in (("exact", exact), ("f1", f1))
@@ -120,23 +124,36 @@ class Scorer:
         names, contexts = questions[ID], questions[CONTEXT]
         texts, odds = answers.best_texts(contexts), answers.null_odds()
         folder.mkdir(parents=True, exist_ok=True)
-        given = _given(texts, odds, threshold) if with_null else texts
+        given = given_answers(texts, odds, threshold) if with_null else texts
         path = folder / f"{prefix}predictions.json"
         _write_object(path, zip(names, given, strict=True))
-        few = ((each, _few(answers, row, contexts[row], with_null)) for row, each in enumerate(names))
+        few = ((each, few_answers(answers, row, contexts[row], with_null)) for row, each in enumerate(names))
         _write_object(folder / f"{prefix}nbest_predictions.json", few)
         if with_null:
             _write_object(folder / f"{prefix}null_odds.json", zip(names, odds.tolist(), strict=True))
         return path
 
 
-def _given(texts: Sequence[str], odds: NDArray[np.float64], threshold: float) -> list[str]:
-    """Leave of the best answers those that "no answer" does not beat."""
+def given_answers(texts: Sequence[str], odds: NDArray[np.float64], threshold: float) -> list[str]:
+    """Leave of the best answers those that "no answer" does not beat.
+
+    Args:
+        texts: The best answer of each question.
+        odds: By how much "no answer" scores more. Shape: (questions,).
+        threshold: Answer nothing where that is more than this.
+    """
     return ["" if silent else text for text, silent in zip(texts, odds > threshold, strict=True)]
 
 
-def _few(answers: Answers, row: int, context: str, with_null: bool) -> list[dict[str, Any]]:
-    """Give the best answers of a question, with probabilities that add up to 1."""
+def few_answers(answers: Answers, row: int, context: str, with_null: bool) -> list[dict[str, Any]]:
+    """Give the best answers of a question, the best first, with probabilities that add up to 1.
+
+    Args:
+        answers: Of all questions.
+        row: The question's number.
+        context: Its context.
+        with_null: Whether it may have no answer, which is one of those then.
+    """
     columns = (answers.begins, answers.ends, answers.start_logits, answers.end_logits)
     rows = zip(*(column[row].tolist() for column in columns), strict=True)
     found = [(context[begin:end].strip(), start, end_) for begin, end, start, end_ in rows if begin >= 0]

@@ -33,10 +33,11 @@ from common.report import NextStep, Subject, next_steps, print_report
 from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from qa_arguments import DataTrainingArguments, check_arguments
-from qa_data import QuestionData, load_questions
+from qa_data import load_questions
 from qa_features import make_features
 from qa_model import make_model
 from qa_predictions import FILES, Scorer, read_threshold, write_threshold
+from qa_report import examine
 from qa_scores import METRICS
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.training.devices import end_process
@@ -75,7 +76,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     if trainer.is_world_process_zero():
         if args.do_eval:
             keep_evaluation(trainer, scorer, results)
-        report(trainer, arguments, data, results)
+        report(trainer, arguments, scorer, results)
     share(trainer)
 
 
@@ -134,14 +135,15 @@ def predict(trainer: Trainer, scorer: Scorer) -> dict[str, float]:
 
 
 def report(
-    trainer: Trainer, arguments: Arguments[DataTrainingArguments], data: QuestionData, results: dict[str, float]
+    trainer: Trainer, arguments: Arguments[DataTrainingArguments], scorer: Scorer, results: dict[str, float]
 ) -> None:
-    """Print the table and the next commands, and leave the record."""
+    """Print the table and the next commands, and leave record and report."""
+    data = scorer.data
     source = next(iter(data.sources.values()))
-    groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(arguments.data)}
     shown = (*METRICS[data.with_null], *(["best_f1_thresh"] if data.with_null else []))
     steps = steps_from_here(trainer, arguments.data) if trainer.args.do_train else []
-    print_report(trainer, Subject(f"Answers: {source}", source, shown), results, groups, steps)
+    subject = Subject(f"Answers: {source}", source, shown)
+    print_report(trainer, subject, results, arguments, steps, lambda: examine(scorer))
 
 
 def steps_from_here(trainer: Trainer, data_args: DataTrainingArguments) -> list[NextStep]:

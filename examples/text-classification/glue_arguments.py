@@ -8,6 +8,7 @@ from common.arguments import ModelArguments, check_model_arguments, check_texts,
 from common.data_flags import SizeFlags, check_files, check_sizes, files_of
 from common.files import FILE_FORMATS
 from common.labels import PROBLEMS
+from common.reporting.flags import ReportFlags
 from glue_tasks import TASKS
 from transformers import TrainingArguments
 
@@ -15,7 +16,7 @@ __all__ = ["DataTrainingArguments", "ModelArguments", "check_arguments"]
 
 
 @dataclass
-class DataTrainingArguments(SizeFlags):
+class DataTrainingArguments(SizeFlags, ReportFlags):
     """Which texts to train on: a GLUE task by name, or files of your own."""
 
     task_name: str | None = field(default=None, metadata=flag_help(f"A GLUE task: {', '.join(TASKS)}."))

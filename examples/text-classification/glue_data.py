@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common.columns import ColumnFlags
 from common.identity import hash_rows
 from common.labels import ModelLabels
@@ -37,6 +40,8 @@ class TextData:
         label_columns: Where files hold the labels.
         texts: The texts of the test splits of files, which go beside the predictions.
         hashes: Of the content of the training split and the first validation split, by name.
+        raw: All splits as they are before they are tokenized, for the report.
+        cut: Of each example whether some of it is not read, by the split's name; tokenizing finds it out.
     """
 
     train: Dataset | None
@@ -49,6 +54,8 @@ class TextData:
     label_columns: tuple[str, ...] = ()
     texts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    raw: dict[str, Dataset] = field(default_factory=dict)
+    cut: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -91,6 +98,7 @@ def load_data(
         data.train = first_rows(data.train, limits[0])
     data.validation = {name: first_rows(split, limits[1]) for name, split in data.validation.items()}
     data.test = {name: first_rows(split, limits[2]) for name, split in data.test.items()}
+    data.raw = {**({"train": data.train} if data.train is not None else {}), **data.validation, **data.test}
     if not is_glue:
         texts = {name: {column: list(split[column]) for column in data.columns} for name, split in data.test.items()}
         data.texts = texts

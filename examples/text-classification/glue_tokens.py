@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from common.long_texts import cut_long_texts
 from common.splits import LABEL
 from common.tokens import bars, max_length
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["tokenize_data"]
 
+_CUT = "cut"
+
 
 def tokenize_data(
     data: TextData,
@@ -27,7 +31,8 @@ def tokenize_data(
     """Tokenize all splits in place and number their labels as the model does.
 
     Args:
-        data: The data; its splits get ``input_ids``, ``attention_mask`` (``token_type_ids``) and ``labels``.
+        data: The data; its splits get ``input_ids``, ``attention_mask`` (``token_type_ids``) and ``labels``;
+            which texts are cut is kept beside them.
         tokenizer: The model's tokenizer.
         label2id: The model's classes.
         data_args: Length, padding and cache.
@@ -41,34 +46,31 @@ def tokenize_data(
 
     def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
         texts = cut_long_texts([batch[column] for column in data.columns], length, tokenizer)
-        encoded = dict(
-            tokenizer(
-                *texts,
-                padding="max_length" if data_args.pad_to_max_length else False,
-                max_length=length,
-                truncation=True,
-            )
-        )
+        padding = "max_length" if data_args.pad_to_max_length else False
+        found = tokenizer(*texts, padding=padding, max_length=length, truncation=True)
+        encoded = {**found, _CUT: [bool(each.overflowing) for each in found.encodings or ()]}
         if LABEL in batch:
             encoded["labels"] = _number_labels(batch[LABEL], ids, data.problem)
         return encoded
 
-    def tokenize(split: Dataset, is_test: bool = False) -> Dataset:
+    def tokenize(split: Dataset, name: str, is_test: bool = False) -> Dataset:
         if is_test and LABEL in split.column_names:
             split = split.remove_columns(LABEL)  # GLUE's are all -1
-        return split.map(
+        found = split.map(
             encode,
             batched=True,
-            remove_columns=[name for name in split.column_names if name != "idx"],
+            remove_columns=[column for column in split.column_names if column != "idx"],
             load_from_cache_file=not data_args.overwrite_cache,
             desc="Tokenizing",
         )
+        data.cut[name] = np.asarray(found[_CUT], dtype=bool)
+        return found.remove_columns(_CUT)
 
     with args.main_process_first(desc="tokenizing"), bars(not args.disable_tqdm):
         if data.train is not None:
-            data.train = tokenize(data.train)
-        data.validation = {name: tokenize(split) for name, split in data.validation.items()}
-        data.test = {name: tokenize(split, is_test=True) for name, split in data.test.items()}
+            data.train = tokenize(data.train, "train")
+        data.validation = {name: tokenize(split, name) for name, split in data.validation.items()}
+        data.test = {name: tokenize(split, name, is_test=True) for name, split in data.test.items()}
 
 
 def _number_labels(values: list[Any], ids: dict[str, int], problem: str | None) -> list[Any]:

@@ -29,12 +29,14 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.metrics import make_compute_metrics
 from common.report import NextStep, Subject, next_steps, print_report
+from common.reporting.examined import Evaluations
 from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from glue_arguments import DataTrainingArguments, check_arguments
 from glue_data import TextData, load_data
 from glue_model import labels_of_model, make_model
 from glue_predictions import write_glue_predictions, write_predictions
+from glue_report import examine
 from glue_tasks import TASKS
 from glue_tokens import tokenize_data
 from transformers import (
@@ -72,11 +74,13 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     task = arguments.data.task_name
     start = start_of_run(checkpoint, model, arguments.model, arguments.training, task, data.hashes)
     tokenize_data(data, tokenizer, model.config.label2id, arguments.data, arguments.training)
-    trainer = make_trainer(arguments, data, model, tokenizer)
+    problem = data.problem or "single_label_classification"
+    evaluations = Evaluations(make_compute_metrics(data.metrics, problem, data.combined))
+    trainer = make_trainer(arguments, data, model, tokenizer, evaluations)
     titles = [f"{title}.tsv" for task in TASKS.values() for title in task.titles]
-    results = run(trainer, start, data.validation, lambda: predict(trainer, data), titles)
+    results = run(trainer, start, data.validation, lambda: predict(trainer, data), titles, evaluations.keep)
     if trainer.is_world_process_zero():
-        report(trainer, arguments, data, results)
+        report(trainer, arguments, data, results, evaluations)
     share(trainer)
 
 
@@ -88,15 +92,15 @@ def make_trainer(
     data: TextData,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    evaluations: Evaluations,
 ) -> Trainer:
     """Put model, data, metrics and collator together."""
-    problem = data.problem or "single_label_classification"
     return Trainer(
         model=model,
         args=arguments.training,
         train_dataset=data.train,
         eval_dataset=next(iter(data.validation.values()), None),
-        compute_metrics=make_compute_metrics(data.metrics, problem, data.combined),
+        compute_metrics=evaluations,
         tokenizer=tokenizer,
         data_collator=default_data_collator
         if arguments.data.pad_to_max_length
@@ -125,17 +129,22 @@ def predict(trainer: Trainer, data: TextData) -> None:
 
 
 def report(
-    trainer: Trainer, arguments: Arguments[DataTrainingArguments], data: TextData, results: dict[str, float]
+    trainer: Trainer,
+    arguments: Arguments[DataTrainingArguments],
+    data: TextData,
+    results: dict[str, float],
+    evaluations: Evaluations,
 ) -> None:
-    """Print the table and the next commands, and leave the record."""
+    """Print the table and the next commands, and leave record and report."""
     data_args = arguments.data
     source = data_args.task_name or data_args.train_file or data_args.validation_file or data_args.test_file or ""
     of_hub = data.task is not None and not Path(data_args.glue_dataset).is_dir()
     dataset, configuration = (data_args.glue_dataset, data_args.task_name) if of_hub else (None, None)
     subject = Subject(data.task.title if data.task else source, source, data.metrics, dataset, configuration)
-    groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(data_args)}
     steps = steps_from_here(trainer, data_args, data) if trainer.args.do_train else []
-    print_report(trainer, subject, results, groups, steps)
+    length = min(data_args.max_seq_length, trainer.tokenizer.model_max_length)
+    names = trainer.model.config.id2label
+    print_report(trainer, subject, results, arguments, steps, lambda: examine(data, evaluations, names, length))
 
 
 def steps_from_here(trainer: Trainer, data_args: DataTrainingArguments, data: TextData) -> list[NextStep]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help, refuse_flags_of_classifiers
 from common.data_flags import SizeFlags, check_needed_files, check_sizes
+from common.reporting.flags import ReportFlags
 from transformers import TrainingArguments
 
 __all__ = ["DataTrainingArguments", "check_arguments"]
 
 
 @dataclass
-class DataTrainingArguments(SizeFlags):
+class DataTrainingArguments(SizeFlags, ReportFlags):
     """Which sentences to train on: files of columns (CoNLL), or JSON."""
 
     train_file: str | None = field(

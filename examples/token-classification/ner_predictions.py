@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["best_labels", "make_compute_metrics", "tags_of", "write_predictions"]
 
 
-def best_labels(logits: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Keep of each token's logits the best label alone, so that an evaluation takes little memory."""
-    return logits.argmax(-1)
+def best_labels(logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Keep of each token's logits the best label and its probability alone, so that an evaluation takes little memory.
+
+    Args:
+        logits: Shape: (batch, length, labels).
+        labels: Not needed.
+    """
+    probabilities, best = logits.float().softmax(-1).max(-1)
+    return best, probabilities
 
 
 def tags_of(best: Any, split: Dataset, id2label: Mapping[int, str]) -> list[list[str]]:
@@ -47,7 +53,7 @@ def make_compute_metrics(
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         split = data.validation["validation"]
-        predicted = tags_of(prediction.predictions, split, id2label)
+        predicted = tags_of(prediction.predictions[0], split, id2label)
         return score(split[TAGS], predicted, data.strict, data.types)
 
     return compute_metrics

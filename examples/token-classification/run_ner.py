@@ -30,12 +30,14 @@ from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.models import longest_text
 from common.report import Subject, next_steps, print_report
+from common.reporting.examined import Evaluations
 from common.sharing import share
 from common.training import check_metric, run, start_of_run
 from ner_arguments import DataTrainingArguments, check_arguments
 from ner_data import TAGS, WORDS, SentenceData, load_sentences
 from ner_model import labels_of_model, make_model
 from ner_predictions import best_labels, make_compute_metrics, tags_of, write_predictions
+from ner_report import examine
 from ner_scores import score
 from ner_tokens import tokenize_sentences
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -69,10 +71,11 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
     start = start_of_run(checkpoint, model, arguments.model, args, task, data.hashes)
     longest = longest_text(model, tokenizer)
     tokenize_sentences(data, tokenizer, model.config.label2id, longest, data_args, args)
-    trainer = make_trainer(arguments, data, model, tokenizer, longest)
-    results = run(trainer, start, data.validation, lambda: predict(trainer, data))
+    evaluations = Evaluations(make_compute_metrics(data, model.config.id2label))
+    trainer = make_trainer(arguments, data, model, tokenizer, longest, evaluations)
+    results = run(trainer, start, data.validation, lambda: predict(trainer, data), evaluated=evaluations.keep)
     if trainer.is_world_process_zero():
-        report(trainer, arguments, data, results)
+        report(trainer, arguments, data, results, evaluations)
     share(trainer)
 
 
@@ -82,6 +85,7 @@ def make_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     longest: int,
+    evaluations: Evaluations,
 ) -> Trainer:
     """Put model, data, metrics and collator together."""
     padded: dict[str, Any] = {}
@@ -92,7 +96,7 @@ def make_trainer(
         args=arguments.training,
         train_dataset=data.train,
         eval_dataset=next(iter(data.validation.values()), None),
-        compute_metrics=make_compute_metrics(data, model.config.id2label),
+        compute_metrics=evaluations,
         preprocess_logits_for_metrics=best_labels,
         tokenizer=tokenizer,
         data_collator=DataCollatorForTokenClassification(tokenizer, **padded),
@@ -102,7 +106,7 @@ def make_trainer(
 def predict(trainer: Trainer, data: SentenceData) -> dict[str, float]:
     """Predict the test sentences and write the tags; give their figures where the right ones are known."""
     split = data.test["test"]
-    tags = tags_of(trainer.predict(split).predictions, split, trainer.model.config.id2label)
+    tags = tags_of(trainer.predict(split).predictions[0], split, trainer.model.config.id2label)
     figures: dict[str, float] = {}
     if TAGS in split.column_names:
         found = score(split[TAGS], tags, data.strict, data.types)
@@ -117,11 +121,14 @@ def predict(trainer: Trainer, data: SentenceData) -> dict[str, float]:
 
 
 def report(
-    trainer: Trainer, arguments: Arguments[DataTrainingArguments], data: SentenceData, results: dict[str, float]
+    trainer: Trainer,
+    arguments: Arguments[DataTrainingArguments],
+    data: SentenceData,
+    results: dict[str, float],
+    evaluations: Evaluations,
 ) -> None:
-    """Print the table and the next commands, and leave the record."""
+    """Print the table and the next commands, and leave record and report."""
     source = next(iter(data.sources.values()))
-    groups = {"model_arguments": vars(arguments.model), "data_arguments": vars(arguments.data)}
     length = arguments.data.max_seq_length
     words = ["--test_file", "SENTENCES.txt", *(["--max_seq_length", str(length)] if length else [])]
     for name in ("token_column", "label_column"):
@@ -132,7 +139,9 @@ def report(
     shown = tuple(
         name for name in data.metrics if not name.startswith(("precision_", "recall_", "strict_p", "strict_r"))
     )
-    print_report(trainer, Subject(f"Entities: {source}", source, shown), results, groups, steps)
+    names = trainer.model.config.id2label
+    subject = Subject(f"Entities: {source}", source, shown)
+    print_report(trainer, subject, results, arguments, steps, lambda: examine(data, evaluations, names, length))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ logger = logging.get_logger(__name__)
 
 CONFIG_NAME = "config.json"
 
-# What `cached_file` understands; every from_pretrained passes these on and keeps the rest for the configuration.
 # Dropouts that have a value always; those of other names may be None, which leaves the choice to the model.
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "lora_dropout")
 

@@ -39,9 +39,7 @@ EXAMPLES = {
     "text": {"value": {"adapter": "sentiment", "inputs": "A fine film.", "top_k": None}},
     "pair": {"value": {"adapter": "mrpc", "inputs": {"text": "He left.", "text_pair": "He went away."}}},
     "mask": {"value": {"adapter": "films", "inputs": "A <mask> film.", "top_k": 3}},
-    "choices": {
-        "value": {"adapter": "swag", "inputs": {"context": "She fell.", "choices": ["She rose.", "It is."]}}
-    },
+    "choices": {"value": {"adapter": "swag", "inputs": {"context": "She fell.", "choices": ["She rose.", "It is."]}}},
     "question": {"value": {"adapter": "squad", "inputs": {"question": "Who left?", "context": "Ada left."}}},
 }
 
