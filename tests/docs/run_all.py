@@ -15,9 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(_CHECKOUT / room) for room in ("tests/support", "examples/text-classification")]
-
 from snippet_programs import check_extras
 from snippets import ROOT, Run, lay_out, read_snippets, run_bash, run_python
 from supposed import prepare
