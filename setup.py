@@ -29,6 +29,8 @@ SERVE = [
     "prometheus-client>=0.26,<0.30",  # the format of /metrics
 ]
 QUANTIZED = ["bitsandbytes>=0.50,<0.60"]  # weights of 4 and 8 bits, optimizers of 8; a minor version may change it
+SEARCH = ["optuna>=5,<6"]  # hyper-parameters: scripts/search.py, Trainer.hyperparameter_search
+RAY = ["ray[tune]>=2.60,<3"]  # the same on a cluster; 240 MB, so nothing else asks for it
 DOCS = [
     "zensical>=0.0.73,<0.1",  # makes the site of docs/; mkdocs.yml says why this one
     "griffelib>=2.4,<3",  # reads docstrings for the site's reference
@@ -39,6 +41,7 @@ DEV = [
     *EXPORT,
     *SERVE,
     *QUANTIZED,
+    *SEARCH,
     *DOCS,
     "httpx>=0.28,<0.29",  # asks the server in its tests
     "hypothesis>=6.170,<7",  # tests whose inputs are made up
@@ -83,6 +86,8 @@ setup(
         "docs": DOCS,
         "export": EXPORT,
         "quantized": QUANTIZED,
+        "ray": RAY,
+        "search": SEARCH,
         "serve": SERVE,
     },
 )

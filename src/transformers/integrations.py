@@ -21,6 +21,13 @@ from .training.reports import (
     is_wandb_available,
     resolve_report_to,
 )
+from .training.search_spaces import (
+    default_hp_search_backend,
+    hp_params,
+    is_optuna_available,
+    is_ray_available,
+    is_ray_tune_available,
+)
 from .utils import logging
 from .utils.lazy_names import LazyNames
 from .utils.writing import unless_failing
@@ -28,15 +35,21 @@ from .utils.writing import unless_failing
 if TYPE_CHECKING:
     from .training_args import TrainingArguments
 
-__getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
+_SEARCHES = {
+    ".training.search_optuna": ("run_hp_search_optuna",),
+    ".training.search_ray": ("run_hp_search_ray",),
+}
+__getattr__ = LazyNames(globals(), _SEARCHES).load  # says of 4.4.2's other names what to use
 
 __all__ = [
     "HfDeepSpeedConfig",
     "TensorBoardCallback",
     "WandbCallback",
     "deepspeed_config",
+    "default_hp_search_backend",
     "get_available_reporting_integrations",
     "get_reporting_integration_callbacks",
+    "hp_params",
     "is_azureml_available",
     "is_comet_available",
     "is_deepspeed_available",
@@ -64,7 +77,6 @@ def is_comet_available() -> bool:
 
 
 is_azureml_available = is_fairscale_available = is_mlflow_available = is_comet_available
-is_optuna_available = is_ray_available = is_ray_tune_available = is_comet_available
 
 
 def is_deepspeed_available() -> bool:

@@ -18,6 +18,7 @@ from .adapters.reading import is_adapter
 from .adapters.saving import refuse_adapter_in, save_adapter
 from .adapters.state import AdapterState
 from .base.record import BaseRecord
+from .base.sharing import shared_bases
 from .configuration.quantization import BitsAndBytesConfig, take_quantization
 from .configuration_utils import PretrainedConfig
 from .layers.quantized import number_of_values
@@ -292,7 +293,8 @@ class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
                 "this package does not read. Load the model that it was made of, with load_in_4bit or load_in_8bit."
             )
         if state_dict is None:
-            state_dict = load_weights(where, each_by_itself=quantization is not None, **options)
+            apart = quantization is not None
+            state_dict = load_weights(where, each_by_itself=apart, shared=shared_bases(), **options)
         else:  # the model's parameters are its own, not the caller's tensors
             state_dict = {name: tensor.detach().clone() for name, tensor in state_dict.items()}
         with storage_for(cls):

@@ -37,8 +37,8 @@ from .training.lost_processes import explaining_lost_processes
 from .training.nonfinite import describe_step, report_step, write_step
 from .training.overrides import overrides, takes
 from .training.parallel import whole_size
-from .training.publishing import PublishingTrainer
 from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from .training.search import SearchingTrainer
 from .training.signals import listening_for_stop
 from .training.state import TrainerState
 from .utils import logging
@@ -71,7 +71,7 @@ class _Run:
     epochs: int
 
 
-class Trainer(PublishingTrainer):
+class Trainer(SearchingTrainer):
     """Trains, evaluates, predicts, saves and resumes.
 
     Args:
@@ -116,7 +116,7 @@ class Trainer(PublishingTrainer):
         Args:
             resume_from_checkpoint: A checkpoint's folder, or True for the newest whole one in ``output_dir``. A
                 folder that holds only a model gives its weights to a training from the start.
-            trial: Passed on to ``model_init``, if that takes an argument; there is no search here.
+            trial: Of `hyperparameter_search`: sets arguments, and is passed on to a ``model_init`` that takes one.
             ignore_keys_for_eval: Outputs that evaluations during training leave out.
             model_path: The old name of ``resume_from_checkpoint``.
 
@@ -130,6 +130,7 @@ class Trainer(PublishingTrainer):
             FolderInUseError: If another process trains into ``output_dir``.
             TrainingStopped: After a signal that asks for the end (``training.signals``); a checkpoint is written.
         """
+        self._hp_search_setup(trial)
         with (
             self._closed_by_errors(),
             self._sole_in_folder(),
@@ -356,6 +357,7 @@ class Trainer(PublishingTrainer):
         if self.control.should_evaluate:
             metrics = self._evaluate_in_training()
             self.control.should_evaluate = False  # an override of evaluate need not call on_evaluate
+            self._report_evaluation(metrics)
             self._is_best = self._note_best(metrics)
             if waits_for_metrics(self.lr_scheduler):
                 self.lr_scheduler.step(self._watched_metric(metrics))
@@ -429,6 +431,7 @@ class Trainer(PublishingTrainer):
             global_batch_size=self.args.global_batch_size,
             is_local_process_zero=self.is_local_process_zero(),
             is_world_process_zero=self.is_world_process_zero(),
+            **self._state_of_trial(),
         )
         handler = self.callback_handler
         handler.model, handler.optimizer, handler.lr_scheduler = self.model, self.optimizer, self.lr_scheduler

@@ -12,15 +12,24 @@ import torch
 
 from .training.memory import TrainerMemoryTracker
 from .training.nested import map_nested
+from .training.search_spaces import (
+    BestRun,
+    HPSearchBackend,
+    default_hp_space,
+    default_hp_space_optuna,
+    default_hp_space_ray,
+)
 from .utils.generic import ExplicitEnum
 from .utils.lazy_names import LazyNames
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = [
+    "BestRun",
     "EvalLoopOutput",
     "EvalPrediction",
     "EvaluationStrategy",
+    "HPSearchBackend",
     "HubStrategy",
     "IntervalStrategy",
     "PredictionOutput",
@@ -29,6 +38,9 @@ __all__ = [
     "TrainOutput",
     "TrainerMemoryTracker",
     "default_compute_objective",
+    "default_hp_space",
+    "default_hp_space_optuna",
+    "default_hp_space_ray",
     "denumpify_detensorize",
     "get_last_checkpoint",
     "is_main_process",

@@ -261,9 +261,3 @@ def test_operations_are_counted_as_the_model_estimates_them(tmp_path: Path) -> N
     assert again.state.total_flos == trainer.state.total_flos
     plain = Trainer(TinyClassifier(), args, collate, examples(61))
     assert "total_flos" not in plain.train().metrics
-
-
-@pytest.mark.parametrize("name", ["hyperparameter_search"])
-def test_what_is_not_offered_says_so(name: str, tmp_path: Path) -> None:
-    with pytest.raises(NotImplementedError, match="here yet"):
-        getattr(trainer_with(tmp_path), name)()

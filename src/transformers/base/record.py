@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from .sharing import shared_bases
+
 __all__ = ["BaseRecord", "digest_tensors", "digest_values", "hash_digests", "hash_tensors"]
 
 
@@ -93,6 +95,9 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
     Args:
         tensors: By name.
     """
+    shared = shared_bases()
+    if shared is not None:
+        return {name: shared.digest(name, tensor, _digest) for name, tensor in tensors.items()}
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # hashlib works outside the interpreter's lock
         return dict(zip(tensors, pool.map(_digest, tensors.keys(), tensors.values()), strict=True))
 

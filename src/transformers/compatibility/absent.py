@@ -55,7 +55,6 @@ _PIPELINE = (
 _PROCESSOR = (
     "the GLUE, XNLI and SQuAD processors are not here; load the data with the datasets library, or run_glue.py."
 )
-_SEARCH = "hyper-parameter search is not here; run the training in a loop of your own, or drive run_glue.py."
 _REPORT = "this report is not here; TensorBoard and Weights & Biases are (--report_to), or write a TrainerCallback."
 _FILES = "files come through huggingface_hub; take hf_hub_download, or cached_path for a file of a hub repository."
 _LISTS = "such lists of published checkpoints are not kept here; look on the hub."
@@ -103,7 +102,6 @@ _REASONS: tuple[tuple[str, str], ...] = (
     (r"processors|metrics|datasets|(glue|xnli|squad)\w*|DataProcessor|Input(Example|Features)", _PROCESSOR),
     (r"SingleSentenceClassificationProcessor|Squad(Example|Features|V1Processor|V2Processor)", _PROCESSOR),
     (r"(Glue|Squad|Text|LineByLine)\w*(Dataset\w*|TrainingArguments)", _PROCESSOR),
-    (r"BestRun|default_hp_\w+|HPSearchBackend|hp_params|run_hp_search_\w+", _SEARCH),
     (r"(Comet|AzureML|MLflow)Callback", _REPORT),
     (r"prune_conv1d_layer", _TABLE),
     (r"(hf_bucket_url|url_to_filename|filename_to_url|get_cached_models|http_get|get_from_cache)", _FILES),

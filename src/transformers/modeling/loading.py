@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.record import hash_digests
+from ..base.sharing import shared_bases
 from ..configuration.quantization import BitsAndBytesConfig
 from ..methods.lora.starts import start_lora_anew
 from ..methods.trainable import added_parameter_names, mark_trainable
@@ -73,6 +74,9 @@ def fill_model(
     record.source = source
     if model.config.freezes_base:
         mark_trainable(model)
+    shared = shared_bases()
+    if shared is not None:
+        fitting = shared.apart(fitting, {name: own[name].requires_grad for name in fitting})
     dtypes = _storage_dtypes(model, own, fitting, dtype, added)
     sha256 = _hash_and_quantize(model, fitting, dtypes, quantization)
     own = {name: tensor for name, tensor in own.items() if name in fitting or name not in provided}

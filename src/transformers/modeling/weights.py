@@ -11,13 +11,14 @@ import re
 import stat
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..base.sharing import SharedBases
 from ..utils.hub import cached_file, read_shard_index
 from ..utils.json_files import check_file_size
 from ..utils.shapes import shown
@@ -45,13 +46,18 @@ _DTYPES = (
 
 
 def load_weights(
-    path_or_repo_id: str | os.PathLike[str], *, each_by_itself: bool = False, **hub_options: Any
+    path_or_repo_id: str | os.PathLike[str],
+    *,
+    each_by_itself: bool = False,
+    shared: SharedBases | None = None,
+    **hub_options: Any,
 ) -> dict[str, Tensor]:
     """Read all tensors of a saved model, into the CPU's memory.
 
     Args:
         path_or_repo_id: A folder, or a hub id; also a file of tensors itself.
         each_by_itself: See `read_tensors`.
+        shared: Has what was read before; whoever gives it does not write to the tensors.
         **hub_options: See `transformers.utils.hub.cached_file`.
 
     Returns:
@@ -61,15 +67,21 @@ def load_weights(
         OSError: If there is no such model, or no weights in it.
         ValueError: If a file is damaged, or a pickle wants more than tensors.
     """
+
+    def read(path: Path) -> dict[str, Tensor]:
+        if shared is None or each_by_itself:
+            return read_tensors(path, each_by_itself=each_by_itself)
+        return shared.tensors_of(path, read_tensors)
+
     if Path(path_or_repo_id).is_file():
-        return read_tensors(path_or_repo_id, each_by_itself=each_by_itself)
+        return read(Path(path_or_repo_id))
     for name in (SAFE_WEIGHTS_NAME, WEIGHTS_NAME):
         single = cached_file(path_or_repo_id, name, **hub_options)
         if single is not None:
-            return read_tensors(single, each_by_itself=each_by_itself)
+            return read(single)
         index = cached_file(path_or_repo_id, f"{name}.index.json", **hub_options)
         if index is not None:
-            return _read_shards(path_or_repo_id, index, each_by_itself, **hub_options)
+            return _read_shards(path_or_repo_id, index, read, **hub_options)
     where = "" if Path(path_or_repo_id).is_dir() else ", or they are not in the cache and the hub cannot be reached"
     raise OSError(
         f"'{path_or_repo_id}' holds no weights{where}; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}, whole or in "
@@ -78,7 +90,7 @@ def load_weights(
 
 
 def _read_shards(
-    path_or_repo_id: str | os.PathLike[str], index: Path, each_by_itself: bool, **hub_options: Any
+    path_or_repo_id: str | os.PathLike[str], index: Path, read: Callable[[Path], dict[str, Tensor]], **hub_options: Any
 ) -> dict[str, Tensor]:
     """Read the shards that an index names, each once."""
     weight_map = read_shard_index(index)["weight_map"]
@@ -87,7 +99,7 @@ def _read_shards(
         path = cached_file(path_or_repo_id, shard, **hub_options)
         if path is None:
             raise OSError(f"'{index}' names the file '{shard}', which '{path_or_repo_id}' does not hold.")
-        tensors.update(read_tensors(path, each_by_itself=each_by_itself))
+        tensors.update(read(path))
     lacking = sorted(set(weight_map) - set(tensors))
     if lacking:
         raise ValueError(

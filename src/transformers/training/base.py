@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -267,17 +267,6 @@ class TrainerBase:
         """Take out a callback, or the first one of a class."""
         self.callback_handler.remove_callback(callback)
 
-    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Say that there is none.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError(
-            "There is no hyperparameter_search here yet: call train() in a loop, or inside your search library's own "
-            "objective, with one Trainer for each set of values (model_init makes the model anew)."
-        )
-
     metrics_format = trainer_pt_utils.metrics_format
     log_metrics = trainer_pt_utils.log_metrics
     save_metrics = trainer_pt_utils.save_metrics
@@ -296,8 +285,6 @@ class TrainerBase:
     use_apex = False
     sharded_ddp = None
     is_model_parallel = False  # several GPUs in one process
-    hp_name = None
-    hp_search_backend = None
     current_flos = 0  # counted in the state
 
     @property

@@ -14,7 +14,6 @@ logger = logging.get_logger(__name__)
 
 # Methods that the Trainer of 4.4.2 or a later one calls, and this one does not.
 _NEVER_CALLED = (
-    "_hp_search_setup",
     "_inner_training_loop",
     "_load_best_model",
     "_load_from_checkpoint",
@@ -22,7 +21,6 @@ _NEVER_CALLED = (
     "_maybe_log_save_evaluate",
     "_nested_gather",
     "_prepare_input",
-    "_report_to_hp_search",
     "_rotate_checkpoints",
     "_save_optimizer_and_scheduler",
     "_sorted_checkpoints",
