@@ -11,11 +11,11 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/transformers/version.p
 # Ranges: from the version that this project was tested with, to the next that may change its interface.
 DEMO = [
     "datasets>=5.2,<6",  # reads GLUE, CSV and JSON, and caches what the tokenizer made of them
-    "scikit-learn>=1.9,<2",  # accuracy, F1, Matthews correlation
+    "scikit-learn>=1.9,<2",  # metrics, and all that a report counts
     "scipy>=1.17,<2",  # Pearson and Spearman correlation
     "tensorboardX>=2.6,<3",  # event files without TensorFlow
     "rich>=14,<16",  # the table at the end of a run
-    "matplotlib>=3.10,<4",  # learning curves
+    "matplotlib>=3.10,<4",  # learning curves, and the pictures of a report
 ]
 DEEPSPEED = ["deepspeed>=0.19,<0.20"]  # optimizer state, gradients and parameters shared out (ZeRO)
 EXPORT = [  # what torch.onnx.export needs, and what runs the files

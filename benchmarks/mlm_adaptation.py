@@ -28,10 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "language-modeling"))
 
 from common.command_line import parse
+from common.reporting.examined import Evaluations
 from glue_parity import glue_folder, model_folder, run_quietly
 from mlm_arguments import DataTrainingArguments, check_arguments
 from mlm_data import load_texts
 from mlm_model import make_model, sequence_length
+from mlm_scores import compute_metrics
 from run_mlm import make_trainer
 from transformers.training.environment import describe_environment
 
@@ -128,9 +130,8 @@ def head_alone(words: Sequence[str], start: Path, output: Path) -> dict[str, flo
     model, tokenizer = make_model(arguments)
     model.base_model.requires_grad_(False)
     length = sequence_length(arguments.data.max_seq_length, model, tokenizer)
-    trainer = make_trainer(
-        arguments, load_texts(arguments.data, arguments.training, tokenizer, length), model, tokenizer, length
-    )
+    data = load_texts(arguments.data, arguments.training, tokenizer, length)
+    trainer = make_trainer(arguments, data, model, tokenizer, length, Evaluations(compute_metrics))
     trainer.train()
     trainer.save_model()
     trainer.save_metrics("eval", trainer.evaluate())

@@ -13,7 +13,7 @@ import numpy as np
 from common.reporting.calibration import describe_calibration
 from common.reporting.data_facts import Split, describe_data
 from common.reporting.examined import Evaluations, Examined
-from common.reporting.examples import SHOWN, Examples
+from common.reporting.examples import SHOWN, Examples, shortened
 from common.reporting.figures import figure, table_of
 from common.reporting.resampling import Values, interval_of_sums
 from common.reporting.slices import Measure, by_length, describe_parts
@@ -217,7 +217,7 @@ def _context(words: Sequence[str], pair: Pair) -> list[tuple[str, str, str]]:
     kinds = {"guess": pair.guess[0] if pair.guess else "", "gold": pair.right[0] if pair.right else "", "": ""}
     pieces = [("… " if first else "", "", "")]
     for mark, places in groupby(range(first, last), lambda place: _mark(pair, place)):
-        pieces += [(" ".join(words[place] for place in places), mark, kinds[mark]), (" ", "", "")]
+        pieces += [(shortened(" ".join(words[place] for place in places)), mark, kinds[mark]), (" ", "", "")]
     return [*pieces, ("…" if last < len(words) else "", "", "")]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import CHROMIUM
 from scipy.stats import pearsonr, spearmanr
 from script_runs import LORA, quietly, read_json, runner
 from seqeval.metrics import classification_report, f1_score
@@ -248,6 +250,38 @@ def test_endings_and_hidden_words(tiny_checkpoint: Path, tmp_path: Path) -> None
         else:
             found = sum(row["found"] for row in rows) / sum(row["hidden"] for row in rows)
             assert report["metrics"]["mask_accuracy"]["value"] == pytest.approx(found, abs=1e-5)
+
+
+def test_many_classes_and_long_texts_make_no_large_page() -> None:
+    generator = np.random.default_rng(5)
+    logits, names = generator.normal(size=(3000, 400)), [f"class {number}" for number in range(400)]
+    labels, long = generator.integers(0, 400, 3000), ["<&>" * 30_000] * 3000
+    examples = Examples({"text": long}, np.full(3000, 128), np.ones(3000, bool), ["a"] * 3000)
+    found = describe_classified(logits, labels, "single_label_classification", names, ("accuracy",), examples)
+    cells = found["confusion"]["cells"]
+    matrix = sklearn_metrics.confusion_matrix(labels, logits.argmax(axis=1), labels=range(400))
+    assert (matrix[cells[:, 0], cells[:, 1]] == cells[:, 2]).all()
+    assert cells[:, 2].sum() == 3000
+    page = show(found)
+    assert "The most frequent confusions of 400 classes" in page
+    assert len(page) < 1_000_000
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs a Chromium")
+def test_a_narrow_window_shows_the_whole_page_and_runs_nothing(tmp_path: Path) -> None:
+    labels = np.arange(60) % 12
+    names = [f"{NASTY} {number} of the classes with a long name" for number in range(12)]
+    examples = Examples({"text": [NASTY * 9] * 60}, labels + 3, np.zeros(60, bool), [NASTY] * 30 + ["b"] * 30)
+    logits = np.eye(12)[labels[::-1]] * 3
+    found = describe_classified(logits, labels, "single_label_classification", names, ("accuracy",), examples)
+    measure = "<script>document.title = `${innerWidth} ${document.documentElement.scrollWidth}`</script></body>"
+    (tmp_path / "page.html").write_text(show(found).replace("</body>", measure))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--window-size=500,900"]
+    command = [CHROMIUM, *flags, "--dump-dom", (tmp_path / "page.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    inner, needed = done.stdout.partition("<title>")[2].partition("</title>")[0].split()
+    assert int(needed) <= int(inner) <= 500
+    assert done.stdout.count("<script>") == 1
 
 
 # What goes wrong, and what is odd -----------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from .resampling import Values, bounds, draw_kinds
 __all__ = ["FIGURES", "Counted", "count", "describe_confusion"]
 
 
+_MOST_DENSE = 100
+
+
 class Counted(NamedTuple):
     """What all figures follow from, by class. Shape of each: (B, N).
 
@@ -121,9 +124,17 @@ def describe_confusion(
         low, high = bounds(np.stack([FIGURES[name](draws) for name in chosen], axis=1))
     return {
         "metrics": table_of(chosen, values, low, high),
-        "confusion": {"labels": list(names), "counts": matrix},
+        "confusion": {"labels": list(names), **_matrix_of(matrix)},
         "classes": _describe_classes(predicted, labels, names, draws),
     }
+
+
+def _matrix_of(matrix: NDArray[np.int64]) -> dict[str, Any]:
+    """Give the rows of a matrix, or of a large one the cells that hold something: row, column and count of each."""
+    if len(matrix) <= _MOST_DENSE:
+        return {"counts": matrix}
+    rows, columns = np.nonzero(matrix)
+    return {"cells": np.column_stack([rows, columns, matrix[rows, columns]])}
 
 
 def _value(name: str, predicted: NDArray[Any], labels: NDArray[Any]) -> float:

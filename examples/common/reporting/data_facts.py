@@ -110,5 +110,5 @@ def _shown(places: Sequence[tuple[str, int]], splits: Mapping[str, Split]) -> di
     where = []
     for split, place in places[:6]:
         labels = splits[split].labels
-        where.append({"source": split, "row": place + 1, "label": "" if labels is None else labels[place]})
+        where.append({"source": split, "row": place + 1, "label": "" if labels is None else shortened(labels[place])})
     return {"texts": [shortened(column[row]) for column in splits[name].texts], "places": where}

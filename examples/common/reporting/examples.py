@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ SHOWN = 30
 """Examples of one kind that are shown."""
 
 _CHARACTERS = 600
+_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Examples:
         return {
             "source": source,
             "row": row + 1 - self.sources.index(source),
-            "texts": {name: shortened(column[row]) for name, column in self.texts.items()},
+            "texts": {name: shortened(column[row]) for name, column in islice(self.texts.items(), _COLUMNS)},
         }
 
 

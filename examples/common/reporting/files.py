@@ -50,7 +50,8 @@ def write_report(record: Path, run: RunOfReport, flags: ReportFlags, examined: C
         of_system = isinstance(error, OSError)
         said = str(error) if of_system else f"{type(error).__name__}: {reason_of(error)}"
         logger.warning(
-            "The report could not be made (%s). The run is complete without it.", " ".join(said.split())[:500]
+            "The report could not be made (%s). The run is complete without it.",
+            " ".join(said.split())[:500].rstrip("."),
         )
         logger.debug("The report's error:", exc_info=True)
     return written

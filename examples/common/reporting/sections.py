@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from .resampling import LEVEL
 __all__ = ["SECTIONS", "show_sections"]
 
 _MOST_CLASSES = 25
+_MOST_NAMED = 9
 _MOST_PAIRS = 30
 
 Figures = Mapping[str, Any]
@@ -44,9 +46,10 @@ def show_metrics(report: Figures) -> Markup:
             f'<div class="tile"><span>{text(words_of(name))}</span><b>{number(found["value"])}</b>{interval}</div>'
         )
     examples = report["examples"]
+    together = ", those of all validation splits together" if report.get("slices", {}).get("source") else ""
     note = paragraph(
-        f"{examples:,} evaluated {'example' if examples == 1 else 'examples'}. Below each figure: its {LEVEL:.0%} "
-        "interval by bootstrap over these examples; another seed of the training is not in it."
+        f"{examples:,} evaluated {'example' if examples == 1 else 'examples'}{together}. Below each figure: its "
+        f"{LEVEL:.0%} interval by bootstrap over these examples; another seed of the training is not in it."
     )
     return card("metrics", "Figures", Markup(f'<div class="tiles">{"".join(tiles)}</div>'), note)
 
@@ -67,46 +70,53 @@ def show_curves(report: Figures) -> Markup:
 
 def show_confusion(report: Figures) -> Markup:
     """Show the confusion matrix; of many classes the pairs that are confused most often."""
-    labels, counts = report["confusion"]["labels"], report["confusion"]["counts"]
-    rows = report["confusion"].get("rows", labels)
+    found = report["confusion"]
+    labels = found["labels"]
     if len(labels) <= _MOST_CLASSES:
-        note = paragraph("Rows are labels, columns predictions; the share is that of the row.")
-        return card("confusion", "Confusion", _matrix(rows, labels, counts), note)
-    pairs = sorted(
-        (
-            (count, row, column)
-            for row, line in enumerate(counts)
-            for column, count in enumerate(line)
-            if row != column
-        ),
-        reverse=True,
-    )
-    shown = [
-        (labels[row], labels[column], number(count), bar(count / sum(counts[row])))
-        for count, row, column in pairs[:_MOST_PAIRS]
-        if count
+        how = "by the rows' numbers" if len(labels) > _MOST_NAMED else "with the share of the row"
+        note = paragraph(f"Rows are labels, columns predictions, {how}.")
+        return card("confusion", "Confusion", _matrix(labels, found["counts"]), note)
+    cells = found.get("cells") or [
+        (row, column, count) for row, line in enumerate(found["counts"]) for column, count in enumerate(line)
     ]
-    header = ("label", "predicted", "examples", "share of the label's")
-    note = paragraph(f"The most frequent confusions of {len(labels)} classes; report.json has the whole matrix.")
-    return card("confusion", "Confusion", table(header, shown), note)
-
-
-def _matrix(rows: Sequence[str], labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
-    body = []
-    for index, (name, line) in enumerate(zip(rows, counts, strict=True)):
-        total = sum(line) or 1
-        cells = []
-        for column, count in enumerate(line):
-            colour, share = "good" if index == column else "bad", count / total
-            style = f' style="background: rgba(var(--{colour}), {0.08 + 0.62 * share:.2f})"' if count else ""
-            inner = f"{count:,}<small>{share:.0%}</small>" if count else "<small>·</small>"
-            cells.append(f"<td{style}>{inner}</td>")
-        body.append(f'<tr><th scope="row" title="{text(name)}">{text(name)}</th>{"".join(cells)}</tr>')
-    head = "".join(f'<th title="{text(name)}">{text(name)}</th>' for name in labels)
-    return Markup(
-        f'<div class="scroll"><table class="matrix"><thead><tr><th>label \\ predicted</th>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+    totals = Counter[int]()
+    for row, _, count in cells:
+        totals[row] += count
+    wrong = sorted((each for each in cells if each[0] != each[1] and each[2]), key=lambda each: -each[2])
+    shown = [
+        (labels[row], labels[column], number(count), bar(count / totals[row]))
+        for row, column, count in wrong[:_MOST_PAIRS]
+    ]
+    note = paragraph(f"The most frequent confusions of {len(labels)} classes; report.json has all of them.")
+    return card(
+        "confusion", "Confusion", table(("label", "predicted", "examples", "share of the label's"), shown), note
     )
+
+
+def _matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
+    """Make the matrix; of many classes the columns have numbers, and the cells no shares."""
+    dense = len(labels) > _MOST_NAMED
+    body = []
+    for index, (name, line) in enumerate(zip(labels, counts, strict=True)):
+        total = sum(line) or 1
+        cells = "".join(_cell(count, count / total, index == column, dense) for column, count in enumerate(line))
+        shown = f"{index + 1} {name}" if dense else name
+        body.append(f'<tr><th scope="row" title="{text(name)}">{text(shown)}</th>{cells}</tr>')
+    heads = (str(index + 1) if dense else name for index, name in enumerate(labels))
+    head = "".join(f'<th title="{text(name)}">{text(shown)}</th>' for name, shown in zip(labels, heads, strict=True))
+    words = "matrix dense" if dense else "matrix"
+    return Markup(
+        f'<div class="scroll"><table class="{words}"><thead><tr><th>label \\ predicted</th>{head}</tr>'
+        f"</thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _cell(count: int, share: float, is_right: bool, dense: bool) -> str:
+    if not count:
+        return "<td><small>·</small></td>"
+    colour = f"rgba(var(--{'good' if is_right else 'bad'}), {0.08 + 0.62 * share:.2f})"
+    shown = f"{count:,}" if dense else f"{count:,}<small>{share:.0%}</small>"
+    return f'<td style="background: {colour}" title="{share:.1%}">{shown}</td>'
 
 
 def show_classes(report: Figures) -> Markup:
