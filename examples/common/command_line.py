@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.training.lost_processes import explaining_lost_processes
 from transformers.training.signals import TrainingStopped
+from transformers.training.threads import choose_threads
 from transformers.utils.secrets import hide_tokens, is_secret
 
 from .arguments import ModelArguments
@@ -66,6 +67,8 @@ def parse(
         set_seed(training_args.seed, deterministic=bool(training_args.use_deterministic_algorithms))
     except ValueError as error:
         parser.error(f"--seed {training_args.seed}: {error}")
+    if training_args.num_threads is None:
+        choose_threads()
     command = _command(words, model_args, data_args, training_args)
     return Arguments(model_args, data_args, training_args, command)
 

@@ -16,6 +16,9 @@ from .lacking import what_is_lacking
 
 __all__ = ["be_silent_afterwards", "behave", "ending_says"]
 
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_SPINS = "1000"
+
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -46,8 +49,13 @@ _end = _End()
 def behave() -> None:
     """Give closed streams a place that takes everything, and let signals end this process with one line.
 
-    So ends one that finds no memory, threads or file handles while it imports.
+    So ends one that finds no memory, threads or file handles while it imports. Threads that wait for each other soon
+    sleep.
     """
+    if not any(name in os.environ for name in _WAITING):  # read when torch is imported
+        # Libgomp's own number where it knows that processors are short. Where it thinks that it is alone it takes
+        # 300,000, and beside another busy program a step then takes many times as long.
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_stream(number, name)
     sys.excepthook = _say_what_is_lacking

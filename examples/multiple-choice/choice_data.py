@@ -9,7 +9,7 @@ from choice_arguments import DataTrainingArguments
 from choice_files import Examples, read_examples
 from common.identity import hash_rows
 from common.long_texts import cut_long_texts
-from common.splits import on_disk
+from common.splits import column, on_disk
 from common.tokens import bars, max_length
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 from transformers.utils import logging
@@ -128,7 +128,7 @@ def tokenize_examples(
             load_from_cache_file=not data_args.overwrite_cache,
             desc="Tokenizing",
         )
-        cut = sum(found[CUT])
+        cut = sum(column(found, CUT))
         if cut and args.process_index == 0:
             logger.warning(
                 "'%s': %d of %d texts (a context with an ending) have more than %d tokens and are cut; "

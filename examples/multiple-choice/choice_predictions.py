@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from choice_data import CONTEXT, ENDINGS
 from common.metrics import probabilities
+from common.splits import column
 from common.tables import write_table
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def write_predictions(path: Path, logits: NDArray[np.floating], split: Dataset) 
     shares = probabilities(logits, "single_label_classification")
     rows = (
         (index, number, f"{shares[index, number]:.4f}", context, endings[number])
-        for index, (number, context, endings) in enumerate(zip(chosen, split[CONTEXT], split[ENDINGS], strict=True))
+        for index, (number, context, endings) in enumerate(
+            zip(chosen, column(split, CONTEXT), column(split, ENDINGS), strict=True)
+        )
     )
     write_table(path, ["index", "prediction", "probability", "context", "ending"], rows)

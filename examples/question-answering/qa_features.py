@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.splits import column
 from common.tokens import bars, max_length
 from qa_arguments import DataTrainingArguments
 from qa_data import ANSWERS, CONTEXT, ID, QUESTION, STARTS, QuestionData
@@ -245,7 +246,7 @@ def make_features(
 def _with_held_answers(features: Dataset, split: Dataset, name: str, source: str, windows: Windows) -> Dataset:
     """Say how many answers no window holds; leave such questions out of what is learned from."""
     owners, firsts = (np.array(features.with_format("numpy")[column]) for column in (OWNER, "start_positions"))
-    answered = np.array([bool(answers) for answers in split[ANSWERS]])
+    answered = np.array([bool(answers) for answers in column(split, ANSWERS)])
     held = np.zeros(len(split), dtype=bool)
     held[owners[firsts > 0]] = True
     lost = np.flatnonzero(answered & ~held)

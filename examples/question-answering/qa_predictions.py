@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.splits import column
 from qa_answers import Answers, find_answers
 from qa_arguments import DataTrainingArguments
 from qa_data import ANSWERS, CONTEXT, ID, QuestionData
@@ -78,7 +79,7 @@ class Scorer:
 
     def gold(self, name: str) -> Gold:
         """Give the right answers of a split."""
-        return self._gold.setdefault(name, Gold(self.data.questions[name][ANSWERS]))
+        return self._gold.setdefault(name, Gold(column(self.data.questions[name], ANSWERS)))
 
     def score(self, answers: Answers, name: str, threshold: float) -> tuple[dict[str, float], float | None]:
         """Score a split's answers.
@@ -93,7 +94,7 @@ class Scorer:
         """
         questions, with_null = self.data.questions[name], self.data.with_null
         gold = self.gold(name)
-        texts = answers.best_texts(questions[CONTEXT])
+        texts = answers.best_texts(column(questions, CONTEXT))
         exact, f1 = gold.score(texts)
         if not with_null:
             return summarize(exact, f1, gold.answered, with_null), None
@@ -121,7 +122,7 @@ class Scorer:
             The file of the best answers.
         """
         questions, with_null = self.data.questions[name], self.data.with_null
-        names, contexts = questions[ID], questions[CONTEXT]
+        names, contexts = column(questions, ID), column(questions, CONTEXT)
         texts, odds = answers.best_texts(contexts), answers.null_odds()
         folder.mkdir(parents=True, exist_ok=True)
         given = given_answers(texts, odds, threshold) if with_null else texts

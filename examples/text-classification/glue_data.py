@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from common.identity import hash_rows
 from common.labels import ModelLabels
 from common.metrics import METRICS_OF_PROBLEM
 from common.own_files import read_files
-from common.splits import LABEL, check_split, first_rows, load_splits
+from common.splits import LABEL, check_split, column, first_rows, load_splits
 from glue_arguments import DataTrainingArguments
 from glue_tasks import TASKS, GlueTask
 from transformers import TrainingArguments
@@ -100,7 +101,7 @@ def load_data(
     data.test = {name: first_rows(split, limits[2]) for name, split in data.test.items()}
     data.raw = {**({"train": data.train} if data.train is not None else {}), **data.validation, **data.test}
     if not is_glue:
-        texts = {name: {column: list(split[column]) for column in data.columns} for name, split in data.test.items()}
+        texts = {name: {each: column(split, each) for each in data.columns} for name, split in data.test.items()}
         data.texts = texts
     if data.train is not None:
         data.hashes = {"training": hash_rows(data.train, (*data.columns, LABEL))}
@@ -115,8 +116,10 @@ def _load_files(data_args: DataTrainingArguments, args: TrainingArguments, model
     paths = {
         "train": data_args.train_file if args.do_train else None,
         "validation": data_args.validation_file if needs_validation else None,
-        "test": data_args.test_file if args.do_predict else None,
     }
+    more = [Path(path) for path in data_args.more_validation_files or () if needs_validation]
+    paths |= {path.stem: str(path) for path in more}
+    paths["test"] = data_args.test_file if args.do_predict else None
     if needs_validation and paths["validation"] is None:
         raise ValueError("--evaluation_strategy wants something to evaluate on: give --validation_file.")
     given = {name: path for name, path in paths.items() if path is not None}
@@ -125,7 +128,7 @@ def _load_files(data_args: DataTrainingArguments, args: TrainingArguments, model
     splits = found.splits
     return TextData(
         train=splits.get("train"),
-        validation={"validation": splits["validation"]} if "validation" in splits else {},
+        validation={name: split for name, split in splits.items() if name not in ("train", "test")},
         test={"test": splits["test"]} if "test" in splits else {},
         columns=found.columns,
         labels=found.names,
@@ -176,7 +179,7 @@ def _with_task_labels(split: Dataset, source: str, task: GlueTask) -> Dataset:
     from datasets import ClassLabel, Value
 
     check_split(split, source, (LABEL,))
-    feature, labels = split.features[LABEL], list(split[LABEL])
+    feature, labels = split.features[LABEL], column(split, LABEL)
     if task.labels:
         names = feature.names if isinstance(feature, ClassLabel) else task.labels
         spelling = {label: _class_name(label, names, task) for label in split.unique(LABEL)}

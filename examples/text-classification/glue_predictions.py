@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.metrics import predicted_values, probabilities
+from common.splits import column
 from common.tables import write_table
 from glue_tasks import GlueTask
 
@@ -34,7 +35,7 @@ def write_glue_predictions(
         id2label: The model's classes.
     """
     values = predicted_values(logits, problem)
-    numbers = list(split["idx"]) if "idx" in split.column_names else [None]
+    numbers = column(split, "idx") if "idx" in split.column_names else [None]
     rows: Iterable[Any] = range(len(values)) if None in numbers else numbers
     spelled = (_spell(value, task, id2label) for value in values)
     write_table(path, ["index", "prediction"], zip(rows, spelled, strict=True))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.long_texts import cut_long_texts
-from common.splits import LABEL
+from common.splits import LABEL, column
 from common.tokens import bars, max_length
 from glue_arguments import DataTrainingArguments
 from glue_data import TextData
@@ -44,13 +44,15 @@ def tokenize_data(
     length = max_length(data_args.max_seq_length, tokenizer)
     ids = {**{name.lower(): index for name, index in label2id.items()}, **label2id}
 
+    # What the function below holds is what the cached result is found by: only what it depends on.
+    columns, problem, padding = data.columns, data.problem, "max_length" if data_args.pad_to_max_length else False
+
     def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        texts = cut_long_texts([batch[column] for column in data.columns], length, tokenizer)
-        padding = "max_length" if data_args.pad_to_max_length else False
+        texts = cut_long_texts([batch[each] for each in columns], length, tokenizer)
         found = tokenizer(*texts, padding=padding, max_length=length, truncation=True)
         encoded = {**found, _CUT: [bool(each.overflowing) for each in found.encodings or ()]}
         if LABEL in batch:
-            encoded["labels"] = _number_labels(batch[LABEL], ids, data.problem)
+            encoded["labels"] = _number_labels(batch[LABEL], ids, problem)
         return encoded
 
     def tokenize(split: Dataset, name: str, is_test: bool = False) -> Dataset:
@@ -59,11 +61,11 @@ def tokenize_data(
         found = split.map(
             encode,
             batched=True,
-            remove_columns=[column for column in split.column_names if column != "idx"],
+            remove_columns=[each for each in split.column_names if each != "idx"],
             load_from_cache_file=not data_args.overwrite_cache,
             desc="Tokenizing",
         )
-        data.cut[name] = np.asarray(found[_CUT], dtype=bool)
+        data.cut[name] = np.asarray(column(found, _CUT), dtype=bool)
         return found.remove_columns(_CUT)
 
     with args.main_process_first(desc="tokenizing"), bars(not args.disable_tqdm):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.splits import column
 from ner_data import TAGS, SentenceData
 from ner_scores import score
 from ner_tokens import FIRST
@@ -42,7 +43,7 @@ def tags_of(best: Any, split: Dataset, id2label: Mapping[int, str]) -> list[list
     """
     return [
         ["O" if place < 0 else id2label[int(row[place])] for place in first]
-        for row, first in zip(np.asarray(best), split[FIRST], strict=True)
+        for row, first in zip(np.asarray(best), column(split, FIRST), strict=True)
     ]
 
 
@@ -54,7 +55,7 @@ def make_compute_metrics(
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         split = data.validation["validation"]
         predicted = tags_of(prediction.predictions[0], split, id2label)
-        return score(split[TAGS], predicted, data.strict, data.types)
+        return score(column(split, TAGS), predicted, data.strict, data.types)
 
     return compute_metrics
 

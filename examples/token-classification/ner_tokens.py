@@ -123,11 +123,12 @@ def tokenize_sentences(
     """
     cut = data_args.max_seq_length is not None
     length = min(longest, max_length(data_args.max_seq_length, tokenizer)) if data_args.max_seq_length else longest
+    label_all = data_args.label_all_tokens  # the cached result is found by what the function below holds
 
     def tokenize(split: Dataset, name: str, learned: bool = True) -> Dataset:
         def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
             given = batch if learned else {key: value for key, value in batch.items() if key != TAGS}
-            return encode_sentences(given, tokenizer, label2id, length, cut, data_args.label_all_tokens)
+            return encode_sentences(given, tokenizer, label2id, length, cut, label_all)
 
         try:
             found = split.map(

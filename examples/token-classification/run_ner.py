@@ -32,6 +32,7 @@ from common.models import longest_text
 from common.report import Subject, next_steps, print_report
 from common.reporting.examined import Evaluations
 from common.sharing import share
+from common.splits import column
 from common.training import check_metric, run, start_of_run
 from ner_arguments import DataTrainingArguments, check_arguments
 from ner_data import TAGS, WORDS, SentenceData, load_sentences
@@ -109,13 +110,13 @@ def predict(trainer: Trainer, data: SentenceData) -> dict[str, float]:
     tags = tags_of(trainer.predict(split).predictions[0], split, trainer.model.config.id2label)
     figures: dict[str, float] = {}
     if TAGS in split.column_names:
-        found = score(split[TAGS], tags, data.strict, data.types)
+        found = score(column(split, TAGS), tags, data.strict, data.types)
         figures = {f"predict_{name}": value for name, value in found.items()} | {"predict_samples": len(split)}
         trainer.log_metrics("predict", figures)
         trainer.save_metrics("predict", figures)
     if trainer.is_world_process_zero():
         path = Path(trainer.args.output_dir) / "predictions.txt"
-        write_predictions(path, split[WORDS], tags)
+        write_predictions(path, column(split, WORDS), tags)
         logger.info("Predictions of %d sentences: %s", len(split), path)
     return figures
 

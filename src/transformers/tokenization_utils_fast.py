@@ -34,6 +34,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         tokenizer_file: Or its ``tokenizer.json``.
         additional_special_tokens: Special tokens without a role.
         extra_special_tokens: The same under 5.x's name, where it may also be a dict of names to tokens.
+        made_object: The library's object, where it was made for this tokenizer alone: it is not copied.
         **kwargs: Special tokens by role (``pad_token="<pad>"``), and the arguments of `PreTrainedTokenizerBase`.
 
     Raises:
@@ -50,9 +51,10 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         tokenizer_file: str | os.PathLike[str] | None = None,
         additional_special_tokens: Sequence[str | AddedToken] | None = None,
         extra_special_tokens: Any = None,
+        made_object: Tokenizer | None = None,
         **kwargs: Any,
     ) -> None:
-        self._tokenizer = self._backend(tokenizer_object, tokenizer_file)
+        self._tokenizer = made_object or self._backend(tokenizer_object, tokenizer_file)
         # Length limits are a matter of each call; files of some checkpoints hold those of their training.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()

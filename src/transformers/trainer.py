@@ -459,14 +459,15 @@ class Trainer(SearchingTrainer):
         args = self.args
         trained = number_of_values(self.model, lambda each: each.requires_grad, whole_size)
         logger.info(
-            "Training on %s examples for %s epochs, %s steps%s. A step sees %d examples: %d per device x %d processes "
-            "x %d forward passes. %s of %s values are trained.",
+            "Training on %s examples for %s epochs, %s steps%s. A step sees %d %s: %d per device x %d processes x %d "
+            "forward passes. %s of %s values are trained.",
             f"{len(self.train_dataset):,}" if hasattr(self.train_dataset, "__len__") else "unknown",
             f"{run.max_steps / run.steps_per_epoch:g}" if run.steps_per_epoch else "unknown",
             f"{run.max_steps:,}",
             f", going on after step {self.state.global_step:,}" if self.state.global_step else "",
             args.global_batch_size,
-            args.train_batch_size,
+            "examples" if args.train_tokens_per_batch is None else "tokens at most",
+            args.train_tokens_per_batch or args.train_batch_size,
             args.world_size,
             args.gradient_accumulation_steps,
             f"{trained:,}",

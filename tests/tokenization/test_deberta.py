@@ -186,6 +186,32 @@ def test_truncation_overflow_and_padding(deberta: DebertaV2Tokenizer) -> None:
     assert left["input_ids"][0, 0] == deberta.pad_token_id
 
 
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize(
+    "padding",
+    [{}, {"padding": True}, {"padding": "longest", "pad_to_multiple_of": 7}, {"padding": "max_length"}],
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_that_need_no_cutting_are_those_of_the_library(
+    deberta: DebertaV2Tokenizer, special: bool, padding: dict[str, Any], side: str
+) -> None:
+    """Where what is cut off is asked for the library makes all rows; the first of each text is the same row."""
+    first, second = ["", "a b", *SENTENCES[:4]], ["x", "", *SENTENCES[3:7]]
+    for texts in ((first,), (first, second)):
+        for length in (28, 56, 203):
+            options = {"truncation": True, "max_length": length, "padding_side": side, "add_special_tokens": special}
+            options |= {**padding, "return_special_tokens_mask": True, "return_offsets_mapping": True}
+            found = deberta(*texts, **options)
+            whole = deberta(*texts, **options, return_overflowing_tokens=True)
+            rows = [whole["overflow_to_sample_mapping"].index(index) for index in range(len(first))]
+            for name, values in found.items():
+                assert values == [whole[name][row] for row in rows], (name, length)
+            for index, row in enumerate(rows):
+                for name in ("tokens", "offsets", "sequence_ids", "word_ids", "n_sequences"):
+                    assert getattr(found[index], name) == getattr(whole[row], name), (name, length)
+                assert len(found[index]) == len(whole[row])
+
+
 def test_decoding_is_sentencepieces(any_deberta_folder: Path) -> None:
     theirs = processor(any_deberta_folder)
     tokenizer = DebertaV2Tokenizer.from_pretrained(any_deberta_folder)

@@ -56,7 +56,7 @@ _NOT_SETTINGS = (
 
 # Arguments of tokenizers that name files or hold a vocabulary: a caller may give them, a file of settings may not, or
 # it could have any file of this machine read, and copied when the tokenizer is saved.
-_CALLERS_ONLY = ("additional", "merges", "roles", "self", "tokenizer_object", "vocab")
+_CALLERS_ONLY = ("additional", "made_object", "merges", "roles", "self", "tokenizer_object", "vocab")
 
 
 def load_tokenizer(

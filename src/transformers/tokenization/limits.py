@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,21 @@ class Limits:
                 "max_length that is such a multiple."
             )
         return cls(pad, cut, max_length, stride, pad_to_multiple_of, padding_side)
+
+    def padded_length(self, sizes: Sequence[int]) -> int:
+        """Give the length that rows are filled up to.
+
+        Args:
+            sizes: The lengths of the rows of a call, in tokens, special ones included.
+
+        Returns:
+            The length; 0 without padding.
+        """
+        if self.padding is PaddingStrategy.DO_NOT_PAD:
+            return 0
+        fixed = self.padding is PaddingStrategy.MAX_LENGTH and self.max_length is not None
+        length = (self.max_length or 0) if fixed else max(sizes, default=0)
+        return -(-length // (self.pad_to_multiple_of or 1)) * (self.pad_to_multiple_of or 1)
 
 
 def _padding_strategy(padding: bool | str | PaddingStrategy) -> PaddingStrategy:

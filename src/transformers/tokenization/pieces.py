@@ -1,20 +1,19 @@
 """Encodings of texts that were split into pieces by us, not by the `tokenizers` library.
 
-The library still puts in special tokens, cuts and pads: it is given each text as a list of ids written as words, and
-its encoding says which of them ended up where. What it cannot know is where in the text each piece came from; that is
-kept beside it, and worked out only when somebody asks.
+Where each piece came from in the text, and most else, is worked out only when somebody asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import Encoding
 
-from .sentencepiece.normalizer import SPACE
+from .sentencepiece.reader import SPACE
+from .whole_rows import WholeRow
 
 __all__ = ["PieceEncoding", "PieceSegment", "PieceSource"]
 
@@ -50,39 +49,55 @@ class PieceSegment:
             yield number, (start, end)
 
 
-@dataclass
-class PieceSource:
-    """A text that was split into pieces, stretch by stretch.
+class TextSplitter(Protocol):
+    """What splits texts into pieces, always in the same way."""
 
-    Attributes:
-        segments: The stretches, in the text's order.
-        unknown_id: The id of unknown text, which is shown as it stands there.
-        name_of: Gives a piece's text by its id.
+    unknown_id: int
+    """The id of unknown text, which is shown as it stands there."""
+
+    def segments(self, text: Any, words: bool, split_special: bool) -> list[PieceSegment]:
+        """Split a text, or a list of words, stretch by stretch."""
+
+    def name_of(self, number: int) -> str:
+        """Give a piece's text by its id."""
+
+
+class PieceSource:
+    """A text that was split into pieces.
+
+    Args:
+        ids: The id of each piece.
+        text: The text, or a list of words.
+        words: Which of the two.
+        split_special: Whether special tokens in it are plain text.
+        splitter: Splits it once more, if more than the ids is asked for, which is rare.
     """
 
-    segments: list[PieceSegment]
-    unknown_id: int
-    name_of: Callable[[int], str]
-    ids: list[int] = field(init=False)
+    def __init__(self, ids: list[int], text: Any, words: bool, split_special: bool, splitter: TextSplitter) -> None:
+        self.ids = ids
+        self._given = text, words, split_special
+        self._splitter = splitter
 
-    def __post_init__(self) -> None:
-        self.ids = [number for segment in self.segments for number in segment.ids]
+    @cached_property
+    def _segments(self) -> list[PieceSegment]:
+        """The stretches, in the text's order."""
+        return self._splitter.segments(*self._given)
 
     @cached_property
     def tokens(self) -> list[str]:
         """Each piece's text."""
         result = []
-        for segment in self.segments:
+        for segment in self._segments:
             for number, (start, end) in segment.pieces():
-                unknown = number == self.unknown_id
-                result.append(segment.normalized[start:end] if unknown else self.name_of(number))
+                unknown = number == self._splitter.unknown_id
+                result.append(segment.normalized[start:end] if unknown else self._splitter.name_of(number))
         return result
 
     @cached_property
     def offsets(self) -> list[Span]:
         """Each piece's first character in the text, and the one after its last."""
         result = []
-        for segment in self.segments:
+        for segment in self._segments:
             spans = segment.spans()
             for _, (start, end) in segment.pieces():
                 result.append((spans[start][0] + segment.offset, spans[end - 1][1] + segment.offset))
@@ -93,7 +108,7 @@ class PieceSource:
         """Each piece's word: those given, or else what stands between spaces."""
         result: list[int] = []
         word = -1
-        for segment in self.segments:
+        for segment in self._segments:
             for index, (_, (start, _end)) in enumerate(segment.pieces()):
                 if segment.word is not None:
                     word = segment.word
@@ -120,25 +135,46 @@ class PieceEncoding:
     """One row, with the attributes and methods of ``tokenizers.Encoding``.
 
     Args:
-        encoding: The library's encoding of the pieces as words.
+        row: What each token of the row is.
         sources: The text, or the two texts, that the row was made from.
         name_of: Gives a special token's text by its id.
+        ids: The id of each token; by default put together from the row and its sources.
     """
 
     def __init__(
-        self, encoding: Encoding, sources: Sequence[PieceSource | _KnownSource], name_of: Callable[[int], str]
+        self,
+        row: Encoding | WholeRow,
+        sources: Sequence[PieceSource | _KnownSource],
+        name_of: Callable[[int], str],
+        ids: list[int] | None = None,
     ) -> None:
-        self._encoding = encoding
-        self._sources = list(sources)
+        self._row = row
+        self._sources = sources
         self._name_of = name_of
-        self.ids: list[int] = encoding.ids
-        self.type_ids: list[int] = encoding.type_ids
-        self.attention_mask: list[int] = encoding.attention_mask
-        self.special_tokens_mask: list[int] = encoding.special_tokens_mask
-        self.n_sequences: int = encoding.n_sequences
+        self.n_sequences: int = row.n_sequences
+        self.ids: list[int] = self._put_together() if ids is None else ids
+
+    def _put_together(self) -> list[int]:
+        pairs = zip(self._row.ids, self._places, strict=True)
+        return [number if place is None else place[0].ids[place[1]] for number, place in pairs]
+
+    @property
+    def type_ids(self) -> list[int]:
+        """Which text each token belongs to, 0 or 1."""
+        return self._row.type_ids
+
+    @property
+    def attention_mask(self) -> list[int]:
+        """0 for padding, 1 for the rest."""
+        return self._row.attention_mask
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for special tokens and padding, 0 for the rest."""
+        return self._row.special_tokens_mask
 
     def __len__(self) -> int:
-        return len(self._encoding)
+        return len(self.ids)
 
     def __repr__(self) -> str:
         return f"PieceEncoding(num_tokens={len(self)})"
@@ -149,13 +185,13 @@ class PieceEncoding:
     @cached_property
     def _places(self) -> list[tuple[PieceSource | _KnownSource, int] | None]:
         """For each token its text and which of the text's pieces it is; None for special tokens and padding."""
-        pairs = zip(self._encoding.sequence_ids, self._encoding.word_ids, strict=True)
+        pairs = zip(self._row.sequence_ids, self._row.word_ids, strict=True)
         return [None if piece is None else (self._sources[sequence or 0], piece) for sequence, piece in pairs]
 
     @property
     def overflowing(self) -> list[PieceEncoding]:
         """What truncation cut off, as rows."""
-        return [PieceEncoding(part, self._sources, self._name_of) for part in self._encoding.overflowing]
+        return [PieceEncoding(part, self._sources, self._name_of) for part in self._row.overflowing]
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -171,7 +207,7 @@ class PieceEncoding:
     @cached_property
     def sequence_ids(self) -> list[int | None]:
         """Which text each token comes from; None for special tokens and padding."""
-        return list(self._encoding.sequence_ids)
+        return list(self._row.sequence_ids)
 
     @cached_property
     def word_ids(self) -> list[int | None]:

@@ -19,7 +19,7 @@ from tokenizers.models import BPE
 from ..utils.json_files import load_json, read_bytes
 from ..utils.shapes import ListOf, Record, Text, shown
 from .processors import check_post_processor
-from .sentencepiece.character_map import CharacterMap
+from .sentencepiece.character_map import character_map
 from .shapes import LARGEST_VOCABULARY, TOKENIZER_JSON, VOCABULARY
 
 __all__ = ["is_of_library", "make_bpe", "read_lines", "read_merges", "read_tokenizer_json", "read_vocabulary"]
@@ -247,6 +247,6 @@ def _check_character_map(step: Mapping[str, Any], place: str) -> None:
     written = step.get("precompiled_charsmap")
     Text().check(written, f"{place}: normalizer.precompiled_charsmap")
     try:
-        CharacterMap(base64.b64decode(str(written), validate=True)).first_characters()
+        character_map(base64.b64decode(str(written), validate=True)).first_characters()
     except binascii.Error as error:
         raise ValueError(f"{place}: normalizer.precompiled_charsmap is no text in base 64 ({error}).") from error

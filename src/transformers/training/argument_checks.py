@@ -36,10 +36,12 @@ def check_training_arguments(args: ArgumentFields) -> None:
 _LEAST = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
+    "train_tokens_per_batch": 1,
     "gradient_accumulation_steps": 1,
     "eval_accumulation_steps": 1,
     "save_total_limit": 0,
     "dataloader_num_workers": 0,
+    "num_threads": 1,
     "ddp_timeout": 1,
     "learning_rate": 0,
     "weight_decay": 0,

@@ -315,6 +315,20 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
     length_column_name: str = field(
         default="length", metadata=help_text("Column with the lengths, if there is one, for group_by_length.")
     )
+    train_tokens_per_batch: int | None = field(
+        default=None,
+        metadata=help_text(
+            "Instead of so many examples, as many of like length as fit into so many tokens, padding included, per "
+            "device and forward pass: short texts make larger batches."
+        ),
+    )
+    num_threads: int | None = field(
+        default=None,
+        metadata=help_text(
+            "Threads that compute on the CPU. Default: one for each processor that this process may use, fewer where "
+            "a short measurement finds other programs at work; a number in OMP_NUM_THREADS stands."
+        ),
+    )
 
     push_to_hub: bool = field(
         default=False,
@@ -363,8 +377,9 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
 
     @property
     def global_batch_size(self) -> int:
-        """Examples per optimizer step over all processes: what the results depend on."""
-        return self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps
+        """Examples per optimizer step over all processes: what the results depend on; or tokens, if these count."""
+        size = self.train_tokens_per_batch or self.per_device_train_batch_size
+        return size * self.world_size * self.gradient_accumulation_steps
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """Give the steps of the warm-up for a training of so many steps: ``warmup_steps``, or else the ratio's."""

@@ -29,6 +29,7 @@ from .precision import choose_precision
 from .sharing import choose_parallel
 from .signals import StopRequest
 from .state import TrainerControl, TrainerState
+from .threads import use_threads
 
 __all__ = ["TrainerBase"]
 
@@ -70,6 +71,8 @@ class TrainerBase:
         self._memory_tracker = TrainerMemoryTracker(args.skip_memory_metrics)
         self._memory_tracker.start()
         set_seed(args.seed, bool(args.use_deterministic_algorithms))
+        if args.num_threads is not None:
+            use_threads(args.num_threads)
         self.accelerator = build_accelerator(args.no_cuda, args.ddp_timeout)
         self.parallel = choose_parallel(args)
         self.tokenizer = tokenizer if tokenizer is not None else processing_class
@@ -180,9 +183,11 @@ class TrainerBase:
         """
         dataset = self.train_dataset if train_dataset is None else train_dataset
         if isinstance(dataset, IterableDataset):
+            if self.args.train_tokens_per_batch is not None:
+                raise ValueError("train_tokens_per_batch needs a training set with a length; this one is a stream.")
             return None
         lengths = None
-        if self.args.group_by_length:
+        if self.args.group_by_length or self.args.train_tokens_per_batch is not None:
             names = getattr(self.tokenizer, "model_input_names", None) or ["input_ids"]
             lengths = data.example_lengths(self.train_dataset, self.args.length_column_name, names[0])
         return ExampleSampler(data.global_batches(len(dataset), self.args, lengths=lengths))

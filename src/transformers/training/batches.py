@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from ..data.samplers import EvalBatchSampler, ExampleSampler, GlobalBatchSampler
+from ..data.token_batches import TokenBatchSampler
 from ..trainer_utils import set_seed
 from ..utils import logging
 from .checkpoint_state import capture_rng_state, restore_rng_state
@@ -184,12 +185,14 @@ def example_lengths(dataset: Any, length_column: str, input_name: str) -> list[i
     if input_name in names:
         return [len(row) for row in _column(dataset, input_name, columns)]
     raise ValueError(
-        f"group_by_length needs a column '{length_column}' or '{input_name}' in the training set; it has {names}."
+        f"group_by_length (or train_tokens_per_batch) needs a column '{length_column}' or '{input_name}' in the "
+        f"training set; it has {names}."
     )
 
 
 def _column(dataset: Any, name: str, columns: Any) -> Sequence[Any]:
-    values: Sequence[Any] = dataset[name] if isinstance(columns, list) else [example[name] for example in dataset]
+    # At once: going through a column of a ``datasets.Dataset`` reads row by row.
+    values: Sequence[Any] = dataset[name][:] if isinstance(columns, list) else [example[name] for example in dataset]
     return values
 
 
@@ -223,21 +226,20 @@ def global_batches(
 
     Args:
         size: Examples in the data set.
-        args: Batch size, accumulation, processes, seeds.
-        lengths: See ``GlobalBatchSampler``.
+        args: Batch size or tokens, accumulation, processes, seeds.
+        lengths: See ``GlobalBatchSampler``; with ``train_tokens_per_batch`` they make the batches.
         order: Likewise.
     """
-    return GlobalBatchSampler(
-        size,
-        batch_size=args.train_batch_size,
-        accumulation=args.gradient_accumulation_steps,
-        processes=args.world_size,
-        process=args.process_index,
-        seed=_data_seed(args),
-        drop_last=args.dataloader_drop_last,
-        lengths=lengths,
-        order=order,
-    )
+    options: dict[str, Any] = {
+        "accumulation": args.gradient_accumulation_steps,
+        "processes": args.world_size,
+        "process": args.process_index,
+        "seed": _data_seed(args),
+        "drop_last": args.dataloader_drop_last,
+    }
+    if args.train_tokens_per_batch is not None and lengths is not None:
+        return TokenBatchSampler(lengths, tokens=args.train_tokens_per_batch, **options)
+    return GlobalBatchSampler(size, batch_size=args.train_batch_size, lengths=lengths, order=order, **options)
 
 
 def train_loader(

@@ -28,7 +28,7 @@ from .evaluation import EvaluatingTrainer
 from .foreign_models import check_holds_trained, saves_itself, write_module_state
 from .lock import locked_folder
 from .resumed_arguments import changed_arguments, report_changes, settle
-from .same_run import check_same_run, describe_model, describe_run, write_run
+from .same_run import check_same_run, describe_model, describe_run, threads_of_run, write_run
 from .saving import (
     STATE_NAMES,
     TRAINER_STATE_NAME,
@@ -42,6 +42,7 @@ from .saving import (
 )
 from .signals import TrainingStopped
 from .state import TrainerState
+from .threads import keep_threads
 
 __all__ = ["CheckpointingTrainer"]
 
@@ -185,6 +186,7 @@ class CheckpointingTrainer(EvaluatingTrainer):
         """Compare the arguments with the checkpoint's, before anything is made of them; see ``resumed_arguments``."""
         self._changes = changed_arguments(checkpoint, self.args)
         settle(self._changes, self.args, checkpoint)
+        keep_threads(threads_of_run(checkpoint))
 
     def _note_run(self, checkpoint: Path | None) -> None:
         """Note which run this is, before anything of the model is sharded; it must be the checkpoint's."""

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..base.model import ModelWithBase
@@ -31,6 +32,7 @@ __all__ = [
     "check_same_run",
     "describe_model",
     "describe_run",
+    "threads_of_run",
     "write_run",
 ]
 
@@ -68,6 +70,7 @@ VERDICTS: dict[str, tuple[Verdict, str]] = {
     "storage": (Verdict.REFUSED, "how the base is kept"),
     "dropout": (Verdict.SAID, "the dropout"),
     "versions": (Verdict.SAID, "the versions"),
+    "threads": (Verdict.SAID, "the number of threads"),
 }
 """By fact of a run: the verdict where it is another, and its name. A fact that one side lacks is passed over."""
 
@@ -82,6 +85,7 @@ _SHAPE = Record(
         "storage": optional(Text()),
         "dropout": MapOf(Anything()),
         "versions": MapOf(Text()),
+        "threads": optional(Whole(1)),
     }
 )
 """``run.json``."""
@@ -96,6 +100,7 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     config = getattr(model, "config", None)
     facts: dict[str, Any] = {"architecture": type(model).__name__}
     facts["versions"] = {"transformers": __version__, "torch": version("torch")}
+    facts["threads"] = torch.get_num_threads()
     if config is None:
         return facts
     labels = getattr(config, "id2label", None) or {}
@@ -153,6 +158,13 @@ def check_same_run(checkpoint: Path, describe: Callable[[], dict[str, Any]]) -> 
                 "go on with what it was trained on. To start a new run from its weights, load the model from there."
             )
         logger.warning("%s of %s: %s; the training goes on.", name.capitalize(), checkpoint, _change(fact, old, new))
+
+
+def threads_of_run(checkpoint: Path) -> int | None:
+    """Give the number of threads that a checkpoint was made with; None where it does not say."""
+    path = checkpoint / RUN_NAME
+    number: int | None = load_json(path, _SHAPE).get("threads") if path.is_file() else None
+    return number
 
 
 def _other_data(old: dict[str, Any], new: dict[str, Any]) -> bool:

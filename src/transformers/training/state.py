@@ -33,7 +33,7 @@ class TrainerState:
         is_hyper_param_search: Whether this run is one trial of a search.
         trial_name: Name of the trial.
         trial_params: Values of the trial.
-        global_batch_size: Examples per optimizer step, over all processes.
+        global_batch_size: Examples (or tokens, if these count) per optimizer step, over all processes.
         current_epoch: Number of the epoch that the next step belongs to, from 0.
         epoch_steps_done: Optimizer steps of that epoch so far.
         loss_sum: Sum of the losses of all steps.

@@ -62,7 +62,9 @@ class BertTokenizer(PreTrainedTokenizerFast):
         from_vocabulary = tokenizer_object is None and tokenizer_file is None
         if from_vocabulary:
             unknown = str(kwargs.get("unk_token", self.default_roles["unk_token"]))
-            tokenizer_object = _pipeline(_read_vocab(vocab if vocab_file is None else vocab_file, unknown), unknown)
+            kwargs["made_object"] = _pipeline(
+                _read_vocab(vocab if vocab_file is None else vocab_file, unknown), unknown
+            )
         super().__init__(tokenizer_object=tokenizer_object, tokenizer_file=tokenizer_file, **kwargs)
         self._set_normalizer(do_lower_case, strip_accents, tokenize_chinese_chars)
         if from_vocabulary:

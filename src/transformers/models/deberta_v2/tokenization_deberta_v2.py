@@ -8,35 +8,33 @@ special tokens, cuts, pads, decodes and holds ``tokenizer.json``.
 from __future__ import annotations
 
 import os
-import re
-import string
-import unicodedata
-from collections.abc import Iterator
 from functools import partial
-from itertools import chain
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
 from ...tokenization.calling import EncodeStyle
-from ...tokenization.limits import Limits, warn_once
-from ...tokenization.pieces import PieceEncoding, PieceSegment, PieceSource, Span
+from ...tokenization.limits import Limits, TruncationStrategy, warn_once
+from ...tokenization.pieces import PieceEncoding, PieceSource
 from ...tokenization.sentencepiece.pipeline import model_of_pipeline, pipeline_of_model, switches_of_pipeline
 from ...tokenization.sentencepiece.reader import SentencePieceModel, read_sentencepiece_model
 from ...tokenization.sentencepiece.unigram import SentencePieceUnigram
 from ...tokenization.texts import explain_bad_text
+from ...tokenization.whole_rows import WholeRow
 from ...tokenization_utils_fast import PreTrainedTokenizerFast
 from ...utils.lazy_names import LazyNames
 from ...utils.writing import write_bytes
+from .text_to_pieces import TextToPieces
 
 __getattr__ = LazyNames(globals(), {}).load  # says of 4.4.2's other names what to use
 
 __all__ = ["DebertaV2Tokenizer", "DebertaV2TokenizerFast"]
 
-_NOT_IN_WORDS = re.compile(r"[^\w\s]|_")
+_ANY = "any"  # a piece, whichever, where only the number of pieces counts
 
 
 class DebertaV2Tokenizer(PreTrainedTokenizerFast):
@@ -86,7 +84,7 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
         if from_model:
             if model is None:
                 raise ValueError("DeBERTa-V2's vocabulary is spm.model or tokenizer.json; neither was given.")
-            tokenizer_object = pipeline_of_model(model, bool(do_lower_case), bool(split_by_punct))
+            kwargs["made_object"] = pipeline_of_model(model, bool(do_lower_case), bool(split_by_punct))
         super().__init__(tokenizer_object=tokenizer_object, tokenizer_file=tokenizer_file, **kwargs)
         lowers, splits = switches_of_pipeline(self._tokenizer)
         self.do_lower_case = lowers if do_lower_case is None else do_lower_case
@@ -130,31 +128,19 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
         )
 
     def _prepare(self) -> None:
-        """Make what depends on the added tokens.
+        """Make what depends on settings and added tokens.
 
-        ``_layout`` takes texts as ids written as words, and puts in special tokens, cuts and pads. ``_splitter`` finds
-        added tokens in a text as the library does, and takes everything else for one unknown token, with id 0.
+        ``_layout`` takes texts as so many unknown words, puts in special tokens, cuts and pads.
         """
-        size = max(len(self), 1 + max(self.added_tokens_decoder, default=0))
-        self._layout = Tokenizer(WordLevel({str(number): number for number in range(size)}, unk_token="0"))
+        self._layout = Tokenizer(WordLevel({_ANY: 0}, unk_token=_ANY))
         self._layout.post_processor = self._template("{1}")
-        self._splitter = Tokenizer(WordLevel({"": 0}, unk_token=""))
-        for token in self.added_tokens_decoder.values():
-            # Tokens are looked for in the text as it is given; the model's own normalisation comes later.
-            plain = AddedToken(
-                token.content,
-                single_word=token.single_word,
-                lstrip=token.lstrip,
-                rstrip=token.rstrip,
-                normalized=False,
-            )
-            (self._splitter.add_special_tokens if token.special else self._splitter.add_tokens)([plain])
-        contents = sorted((token.content for token in self.added_tokens_decoder.values()), key=len, reverse=True)
-        self._added = re.compile("|".join(map(re.escape, contents)) or "(?!)")
+        if self._unigram is not None:
+            added = self.added_tokens_decoder
+            self._splitter = TextToPieces(self._unigram, added, self.do_lower_case, self.split_by_punct)
         self._prepared_for = self._state()
 
     def _state(self) -> tuple[Any, ...]:
-        return len(self), self.cls_token_id, self.sep_token_id
+        return len(self), self.cls_token_id, self.sep_token_id, self.do_lower_case, self.split_by_punct
 
     def _unknown_id(self) -> int | None:
         return super()._unknown_id() if self._unigram is None else self._unigram.model.unknown_id
@@ -167,56 +153,47 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
         if self._prepared_for != self._state():
             self._prepare()
         self._check_room(limits, style, is_pair=isinstance(texts[0], tuple))
-        source = partial(self._source, self._unigram, style=style)
+        source = partial(self._splitter.source, words=style.words, split_special=style.split_special)
         try:
             sources = [[source(part) for part in (text if _is_pair(text) else (text,))] for text in texts]
         except (TypeError, AttributeError, UnicodeError):
             explain_bad_text(texts, style.words)
             raise
-        rows = [tuple(list(map(str, part.ids)) for part in parts) for parts in sources]
-        inputs = [row if len(row) == 2 else row[0] for row in rows]
+        return self._lay_out(sources, style, limits)
+
+    def _lay_out(self, sources: list[list[PieceSource]], style: EncodeStyle, limits: Limits) -> list[PieceEncoding]:
+        """Put special tokens around the pieces of texts, cut and pad.
+
+        The library does so for rows that are too long, and where what is cut off is asked for.
+        """
+        rows = [WholeRow(tuple([len(part.ids) for part in parts]), style.special) for parts in sources]
+        sizes = [row.size for row in rows]
+        limit = None if limits.truncation is TruncationStrategy.DO_NOT_TRUNCATE else limits.max_length
+        if style.overflow:
+            return self._by_library(sources, style, limits)
+        is_cut = [limit is not None and size > limit for size in sizes]
+        shortened = iter(self._by_library(list(compress(sources, is_cut)), style, limits) if any(is_cut) else ())
+        length = limits.padded_length([size if limit is None else min(size, limit) for size in sizes])
+        return [
+            next(shortened) if cut else self._whole(row, parts, max(0, length - size), limits.padding_side)
+            for row, parts, size, cut in zip(rows, sources, sizes, is_cut, strict=True)
+        ]
+
+    def _whole(self, row: WholeRow, sources: list[PieceSource], padding: int, side: str) -> PieceEncoding:
+        """Make a row that nothing is cut off."""
+        if padding:
+            left, right = (padding, 0) if side == "left" else (0, padding)
+            row = row._replace(left=left, right=right, pad_type_id=self.pad_token_type_id)
+        _, cls, sep, *_ = self._prepared_for
+        ids = row.around([part.ids for part in sources], cls, sep, self.pad_token_id or 0)
+        return PieceEncoding(row, sources, self._id_to_token, ids)
+
+    def _by_library(self, sources: list[list[PieceSource]], style: EncodeStyle, limits: Limits) -> list[PieceEncoding]:
+        """Let the library cut and pad rows, of which it is told the numbers of pieces."""
+        counted = [tuple([[_ANY] * len(part.ids) for part in parts]) for parts in sources]
+        inputs = [row if len(row) == 2 else row[0] for row in counted]
         encodings = self._run(self._layout, inputs, style, limits, words=True)
         return [PieceEncoding(row, parts, self._id_to_token) for row, parts in zip(encodings, sources, strict=True)]
-
-    def _source(self, unigram: SentencePieceUnigram, text: Any, style: EncodeStyle) -> PieceSource:
-        """Split one text, or one list of words, into pieces."""
-        if not isinstance(text, list | tuple if style.words else str):
-            raise TypeError(f"{text!r} is no text.")
-        given: list[tuple[int | None, Any]] = list(enumerate(text)) if style.words else [(None, text)]
-        parts = (self._segments(unigram, part, word, style.split_special) for word, part in given)
-        return PieceSource(list(chain.from_iterable(parts)), unigram.model.unknown_id, self._id_to_token)
-
-    def _segments(
-        self, unigram: SentencePieceUnigram, text: str, word: int | None, split_special: bool
-    ) -> Iterator[PieceSegment]:
-        """Cut a text at added tokens, and split what is between them."""
-        text.encode("utf-8")  # refuses halves of surrogate pairs
-        if not self._added.search(text):
-            yield from self._split(unigram, text, 0, word)
-            return
-        self._splitter.encode_special_tokens = split_special
-        found = self._splitter.encode(text, add_special_tokens=False)
-        self._splitter.encode_special_tokens = False
-        for number, (start, end) in zip(found.ids, found.offsets, strict=True):
-            stretch = text[start:end]
-            token = self._splitter.id_to_token(number)
-            if token:
-                spans = partial(_own_spans, len(stretch))
-                yield PieceSegment([self.convert_tokens_to_ids(token)], [end - start], stretch, start, spans, word)
-            else:
-                yield from self._split(unigram, stretch, start, word)
-
-    def _split(
-        self, unigram: SentencePieceUnigram, text: str, offset: int, word: int | None
-    ) -> Iterator[PieceSegment]:
-        """Split a stretch without added tokens, lowered and cut at punctuation if the tokenizer does so."""
-        lowered = text.lower() if self.do_lower_case else text
-        parts = _cut_at_punctuation(lowered) if self.split_by_punct else [(lowered, 0)]
-        for part, start in parts:
-            normalized = unigram.normalizer.normalize(part)
-            found = unigram.segment(normalized)
-            spans = partial(_spans, unigram, part, start, text if self.do_lower_case else None)
-            yield PieceSegment(found.ids, found.ends, normalized, offset, spans, word)
 
     def _own_settings(self) -> dict[str, Any]:
         return {"do_lower_case": self.do_lower_case, "split_by_punct": self.split_by_punct, "vocab_type": "spm"}
@@ -240,47 +217,6 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
 
 def _is_pair(text: Any) -> bool:
     return isinstance(text, tuple) and len(text) == 2
-
-
-def _spans(unigram: SentencePieceUnigram, part: str, start: int, cased: str | None) -> list[Span]:
-    """Say which characters of a stretch those of a normalised part come from.
-
-    Args:
-        unigram: Normalises the part.
-        part: The part, lowered or not.
-        start: Where the part begins in the stretch, lowered or not.
-        cased: The stretch before it was lowered, which may make one character two; None if it was not.
-
-    Returns:
-        For each normalised character the first character of the stretch that it stands for, and the one after it.
-    """
-    _, spans = unigram.normalizer.normalize_with_spans(part)
-    if cased is None:
-        return [(first + start, last + start) for first, last in spans]
-    origin = [index for index, character in enumerate(cased) for _ in character.lower()]
-    return [(origin[first + start], origin[last + start - 1] + 1) for first, last in spans]
-
-
-def _own_spans(length: int) -> list[Span]:
-    return [(index, index + 1) for index in range(length)]
-
-
-def _is_punctuation(character: str) -> bool:
-    """Tell punctuation: Unicode's, and all ASCII characters that are neither letters, digits nor spaces."""
-    return character in string.punctuation or unicodedata.category(character).startswith("P")
-
-
-def _cut_at_punctuation(text: str) -> Iterator[tuple[str, int]]:
-    """Give each punctuation mark and what is between them, with the position of each."""
-    start = 0
-    for found in _NOT_IN_WORDS.finditer(text):
-        if _is_punctuation(found[0]):
-            if found.start() > start:
-                yield text[start : found.start()], start
-            yield found[0], found.start()
-            start = found.end()
-    if start < len(text):
-        yield text[start:], start
 
 
 DebertaV2TokenizerFast = DebertaV2Tokenizer

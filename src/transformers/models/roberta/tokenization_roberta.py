@@ -81,7 +81,7 @@ class RobertaTokenizer(PreTrainedTokenizerFast):
             model = _read_bpe(
                 vocab if vocab_file is None else vocab_file, merges if merges_file is None else merges_file
             )
-            tokenizer_object = _pipeline(model)
+            kwargs["made_object"] = _pipeline(model)
         mask = kwargs.get("mask_token", self.default_roles["mask_token"])
         if from_vocabulary and isinstance(mask, str):
             kwargs["mask_token"] = AddedToken(mask, lstrip=True, normalized=False, special=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from array import array
+from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["CharacterMap"]
+__all__ = ["CharacterMap", "character_map"]
 
 _VALUE = 1 << 31  # what marks a unit that is a value
 _BROKEN_MAP = "The SentencePiece model's character map is broken; fetch spm.model again."
@@ -39,6 +40,7 @@ class CharacterMap:
         if sys.byteorder == "big":
             self._units.byteswap()
         self._texts = charsmap[4 + size :]
+        self._first: dict[str, bool] | None = None
         self._check_values()
 
     def _check_values(self) -> None:
@@ -47,9 +49,9 @@ class CharacterMap:
         nodes = np.flatnonzero((units < _VALUE) & (units & 0x100 > 0))
         leaves = nodes ^ ((units[nodes] >> 10) << ((units[nodes] & 0x200) >> 6))
         inside = bool((leaves < len(units)).all())
-        starts = np.unique(units[leaves] - _VALUE) if inside else np.array([-1])
+        starts = set((units[leaves] - _VALUE).tolist()) if inside else {-1}
         begins = {0, *(place + 1 for place, byte in enumerate(self._texts) if byte == 0)} - {len(self._texts)}
-        if not begins.issuperset(starts.tolist()) or (self._texts and self._texts[-1]):
+        if not begins.issuperset(starts) or (self._texts and self._texts[-1]):
             raise ValueError(_BROKEN_MAP)
         try:
             self._texts.decode("utf-8")
@@ -99,6 +101,12 @@ class CharacterMap:
         Raises:
             ValueError: If the trie is none: a node has two parents, or a key is no text.
         """
+        if self._first is None:
+            self._first = self._find_first_characters()
+        return self._first
+
+    def _find_first_characters(self) -> dict[str, bool]:
+        """Go through the beginnings of all keys."""
         found: dict[str, bool] = {}
         seen: set[int] = set()
         reached = [(0, b"")] if self._units else []
@@ -124,6 +132,16 @@ class CharacterMap:
         for byte in character.encode("utf-8"):
             node = None if node is None else self._child(node, byte)
         return node is not None and any(self._child(node, byte) is not None for byte in range(1, 0x80))
+
+
+@lru_cache(maxsize=1)
+def character_map(charsmap: bytes) -> CharacterMap:
+    """Make a character map, or give the one that was made last, since one model is read, checked and used.
+
+    Raises:
+        ValueError: As `CharacterMap` does.
+    """
+    return CharacterMap(charsmap)
 
 
 def _decoded(character: bytes) -> str:

@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from .character_map import CharacterMap
-from .reader import USER_DEFINED, SentencePieceModel
+from .character_map import CharacterMap, character_map
+from .reader import SPACE, USER_DEFINED, SentencePieceModel
 
-__all__ = ["SPACE", "SentencePieceNormalizer"]
-
-SPACE = "\u2581"
-"""How a space is written inside pieces."""
+__all__ = ["SentencePieceNormalizer"]
 
 
 def _character_class(characters: Iterable[str]) -> str:
@@ -40,9 +37,9 @@ class SentencePieceNormalizer:
     """
 
     def __init__(self, model: SentencePieceModel) -> None:
-        self._map = CharacterMap(model.charsmap)
-        kinds = zip(model.pieces, model.kinds, strict=True)
-        self._user_defined = sorted((piece for piece, kind in kinds if kind == USER_DEFINED), key=len, reverse=True)
+        self._map: CharacterMap = character_map(model.charsmap)
+        found = [] if USER_DEFINED not in model.kinds else zip(model.pieces, model.kinds, strict=True)
+        self._user_defined = sorted((piece for piece, kind in found if kind == USER_DEFINED), key=len, reverse=True)
         self._remove_extra = model.remove_extra_whitespaces
         self._space = SPACE if model.escape_whitespaces else " "
         self._prefix = self._space if model.add_dummy_prefix and not model.treat_whitespace_as_suffix else ""

@@ -14,8 +14,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 
-from .normalizer import SPACE
-from .reader import BYTE, CONTROL, NORMAL, UNKNOWN, SentencePieceModel
+from .reader import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, SentencePieceModel
 
 __all__ = ["model_of_pipeline", "pipeline_of_model", "switches_of_pipeline"]
 
@@ -43,7 +42,7 @@ def pipeline_of_model(model: SentencePieceModel, lower: bool, split_at_punctuati
         steps += [normalizers.Replace(Regex(_RUNS_OF_SPACES), " "), normalizers.Strip()]
     tokenizer.normalizer = normalizers.Sequence(steps)
     scheme = "always" if model.add_dummy_prefix else "never"
-    words_apart = not any(SPACE in piece[1:] for piece in model.pieces)
+    words_apart = not model.reaches_over_spaces
     spaces = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=words_apart)
     split = [pre_tokenizers.Punctuation("isolated"), spaces] if split_at_punctuation else [spaces]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
