@@ -40,9 +40,12 @@ def main() -> int:
     """Search, kill, go on, and write the result; 1 where something that is promised did not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the search")
-    parser.add_argument("--only_write", action="store_true", help="the search is there already: write the result")
+    parser.add_argument("--go_on", action="store_true", help="the kill is done: make the trials that are left")
+    parser.add_argument("--only_write", action="store_true", help="write the result of the search as it stands")
     options = parser.parse_args()
-    if not options.only_write:
+    if options.go_on:
+        subprocess.run(command(options.folder.resolve()), cwd=ROOT, check=True)
+    elif not options.only_write:
         run(options.folder)
     result = summarize(options.folder)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
@@ -116,6 +119,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         },
         "readme_settings": {"eval_loss": readme["value"], "eval_accuracy": readme["metrics"]["eval_accuracy"]},
         "best": {"eval_loss": best["value"], "eval_accuracy": best["metrics"]["eval_accuracy"], **best["values"]},
+        "trials": len(ended),
         "pruned": sum(trial["state"] == "PRUNED" for trial in ended),
         "finished_when_killed": sorted(at_kill),
         "processes": list(last_of.values()),
