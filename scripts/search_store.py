@@ -144,8 +144,8 @@ class Store:
             with self._alone():
                 self._end_dead_trials()
                 waiting = self.trials(TrialState.WAITING)
-                wanted = 0 if total is None else total - len(self.finished()) - len(self.running())
-                if not waiting and wanted <= 0:
+                left = len(waiting) if total is None else total - len(self.finished()) - len(self.running())
+                if left <= 0:
                     yield None
                     return
                 number = waiting[0].number if waiting else len(self.trials())
