@@ -9,5 +9,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
 project_environment dev
 bash "$ROOT/scripts/minilm.sh"
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="$ROOT/src"
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="$ROOT/src:$ROOT/tests/support:$ROOT/examples/text-classification"
 exec "$VENV/bin/python" "$ROOT/tests/docs/run_all.py" "$@"

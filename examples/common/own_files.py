@@ -52,7 +52,8 @@ def read_files(
     """Read the files of a run, and check that they fit together.
 
     Args:
-        paths: A file for each of ``train``, ``validation`` and ``test`` that the run needs.
+        paths: A file for each of ``train``, ``validation``, further validation splits and ``test`` that the run
+            needs, in this order; all but ``test`` have labels.
         flags: Which columns the user means.
         problem: What the user says the labels are.
         model: What the model predicts, where it is not trained.
@@ -67,7 +68,7 @@ def read_files(
     for table in tables.values():
         if not table.rows:
             raise ValueError(f"'{table.source}' holds no examples.")
-    labelled = [name for name in ("train", "validation") if name in tables]
+    labelled = [name for name in tables if name != "test"]
     first = tables[labelled[0] if labelled else next(iter(tables))]
     columns = choose_columns(first, flags or ColumnFlags(), bool(labelled))
     known = _check_problem(problem, model)
@@ -76,7 +77,7 @@ def read_files(
         labels[name] = read_labels(tables[name], columns.labels, known)
         known = labels[name].problem
     names = _names_of_training(labels["train"], tables["train"], columns) if "train" in labels else ()
-    for other in labels.keys() - {"train"}:
+    for other in (name for name in labelled if name != "train"):
         expected = names or (model.names if model is not None else ())
         labels[other] = _spell_alike(labels[other], expected, tables[other], of_training="train" in labels)
     splits = {name: _to_split(table, columns, labels.get(name)) for name, table in tables.items()}

@@ -165,6 +165,12 @@ def _best_step(trainer: Trainer) -> int | None:
     return int(step) if step.isdecimal() else None
 
 
+def _endings(metrics: Mapping[str, Any]) -> list[str]:
+    """Give what the names of the figures of each validation split end in."""
+    begin, speed = "eval_samples", "eval_samples_per_second"
+    return [name.removeprefix(begin) for name in metrics if name.startswith(begin) and not name.startswith(speed)]
+
+
 def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None, page: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -174,7 +180,8 @@ def _print_table(record: Mapping[str, Any], subject: Subject, curve: Path | None
     table.add_column(style="bold")
     table.add_column(justify="right")
     for name in dict.fromkeys((*subject.metrics, "combined_score", "loss")):
-        for ending, where in (("", ""), ("_mm", ", mismatched")):
+        for ending in _endings(metrics):
+            where = ", mismatched" if ending == "_mm" else ending.replace("_", ", ", 1)
             if f"eval_{name}{ending}" in metrics:
                 table.add_row(f"{name.replace('_', ' ')}{where}", f"{metrics[f'eval_{name}{ending}']:.4f}")
     trainable, total = record["trainable_values"], record["total_values"]

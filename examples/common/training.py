@@ -26,6 +26,9 @@ __all__ = ["RunStart", "check_metric", "evaluate", "run", "start_of_run", "train
 
 logger = logging.get_logger("transformers.examples.training")
 
+MISMATCHED = "validation_mismatched"
+"""MNLI's second validation split, whose figures end in ``_mm`` as in 4.4.2; others' end in their names."""
+
 
 @dataclass(frozen=True)
 class RunStart:
@@ -155,7 +158,7 @@ def _steps_of(checkpoint: str | None) -> int:
 def evaluate(
     trainer: Trainer, validation: Mapping[str, Dataset], evaluated: Callable[[str], None] | None = None
 ) -> dict[str, float]:
-    """Evaluate every validation split; those after the first keep their figures under names of their own.
+    """Evaluate every validation split; figures of those after the first end in the split's name.
 
     Where a training has left its figures in the folder, an evaluation by itself leaves these alone.
 
@@ -167,7 +170,8 @@ def evaluate(
     metrics: dict[str, float] = {}
     for number, (name, split) in enumerate(validation.items()):
         logger.info("Evaluating on %s: %d examples", name, len(split))
-        prefix, ending = ("eval_mm", "_mm") if number else ("eval", "")
+        ending = "" if number == 0 else "_mm" if name == MISMATCHED else f"_{name}"
+        prefix = f"eval{ending}"
         found = trainer.evaluate(eval_dataset=split, metric_key_prefix=prefix)
         if evaluated is not None:
             evaluated(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from common.arguments import ModelArguments, check_model_arguments, check_texts, flag_help
 from common.data_flags import SizeFlags, check_files, check_sizes, files_of
@@ -29,6 +30,13 @@ class DataTrainingArguments(SizeFlags, ReportFlags):
         metadata=flag_help("Your own training texts (csv, tsv, json, jsonl): a column of labels, one or two of text."),
     )
     validation_file: str | None = field(default=None, metadata=flag_help("Your own validation texts, labelled."))
+    more_validation_files: list[str] | None = field(
+        default=None,
+        metadata=flag_help(
+            "Further validation texts, each file with figures of its own after its name; the first file alone is "
+            "evaluated during training."
+        ),
+    )
     test_file: str | None = field(
         default=None, metadata=flag_help("Your own texts to predict; labels are not needed.")
     )
@@ -77,8 +85,24 @@ def _check_data(data_args: DataTrainingArguments, args: TrainingArguments) -> No
         if lacking:
             raise ValueError(f"give --task_name (a GLUE task), or {' and '.join(lacking)} (files of your own).")
     check_files(files, FILE_FORMATS)
+    _check_more_files(data_args)
     _check_columns(data_args)
     check_sizes(data_args)
+
+
+def _check_more_files(data_args: DataTrainingArguments) -> None:
+    """Refuse further validation files without a first one, that cannot be read, or whose figures had one name."""
+    more = data_args.more_validation_files or []
+    if more and data_args.validation_file is None:
+        raise ValueError("--more_validation_files needs --validation_file, the one to choose the best weights by.")
+    names = [Path(path).stem for path in more]
+    for path, name in zip(more, names, strict=True):
+        check_files({"--more_validation_files": path}, FILE_FORMATS)
+        if names.count(name) > 1 or name in ("train", "validation", "test", "mm"):
+            raise ValueError(
+                f"--more_validation_files {path}: figures are named after the files, so '{name}' must be the name of "
+                "one alone, and none of train, validation, test and mm."
+            )
 
 
 def _check_columns(data_args: DataTrainingArguments) -> None:

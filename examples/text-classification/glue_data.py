@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,8 +116,10 @@ def _load_files(data_args: DataTrainingArguments, args: TrainingArguments, model
     paths = {
         "train": data_args.train_file if args.do_train else None,
         "validation": data_args.validation_file if needs_validation else None,
-        "test": data_args.test_file if args.do_predict else None,
     }
+    more = [Path(path) for path in data_args.more_validation_files or () if needs_validation]
+    paths |= {path.stem: str(path) for path in more}
+    paths["test"] = data_args.test_file if args.do_predict else None
     if needs_validation and paths["validation"] is None:
         raise ValueError("--evaluation_strategy wants something to evaluate on: give --validation_file.")
     given = {name: path for name, path in paths.items() if path is not None}
@@ -125,7 +128,7 @@ def _load_files(data_args: DataTrainingArguments, args: TrainingArguments, model
     splits = found.splits
     return TextData(
         train=splits.get("train"),
-        validation={"validation": splits["validation"]} if "validation" in splits else {},
+        validation={name: split for name, split in splits.items() if name not in ("train", "test")},
         test={"test": splits["test"]} if "test" in splits else {},
         columns=found.columns,
         labels=found.names,

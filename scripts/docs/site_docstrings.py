@@ -69,7 +69,7 @@ def first_line(thing: Any) -> str:
     """Give the first sentence or line of a docstring, in one line; nothing where the thing is a plain value."""
     if isinstance(thing, (str, int)):
         return f"`{thing!r}`" if len(str(thing)) < 40 and "/" not in str(thing) else ""
-    return _cell((inspect.getdoc(thing) or "").partition("\n\n")[0])
+    return _cell(_doc(thing).partition("\n\n")[0])
 
 
 def gaps(thing: Any, name: str) -> list[str]:
@@ -98,6 +98,11 @@ def _fields(thing: Any) -> dict[str, Any]:
     return getattr(thing, "__dataclass_fields__", {})
 
 
+def _doc(thing: Any) -> str:
+    """Give a docstring, with Sphinx's roles as plain code: some of other libraries' have them."""
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", inspect.getdoc(thing) or "")
+
+
 def _sections(thing: Any) -> list[Any]:
     """Read a docstring; what a class leaves to its parent to explain is taken from there."""
     sections = _read(thing)
@@ -118,7 +123,7 @@ def _sections(thing: Any) -> list[Any]:
 
 
 def _read(thing: Any) -> list[Any]:
-    return list(Docstring(inspect.getdoc(thing) or "", parser="google", parser_options=_READING).parse())
+    return list(Docstring(_doc(thing), parser="google", parser_options=_READING).parse())
 
 
 def _types(thing: Any) -> dict[str, str]:

@@ -291,18 +291,21 @@ def _short(name: str) -> str:
 def _section(each: Shown) -> list[str]:
     """Make what a page says of one name: heading, signature, docstring, members."""
     thing, name = _find(each.name), _short(each.name)
+    path = _PACKAGE if ":" not in each.name else f"{_PACKAGE}.{each.name.partition(':')[0]}"
     parts = [f"## {name} {{ #{name} }}"]
     if each.name == _ADAPTERS:
-        parts += [f"*Methods of every model*, from `{thing.__module__}`."]
+        parts += [f"*Methods of every model*, from `{thing.__module__}`.", *described(thing)]
     elif inspect.isclass(thing) and issubclass(thing, Enum):
         values = ", ".join(f"`{member.name} = {member.value!r}`" for member in thing)
         return [*parts, *prose(thing), f"Values: {values}."]
+    elif is_dataclass(thing) and any("help" in field.metadata for field in fields(thing)):
+        parts += [
+            f"```python\nclass {path}.{name}({fields(thing)[0].name}, ...)\n```",
+            *described(thing),
+            _flags(thing),
+        ]
     else:
-        path = _PACKAGE if ":" not in each.name else f"{_PACKAGE}.{each.name.partition(':')[0]}"
-        parts += [_signature(thing, f"{path}.{name}", "class " if inspect.isclass(thing) else "")]
-    parts += described(thing)
-    if is_dataclass(thing) and any("help" in field.metadata for field in fields(thing)):
-        parts += [_flags(thing)]
+        parts += [_signature(thing, f"{path}.{name}", "class " if inspect.isclass(thing) else ""), *described(thing)]
     for member, value in _members(thing, each):
         parts += [f"### {member} {{ #{name}.{member} }}"]
         if isinstance(value, property):

@@ -443,7 +443,12 @@ class PretrainedConfig(MethodFields, PushToHubMixin):
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
-        """Write the configuration to a file; see `to_json_string`."""
+        """Write the configuration to a file; see `to_json_string`.
+
+        Args:
+            json_file_path: The file, which is replaced where it exists.
+            use_diff: Leave out what is as by default.
+        """
         write_text(json_file_path, self.to_json_string(use_diff))
 
     def save_pretrained(

@@ -214,7 +214,12 @@ class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
 
     @classmethod
     def from_config(cls: type[ModelType], config: PretrainedConfig, **kwargs: Any) -> ModelType:
-        """Make a model with new weights."""
+        """Make a model with new weights.
+
+        Args:
+            config: Its configuration.
+            **kwargs: What else the class takes.
+        """
         return cls(config, **kwargs)
 
     @classmethod

@@ -128,7 +128,12 @@ class PreTrainedTokenizerBase(IdEncoder, PushToHubMixin):
 
     @abstractmethod
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write the vocabulary's own files into a folder that exists, and give their paths."""
+        """Write the vocabulary's own files into a folder that exists, and give their paths.
+
+        Args:
+            save_directory: The folder.
+            filename_prefix: Goes in front of the names.
+        """
 
     @abstractmethod
     def _save_backend(self, path: str) -> None:

@@ -181,6 +181,10 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Give the token of an id, or of each id of a list, array or tensor; None for one that does not exist.
 
+        Args:
+            ids: An id, or several.
+            skip_special_tokens: Leave out special tokens, of several.
+
         Raises:
             ValueError: If something is not an id.
         """
@@ -215,7 +219,12 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Put the model's special tokens around one or two lists of ids."""
+        """Put the model's special tokens around one or two lists of ids.
+
+        Args:
+            token_ids_0: Ids of the text.
+            token_ids_1: Ids of a second one.
+        """
         row = self._around(token_ids_0, token_ids_1)
         following = [iter(token_ids_0), iter(token_ids_1 or ())]
         return [
@@ -226,7 +235,12 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Give the token types of one or two lists of ids with their special tokens."""
+        """Give the token types of one or two lists of ids with their special tokens.
+
+        Args:
+            token_ids_0: Ids of the text.
+            token_ids_1: Ids of a second one.
+        """
         types: list[int] = self._around(token_ids_0, token_ids_1).type_ids
         return types
 

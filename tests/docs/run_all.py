@@ -15,8 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
 from snippet_programs import check_extras
 from snippets import ROOT, Run, lay_out, read_snippets, run_bash, run_python
 from supposed import prepare

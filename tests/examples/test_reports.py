@@ -104,7 +104,7 @@ def results_of(folder: Path, name: str = "report") -> tuple[dict[str, Any], list
     return report, rows, page
 
 
-def test_six_unbalanced_classes(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_six_unbalanced_classes(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = [f"class {min(row % 17 % 9, 5)}" for row in range(60)]
     train = write_texts(tmp_path / "train.csv", labels)
     validation = write_texts(tmp_path / "validation.csv", [*labels[:30], *labels[31:45]])
@@ -145,12 +145,30 @@ def test_six_unbalanced_classes(tiny_checkpoint: Path, tmp_path: Path) -> None:
         assert "OpenSesame" not in content, path
 
     before = {path: path.read_bytes() for path in out.glob("report*")}
-    again = ["--model_name_or_path", out, "--validation_file", validation, *REPORT, "--report_to", "none"]
-    assert runner(run_glue)(*again, "--max_seq_length", "8", "--output_dir", out) == 0
+    more = write_texts(tmp_path / "films.csv", labels[:20])
+    again = ["--model_name_or_path", out, "--validation_file", validation, "--more_validation_files", more, *REPORT]
+    again += ["--report_to", "none", "--max_seq_length", "8", "--output_dir", out]
+    assert runner(run_glue)(*again) == 0
     assert {path: path.read_bytes() for path in before} == before, "an evaluation leaves the training's report"
     evaluated = read_json(out / "report_eval.json")
-    assert evaluated["confusion"] == report["confusion"]
     assert "curves" not in evaluated
+    assert evaluated["examples"] == 64
+    parts = {each["name"]: each["figures"]["accuracy"]["value"] for each in evaluated["slices"]["source"]}
+    figures = read_json(out / "run_record_eval.json")["metrics"]
+    expected = {"validation": figures["eval_accuracy"], "films": figures["eval_accuracy_films"]}
+    assert parts == pytest.approx(expected, abs=1e-5)
+    assert parts["validation"] == report["metrics"]["accuracy"]["value"]
+    assert figures["eval_samples_films"] == 20
+    assert "f1 macro, films" in capsys.readouterr().out
+    (tmp_path / "other").mkdir()
+    same = write_texts(tmp_path / "other" / "films.csv", labels[:20])
+    for files, says in (
+        ([more, same], "'films' must be the name of one alone"),
+        ([train], "none of train"),
+        (["none.csv"], "no such file"),
+    ):
+        assert runner(run_glue)(*again, "--more_validation_files", *files) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_a_regression(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from snippets import ROOT
 from tiny_checkpoint import write_tiny_checkpoint
 from tiny_glue import write_tiny_glue
 
+from transformers import AutoModelForSequenceClassification
+
 __all__ = ["SUPPOSED", "prepare"]
 
 Names = dict[str, Any]
@@ -19,7 +21,8 @@ _SERVED = {"sst2": "text", "mrpc": "text", "squad": "question", "ner": "token", 
 
 
 def _mrpc(checkout: Path, base: Path, names: Names) -> None:
-    write_adapter(checkout / "output" / "mrpc", base, seed=0)
+    model = AutoModelForSequenceClassification.from_pretrained(base, apply_lora=True, lora_r=8, lora_alpha=16)
+    model.save_adapter(checkout / "output" / "mrpc")
     rows = ["sentence\tlabel", "the film was good\tLABEL_1", "the film was bad\tLABEL_0"]
     (checkout / "dev.tsv").write_text("\n".join(rows) + "\n")
 

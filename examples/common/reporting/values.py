@@ -105,7 +105,9 @@ def _interval_of_spearman(predicted: Values, labels: Values) -> tuple[float, flo
     found = []
     for counts in draw_counts(len(labels)):
         x, y = (ranks(counts) - len(labels) / 2 for ranks in ranks_of)
-        sums = [(counts * each).sum(axis=1) for each in (np.ones_like(x), x, y, x * x, y * y, x * y)]
+        drawn_x, drawn_y = counts * x, counts * y
+        products = (np.einsum("be,be->b", *pair) for pair in ((drawn_x, x), (drawn_y, y), (drawn_x, y)))
+        sums = (counts.sum(axis=1), drawn_x.sum(axis=1), drawn_y.sum(axis=1), *products)
         found.append(_correlation(*sums))
     low, high = bounds(np.concatenate(found)[:, None])
     return float(low[0]), float(high[0])

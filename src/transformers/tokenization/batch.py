@@ -77,7 +77,8 @@ class BatchEncoding(UserDict[str, Any]):
     A dictionary of model inputs (``batch["input_ids"]`` or ``batch.input_ids``) that also remembers how each text was
     split, so that positions can be mapped: *token* positions count in the encoded sequence with its special tokens,
     *words* and *characters* count in the text. Where a method takes a batch index and a position, the batch index may
-    be left out if there is one text: ``encoding.char_to_token(5)``.
+    be left out if there is one text: ``encoding.char_to_token(5)``; ``sequence_index`` is 1 for the second text of a
+    pair.
 
     Args:
         data: The lists or tensors by name.

@@ -256,6 +256,12 @@ class TextEncoder(SpecialTokensMixin):
     ) -> list[str]:
         """Split a text, or a pair, into tokens as strings.
 
+        Args:
+            text: The text.
+            pair: A second one.
+            add_special_tokens: Put the model's special tokens around them.
+            **kwargs: What else calling the tokenizer takes.
+
         Raises:
             TypeError: As calling the tokenizer does.
             ValueError: As calling the tokenizer does.

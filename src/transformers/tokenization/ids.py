@@ -278,13 +278,23 @@ class IdEncoder(TextEncoder):
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Put the model's special tokens around one or two lists of ids."""
+        """Put the model's special tokens around one or two lists of ids.
+
+        Args:
+            token_ids_0: Ids of the text.
+            token_ids_1: Ids of a second one.
+        """
 
     @abstractmethod
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Give the token types of one or two lists of ids with their special tokens."""
+        """Give the token types of one or two lists of ids with their special tokens.
+
+        Args:
+            token_ids_0: Ids of the text.
+            token_ids_1: Ids of a second one.
+        """
 
     def get_special_tokens_mask(
         self,

@@ -114,6 +114,10 @@ class AutoConfig:
     def for_model(cls, model_type: str, **kwargs: Any) -> PretrainedConfig:
         """Make a configuration from a model type and field values.
 
+        Args:
+            model_type: Such as ``"roberta"``.
+            **kwargs: Fields of that type's configuration.
+
         Raises:
             ValueError: If the model type is unknown, or a value out of range.
         """
@@ -122,6 +126,10 @@ class AutoConfig:
     @classmethod
     def register(cls, model_type: str, config: type[PretrainedConfig]) -> None:
         """Let `from_pretrained` know one more model type.
+
+        Args:
+            model_type: Its name, as ``config.json`` will state it.
+            config: Its class.
 
         Raises:
             ValueError: If ``config.model_type`` is another.
