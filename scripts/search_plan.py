@@ -93,6 +93,7 @@ def make_plan(words: Sequence[str] | None) -> Plan:
     flags = parse_flags(rest)
     if "output_dir" not in flags or not flags["output_dir"]:
         raise ValueError("give --output_dir: the folder of the search, in which it is continued.")
+    _refuse_what_is_no_trial(flags)
     folder = Path(flags.pop("output_dir")[-1])
     space = read_space(options.search, options.space, flags)
     given = space.take_given(flags)
@@ -107,6 +108,18 @@ def make_plan(words: Sequence[str] | None) -> Plan:
     if metric.removeprefix("eval_") not in known:
         raise ValueError(f"--metric {options.metric} is no metric of this task; it has {', '.join(known)}.")
     return Plan(options, folder, flags, given, space, metric, sources)
+
+
+_NO_TRIAL = ("do_predict", "push_to_hub", "overwrite_output_dir", "resume_from_checkpoint")
+
+
+def _refuse_what_is_no_trial(flags: Flags) -> None:
+    """Refuse flags that would be done for each trial anew, and several processes that train one model."""
+    given = next((name for name in _NO_TRIAL if name in flags), None)
+    if given is not None:
+        raise ValueError(f"--{given} is nothing for a search; give it with the best command.")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("each trial trains in one process: start the search without torchrun, as often as you like.")
 
 
 def _parser() -> argparse.ArgumentParser:

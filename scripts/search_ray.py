@@ -6,10 +6,11 @@ trial after the other, so that it too reads the base and tokenizes the data once
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from typing import Any
@@ -74,6 +75,10 @@ class _Study(Searcher):
         self._claims: dict[str, tuple[Claim, ExitStack]] = {}
         self._pruned: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let Ray write down nothing of this: the study is on the disk, and the locks are this process's."""
+        return {}
+
     def suggest(self, trial_id: str) -> Any:
         """Choose the next trial; the locks of its folder are held until it ends."""
         held = ExitStack()
@@ -107,9 +112,10 @@ class _Study(Searcher):
             elif "failed" in result:
                 fail_trial(self._store, self._plan, claim.trial, result["failed"], self._tell)
             else:
-                claim.trial.set_user_attr("sources", result["sources"])
+                found = json.loads(result["found"])
+                claim.trial.set_user_attr("sources", found["sources"])
                 pruned = trial_id in self._pruned
-                outcome = Outcome(result["value"], result["metrics"], pruned, result["time_total_s"])
+                outcome = Outcome(result["value"], found["metrics"], pruned, result["time_total_s"])
                 end_trial(self._store, self._plan, claim.trial, outcome, self._tell)
 
     def save(self, checkpoint_path: str) -> None:
@@ -129,6 +135,10 @@ class _WithoutPromise(Stopper):
 
     def __init__(self, study: _Study) -> None:
         self._study = study
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let Ray write down nothing of this either."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Say whether a trial is to end."""
@@ -153,7 +163,7 @@ def _train(config: dict[str, Any]) -> None:
     words: Sequence[str] = config["words"]
 
     def report(value: float, step: int, last: bool) -> bool:
-        tune.report({"value": value, "step": step, "last": last, "metrics": {}, "sources": _sources().counts()})
+        tune.report({"value": value, "step": step, "last": last, "found": _found({})})
         return False  # Ray ends it
 
     try:
@@ -161,4 +171,9 @@ def _train(config: dict[str, Any]) -> None:
     except FailedTrialError as error:
         tune.report({"value": math.nan, "failed": str(error)})
         return
-    tune.report({"value": outcome.value, "metrics": outcome.metrics, "sources": _sources().counts()})
+    tune.report({"value": outcome.value, "found": _found(outcome.metrics)})
+
+
+def _found(metrics: Mapping[str, float]) -> str:
+    """Put together what is noted of a trial, as text: Ray would take a dict apart."""
+    return json.dumps({"metrics": dict(metrics), "sources": _sources().counts()})

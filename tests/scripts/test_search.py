@@ -93,6 +93,7 @@ def test_a_failed_trial_ends_alone_and_seeds_are_added(
     words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = words("--search", "learning_rate=1e30,0.01,0.02", "--lora_r", 2, "--lora_alpha", 4, "--trials", 4)
+    line += ["--load_best_model_at_end", "--metric_for_best_model", "loss"]
     assert search.main([*line, "--seeds", "3", "4", "5", "--top", "1"]) == 0
     said, found = capsys.readouterr().out, result(tmp_path / "search")
     states = {trial["values"]["learning_rate"]: trial["state"] for trial in found["trials"]}
@@ -233,6 +234,8 @@ def test_what_is_given_must_lie_in_the_space(words: Words) -> None:
         make_plan(words(*RATES, "--learning_rate", "1"))
     with pytest.raises(ValueError, match="--metric bleu is no metric"):
         make_plan(words(*RATES, "--metric", "bleu"))
+    with pytest.raises(ValueError, match="--push_to_hub is nothing for a search"):
+        make_plan(words(*RATES, "--push_to_hub"))
     assert make_plan(words(*RATES)).metric == "eval_loss"
 
 

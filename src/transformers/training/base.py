@@ -139,12 +139,15 @@ class TrainerBase:
         """
         model = None
         if self.model_init is not None:
-            parameters = inspect.signature(self.model_init).parameters
-            wanted = [name for name, item in parameters.items() if name == "trial" or item.default is item.empty]
-            model = self.model_init(trial) if wanted else self.model_init()
+            model = self.model_init(trial) if self._model_init_takes_trial() else self.model_init()
         if model is None:
             raise ValueError("model_init must give a model; it gave None.")
         return model
+
+    def _model_init_takes_trial(self) -> bool:
+        """Say whether ``model_init`` wants an argument."""
+        parameters = {} if self.model_init is None else inspect.signature(self.model_init).parameters
+        return any(name == "trial" or item.default is item.empty for name, item in parameters.items())
 
     def _place_model(self, model: nn.Module) -> None:
         """Take a model: move it to the device and into the run's precision, and read what its batches hold."""

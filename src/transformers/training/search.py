@@ -12,7 +12,6 @@ from ..trainer_pt_utils import LabelSmoother
 from ..trainer_utils import IntervalStrategy, default_compute_objective
 from ..utils import logging
 from .argument_checks import check_training_arguments
-from .overrides import takes
 from .publishing import PublishingTrainer
 from .search_spaces import BestRun, HPSearchBackend, choose_backend, default_hp_space, hp_params
 
@@ -149,7 +148,7 @@ class SearchingTrainer(PublishingTrainer):
     def _set_argument(self, name: str, value: Any) -> None:
         """Set an argument, as the type that it has."""
         if not hasattr(self.args, name):
-            if self.model_init is None or not takes(self.model_init, "trial"):
+            if not self._model_init_takes_trial():
                 logger.warning("The search sets %s, which is no argument of the training: no effect.", name)
             return
         before = getattr(self.args, name)
