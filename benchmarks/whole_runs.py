@@ -43,12 +43,13 @@ SIDES = ("ours", "upstream")
 def main() -> None:
     """Run both sides in turn until the time is up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0, help="begin no run that would end later")
+    parser.add_argument("--minutes", type=float, default=10.0, help="a run that takes longer is ended, and left out")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--dtype", choices=("bf16", "fp32"), default="fp32", help="bf16 only where the processor has it"
     )
+    parser.add_argument("--epochs", type=int, help="in place of each task's own number")
     parser.add_argument("--examples", type=int, help="train on so few, to try the script; writes no result")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
@@ -57,18 +58,20 @@ def main() -> None:
         for task in options.tasks:
             for side in SIDES:
                 before = [run["seconds"] for run in runs if (run["task"], run["side"]) == (task, side)]
-                if before and time.monotonic() + max(before) > end:
+                left = end - time.monotonic()
+                done = run(task, side, options, left) if left > max(before, default=0.0) else None
+                if done is None:
                     show(runs)
                     if options.examples is None:
                         write(runs, options)
                     return
-                runs.append(run(task, side, options))
-                print(json.dumps(runs[-1]), flush=True)
+                runs.append(done)
+                print(json.dumps(done), flush=True)
 
 
-def run(task: str, side: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Do one run in a process of its own and with an empty cache; give its time and its figures."""
-    epochs, limit = TASKS[task]
+def run(task: str, side: str, options: argparse.Namespace, left: float) -> dict[str, Any] | None:
+    """Do one run in a process of its own, with an empty cache; give its time and its figures, None if it is late."""
+    epochs, limit = options.epochs or TASKS[task][0], TASKS[task][1]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         job = {
@@ -91,11 +94,15 @@ def run(task: str, side: str, options: argparse.Namespace) -> dict[str, Any]:
         if side == "ours":
             environment["PYTHONPATH"] = str(ROOT / "src")
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=left, check=False)
+        except subprocess.TimeoutExpired:
+            return None
         seconds = time.perf_counter() - start
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        return {"task": task, "side": side, "seconds": round(seconds, 2), **figures(folder / "output", seconds)}
+        facts = {"task": task, "side": side, "epochs": epochs, "dtype": options.dtype, "threads": options.threads}
+        return {**facts, "seconds": round(seconds, 2), **figures(folder / "output", seconds)}
 
 
 def our_command(job: dict[str, Any]) -> list[str]:
@@ -149,7 +156,9 @@ def show(runs: list[dict[str, Any]]) -> None:
 
 
 def write(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    """Write all runs and their medians."""
+    """Write all runs and their medians; what is there of other tasks stays."""
+    before = json.loads(RESULTS.read_text())["runs"] if RESULTS.is_file() else []
+    runs = [run for run in before if run["task"] not in options.tasks] + runs
     versions = subprocess.run(
         [
             REFERENCE,
@@ -162,8 +171,8 @@ def write(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
     )
     record = {
         "question": "a whole run, from the command to the table: run_glue.py against upstream's Trainer + PEFT",
-        "settings": {**SETTINGS, "threads": options.threads, "dtype": options.dtype},
-        "epochs_and_examples": {task: TASKS[task] for task in options.tasks},
+        "settings": SETTINGS,
+        "examples": {task: limit for task, (_, limit) in TASKS.items()},
         "medians": summary(runs),
         "runs": runs,
         "upstream": dict(zip(("transformers", "peft", "torch"), versions.stdout.split()[-3:], strict=True)),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every snippet of docs/ as a reader would: real processes, a real small model, trainings to their end.
 #
-#   bash scripts/docs_test.sh                        all pages, about ten minutes on two cores
+#   bash scripts/docs_test.sh                        all pages, a quarter of an hour on two quiet cores
 #   bash scripts/docs_test.sh tutorials/ner.md …     some pages
 #
 # The tests run them too, with tiny models and trainings of two steps.

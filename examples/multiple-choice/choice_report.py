@@ -14,6 +14,7 @@ from common.reporting.classified import describe_classified, predicted_rows
 from common.reporting.data_facts import Split, describe_data
 from common.reporting.examined import Evaluations, Examined
 from common.reporting.examples import Examples
+from common.splits import column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,18 +50,18 @@ def examine(data: ChoiceData, evaluations: Evaluations, max_length: int) -> Exam
             split, logits = data.validation[_SPLIT], np.asarray(found.predictions)
             names = [str(number) for number in range(logits.shape[1])]
             predicted = predicted_rows(logits, np.asarray(found.label_ids), _PROBLEM, names)
-            for row, context, endings in zip(predicted, split[CONTEXT], split[ENDINGS], strict=True):
+            for row, context, endings in zip(predicted, column(split, CONTEXT), column(split, ENDINGS), strict=True):
                 yield {"source": _SPLIT, **row, "texts": {"context": context, "endings": list(endings)}}
 
     return Examined(figures, rows)
 
 
 def _examples(split: Dataset) -> Examples:
-    endings = list(zip(*split[ENDINGS], strict=True))
+    endings = list(zip(*column(split, ENDINGS), strict=True))
     return Examples(
-        texts={"context": list(split[CONTEXT])} | {f"{number}": texts for number, texts in enumerate(endings)},
+        texts={"context": column(split, CONTEXT)} | {f"{number}": texts for number, texts in enumerate(endings)},
         tokens=_tokens(split),
-        cut=np.asarray(split[CUT]) > 0,
+        cut=np.asarray(column(split, CUT)) > 0,
         sources=[_SPLIT] * len(split),
     )
 
@@ -74,12 +75,12 @@ def _splits(data: ChoiceData) -> dict[str, Split]:
     found = {**({"train": data.train} if data.train is not None else {}), **data.validation, **data.test}
     splits = {}
     for name, split in found.items():
-        labels = [str(label) for label in split[LABEL]] if LABEL in split.column_names else None
+        labels = [str(label) for label in column(split, LABEL)] if LABEL in split.column_names else None
         splits[name] = Split(
-            texts=[list(split[CONTEXT]), [" | ".join(endings) for endings in split[ENDINGS]]],
+            texts=[column(split, CONTEXT), [" | ".join(endings) for endings in column(split, ENDINGS)]],
             labels=labels,
             tokens=_tokens(split),
-            cut=np.asarray(split[CUT]) > 0,
+            cut=np.asarray(column(split, CUT)) > 0,
             counts=dict(Counter(f"ending {label}" for label in labels or ())),
         )
     return splits

@@ -17,6 +17,7 @@ from common.reporting.examples import SHOWN, shortened
 from common.reporting.figures import table_of
 from common.reporting.resampling import Values, interval_of_sums
 from common.reporting.slices import by_name, by_size, describe_parts, mean_of
+from common.splits import column
 from qa_answers import Answers
 from qa_data import ANSWERS, CONTEXT, ID, QUESTION, STARTS
 from qa_features import OWNER
@@ -70,18 +71,18 @@ class _Answered:
     @classmethod
     def of(cls, scorer: Scorer, answers: Answers) -> _Answered:
         split, with_null = scorer.data.questions[_SPLIT], scorer.data.with_null
-        contexts, gold = list(split[CONTEXT]), scorer.gold(_SPLIT)
+        contexts, gold = column(split, CONTEXT), scorer.gold(_SPLIT)
         given = answers.best_texts(contexts)
         if with_null:
             given = given_answers(given, answers.null_odds(), scorer.threshold)
         few = [few_answers(answers, row, context, with_null) for row, context in enumerate(contexts)]
         exact, f1 = gold.score(given)
         return cls(
-            names=list(split[ID]),
-            questions=list(split[QUESTION]),
+            names=column(split, ID),
+            questions=column(split, QUESTION),
             contexts=contexts,
-            right=list(split[ANSWERS]),
-            starts=list(split[STARTS]),
+            right=column(split, ANSWERS),
+            starts=column(split, STARTS),
             given=given,
             few=few,
             begins=answers.begins[:, 0],
@@ -230,11 +231,11 @@ def _windows(scorer: Scorer, name: str) -> NDArray[np.int64]:
 def _splits(scorer: Scorer) -> dict[str, Split]:
     splits = {}
     for name, split in scorer.data.questions.items():
-        answers = list(split[ANSWERS])
+        answers = column(split, ANSWERS)
         with_answers = sum(bool(each) for each in answers)
         counts = {"with an answer": with_answers, "without": len(answers) - with_answers}
         splits[name] = Split(
-            texts=[list(split[QUESTION]), list(split[CONTEXT])],
+            texts=[column(split, QUESTION), column(split, CONTEXT)],
             labels=[" / ".join(sorted(set(each))) for each in answers],
             windows=_windows(scorer, name),
             counts=counts if scorer.data.with_null else {},

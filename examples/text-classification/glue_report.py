@@ -13,7 +13,7 @@ from common.reporting.classified import describe_classified, predicted_rows
 from common.reporting.data_facts import Split, describe_data
 from common.reporting.examined import Evaluations, Examined
 from common.reporting.examples import Examples
-from common.splits import LABEL
+from common.splits import LABEL, column
 from glue_data import TextData
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ def _split(data: TextData, name: str, tokenized: Dataset) -> Split:
     labels: list[str] | None = None
     counts: dict[str, int] | None = None
     if LABEL in raw.column_names and name not in data.test:
-        values = list(raw[LABEL])
+        values = column(raw, LABEL)
         if data.problem == "multi_label_classification":
             labels = [", ".join(sorted(row)) for row in values]
             counts = dict(Counter(label for row in values for label in row))
         else:
             labels = [str(value) for value in values]
             counts = {} if data.problem == "regression" else None
-    texts = [list(raw[column]) for column in data.columns]
+    texts = [column(raw, name) for name in data.columns]
     return Split(texts, labels, _lengths(tokenized), data.cut[name], counts=counts)

@@ -17,6 +17,7 @@ from common.reporting.examples import SHOWN, Examples, shortened
 from common.reporting.figures import figure, table_of
 from common.reporting.resampling import Values, interval_of_sums
 from common.reporting.slices import Measure, by_length, describe_parts
+from common.splits import column
 from ner_data import PLACE, TAGS, WORDS, SentenceData
 from ner_mistakes import KINDS, Pair, pair_entities
 from ner_predictions import tags_of
@@ -85,19 +86,19 @@ class _Tagged:
     def of(cls, data: SentenceData, predictions: Any, id2label: Mapping[int, str]) -> _Tagged:
         split = data.validation[_SPLIT]
         best, probabilities = predictions
-        words = list(split[WORDS])
+        words = column(split, WORDS)
         sure = [
             [float(row[place]) if place >= 0 else np.nan for place in first]
-            for row, first in zip(np.asarray(probabilities), split[FIRST], strict=True)
+            for row, first in zip(np.asarray(probabilities), column(split, FIRST), strict=True)
         ]
         examples = Examples(
             texts={"sentence": [" ".join(row) for row in words]},
             tokens=np.asarray([sum(mask) for mask in split["attention_mask"]], dtype=np.int64),
-            cut=np.asarray([CUT in first for first in split[FIRST]], dtype=bool),
+            cut=np.asarray([CUT in first for first in column(split, FIRST)], dtype=bool),
             sources=[_SPLIT] * len(words),
         )
         guessed = tags_of(best, split, id2label)
-        return cls(words, list(split[PLACE]), list(split[TAGS]), guessed, sure, examples, data.types, data.strict)
+        return cls(words, column(split, PLACE), column(split, TAGS), guessed, sure, examples, data.types, data.strict)
 
 
 def _describe(tagged: _Tagged) -> dict[str, Any]:
@@ -230,13 +231,13 @@ def _splits(data: SentenceData) -> dict[str, Split]:
     found = {**({"train": data.train} if data.train is not None else {}), **data.validation, **data.test}
     splits = {}
     for name, split in found.items():
-        tags = list(split[TAGS]) if TAGS in split.column_names else None
+        tags = column(split, TAGS) if TAGS in split.column_names else None
         kinds = Counter(entity[0] for row in tags or () for entity in find_entities(row))
         splits[name] = Split(
-            texts=[[" ".join(row) for row in split[WORDS]]],
+            texts=[[" ".join(row) for row in column(split, WORDS)]],
             labels=None if tags is None else [" ".join(row) for row in tags],
             tokens=np.asarray([sum(mask) for mask in split["attention_mask"]], dtype=np.int64),
-            cut=np.asarray([CUT in first for first in split[FIRST]], dtype=bool),
+            cut=np.asarray([CUT in first for first in column(split, FIRST)], dtype=bool),
             counts=kinds,
         )
     return splits

@@ -10,12 +10,13 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 import transformers
 from site_docstrings import described, first_line, gaps, prose
+from site_flags import shown_default
 
 __all__ = ["PAGES", "find_gaps", "reference_pages"]
 
@@ -337,11 +338,10 @@ def _is_ours(owner: Any) -> bool:
 
 
 def _flags(thing: Any) -> str:
-    rows = []
-    for field in fields(thing):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        shown = "" if default is MISSING else f"`{_value(default)}`"
-        rows.append(f"| `{field.name}` | {shown} | {field.metadata.get('help', '')} |".replace("%%", "%"))
+    rows = [
+        f"| `{field.name}` | {shown_default(field)} | {field.metadata.get('help', '')} |".replace("%%", "%")
+        for field in fields(thing)
+    ]
     return "\n".join(("| argument | default | what it does |", "| --- | --- | --- |", *rows))
 
 
