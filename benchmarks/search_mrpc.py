@@ -124,8 +124,8 @@ def summarize(folder: Path) -> dict[str, Any]:
         "finished_when_killed": sorted(at_kill),
         "processes": list(last_of.values()),
         "seconds_per_trial": [trial["seconds"] for trial in ended],
-        **{name: found[name] for name in ("importance", "edges", "space", "flags", "search_seed", "environment")},
-        "best_command": best["command"],
+        "flags": {name: words for name, words in found["flags"].items() if name != "glue_dataset"},
+        **{name: found[name] for name in ("importance", "edges", "space", "search_seed", "environment")},
     }
 
 
