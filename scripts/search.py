@@ -16,11 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "examples"), str(ROOT / "examples" / "text-classification")]
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # a search says a line for each trial
 
 from common.process import behave, ending_says  # noqa: E402 (found through the lines above)
 
 if __name__ == "__main__":
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # a search says a line for each trial
     behave()  # before the imports, which take seconds
 
 try:

@@ -61,9 +61,6 @@ class Programs:
         script = Path(words[0])
         if script.name == "search.py":
             return _said(importlib.import_module("search").main, [*words[1:], *_SHORT_SEARCH])
-        if words[0] == "scripts/search.py":
-            sys.path.insert(0, str(ROOT / "scripts"))
-            return _said(importlib.import_module("search").main, [*words[1:], "--trials", "2", *_SHORT])
         if _NO_TRAINING.search(words[0]):
             command = [sys.executable, *words]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
