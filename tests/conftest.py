@@ -13,6 +13,21 @@ os.environ.setdefault("TRANSFORMERS_NO_REPORT", "1")  # each takes half a second
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ROOT = Path(__file__).resolve().parent.parent
+_SETTINGS = ("TRANSFORMERS_", "OMP_", "GOMP_", "HF_", "TOKENIZERS_", "LORA_")
+
+
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
+
+
+_AT_THE_START = _settings()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run where importing a test or a script has changed a setting: all other tests would run with it."""
+    changed = sorted(dict(_settings().items() ^ _AT_THE_START.items()))
+    if changed:
+        raise pytest.UsageError(f"An import of a test has changed {', '.join(changed)}: no test is run.")
 
 
 @pytest.fixture(scope="session")
