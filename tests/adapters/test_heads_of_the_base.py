@@ -43,6 +43,8 @@ def write_deberta(folder: Path, legacy: bool) -> Path:
     model = DebertaV2ForMaskedLM(DebertaV2Config(**DEBERTA, legacy=legacy))
     shake(model, 0)
     model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({n: v for n, v in config.items() if n != "legacy"}))  # as published
     return folder
 
 

@@ -61,22 +61,23 @@ def prepare_head(model: AdaptableModel, model_class: type[AdaptableModel], conte
         return
     state = model.adapter_state
     parts = state.heads.get(model_class)
-    if parts is not None and (parts.was_looked_for or _brings_all(model, model_class, content)):
+    if parts is not None and (parts.was_looked_for or _brings_all(content, as_class(model, model_class))):
         return
     made = _without_storage(model, model_class, content)
+    looks = bool(model.base_record.source) and not _brings_all(content, made)
+    given, dtypes = _of_checkpoint(model, made, content) if looks else ({}, {})
     if parts is None:
-        attributes = {name: value for name, value in made.__dict__.items() if name not in model.__dict__}
+        without = {name: None for name, each in made._modules.items() if each is None}
+        attributes = {name: value for name, value in made.__dict__.items() if name not in model.__dict__} | without
         parts = state.heads[model_class] = HeadParts(parts_of(made), attributes)
-    if not _brings_all(model, model_class, content) and model.base_record.source:
-        parts.given, parts.dtypes = _of_checkpoint(model, made)
-        parts.was_looked_for = True
-        put_parameters(as_class(model, model_class), parts.given)
+    if looks:
+        parts.given, parts.dtypes, parts.was_looked_for = given, dtypes, True
+        put_parameters(as_class(model, model_class), given)
 
 
-def _brings_all(model: AdaptableModel, model_class: type[AdaptableModel], content: AdapterContent) -> bool:
-    """Say whether an adapter holds all of the head that was prepared for it."""
-    shell = as_class(model, model_class)
-    return all(name in content.tensors for name, _ in shell.named_parameters() if not shell.identifies_base(name))
+def _brings_all(content: AdapterContent, model: AdaptableModel) -> bool:
+    """Say whether an adapter holds all of a model's head."""
+    return all(name in content.tensors for name, _ in model.named_parameters() if not model.identifies_base(name))
 
 
 def _without_storage(
@@ -100,17 +101,21 @@ def _without_storage(
 
 
 def _of_checkpoint(
-    model: AdaptableModel, made: AdaptableModel
+    model: AdaptableModel, made: AdaptableModel, content: AdapterContent
 ) -> tuple[dict[str, nn.Parameter], dict[str, torch.dtype]]:
     """Read the parameters of a head from the checkpoint that a model stands on, if it still holds this base.
 
     Args:
         model: The model.
-        made: Of the class whose head it is.
+        made: Of the class whose head it is; it takes the form that the checkpoint has.
+        content: The adapter, whose form comes first.
     """
     source = model.base_record.source
+    tensors = load_weights(source)
+    made._prepare_for(tensors)
+    made._prepare_for(content.tensors)
     model.base_sha256()
-    fitting, _ = match_state_dict(made, load_weights(source))
+    fitting, _ = match_state_dict(made, tensors)
     if made.hash_base(fitting) != model.base_record.sha256:
         raise ValueError(
             f"'{source}' holds other weights than when this model was loaded, so what it has of a "
