@@ -1,7 +1,7 @@
 """Does a search find settings at least as good as the README's, through a kill, in two processes, on one base each?
 
-30 trials over MRPC with MiniLM by `scripts/search.py`, on a part of the examples so that it ends on two CPU cores; the
-README's settings are among the values that are tried first. Two processes share the search; one is killed (SIGKILL)
+30 trials over all of MRPC with MiniLM by `scripts/search.py`; the settings of the README's figure (`glue_parity.py`) are
+tried first. Two processes share the search; one is killed (SIGKILL)
 after some trials and started again. The result is `results/search_mrpc.json`. Needs the GLUE data (LORA_SHARED_DATA or
 ../shared/data) and models/minilm-roberta::
 
@@ -29,11 +29,11 @@ SPACE = (
     "lora_r=4,8,16",
     "alpha_over_r=1,2,4",
     "lora_target_modules=query value,all-linear",
-    "num_train_epochs=1:3",
+    "num_train_epochs=1:4",
     "warmup_ratio=0.0:0.2",
 )
-README = ["--learning_rate", "4e-4", "--lora_r", "8", "--lora_alpha", "16", "--lora_target_modules", "query", "value"]
-README += ["--warmup_ratio", "0.06", "--weight_decay", "0.1"]
+README = ["--learning_rate", "1e-3", "--lora_r", "8", "--lora_alpha", "16", "--lora_target_modules", "query", "value"]
+README += ["--warmup_ratio", "0.06", "--num_train_epochs", "2"]
 
 
 def main() -> int:
@@ -57,10 +57,10 @@ def command(folder: Path) -> list[str]:
     """Give the search's command line."""
     data = Path(os.environ.get("LORA_SHARED_DATA", ROOT.parent / "shared" / "data")) / "glue"
     words = ["--trials", str(TRIALS), "--model_name_or_path", "models/minilm-roberta", "--task_name", "mrpc"]
-    words += ["--glue_dataset", str(data), "--apply_lora", "--max_train_samples", "256", "--max_val_samples", "192"]
-    words += ["--max_seq_length", "128", "--per_device_train_batch_size", "8", "--per_device_eval_batch_size", "64"]
+    words += ["--glue_dataset", str(data), "--apply_lora", "--max_seq_length", "128"]
+    words += ["--per_device_train_batch_size", "16", "--per_device_eval_batch_size", "64"]
     words += [word for entry in SPACE for word in ("--search", entry)]
-    words += [*README, "--num_train_epochs", "2", "--metric", "loss", "--seed", "0", "--output_dir", str(folder)]
+    words += [*README, "--metric", "accuracy", "--seed", "0", "--output_dir", str(folder)]
     return [sys.executable, str(ROOT / "scripts" / "search.py"), *words]
 
 
@@ -109,7 +109,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "question": "30 trials over MRPC with MiniLM: as good as the README's settings, killed and continued, shared",
         "checks": {
             "30 trials came to their end": len(ended) >= TRIALS,
-            "the best is at least as good as the README's settings": best["value"] <= readme["value"],
+            "the best is at least as good as the README's settings": best["value"] >= readme["value"],
             "no finished trial was lost by the kill": all(by_number[n]["value"] == v for n, v in at_kill.items()),
             "the killed trial was made again": any("again" in trial for trial in found["trials"]),
             "several processes": len(last_of) > 1,
@@ -117,8 +117,8 @@ def summarize(folder: Path) -> dict[str, Any]:
                 counts[name] == 1 for counts in last_of.values() for name in once
             ),
         },
-        "readme_settings": {"eval_loss": readme["value"], "eval_accuracy": readme["metrics"]["eval_accuracy"]},
-        "best": {"eval_loss": best["value"], "eval_accuracy": best["metrics"]["eval_accuracy"], **best["values"]},
+        "readme_settings": {**scores(readme), **readme["values"]},
+        "best": {**scores(best), **best["values"]},
         "trials": len(ended),
         "pruned": sum(trial["state"] == "PRUNED" for trial in ended),
         "finished_when_killed": sorted(at_kill),
@@ -127,6 +127,11 @@ def summarize(folder: Path) -> dict[str, Any]:
         "flags": {name: words for name, words in found["flags"].items() if name != "glue_dataset"},
         **{name: found[name] for name in ("importance", "edges", "space", "search_seed", "environment")},
     }
+
+
+def scores(trial: dict[str, Any]) -> dict[str, float]:
+    """Give what a trial's model reaches on the validation set."""
+    return {name: trial["metrics"][name] for name in ("eval_accuracy", "eval_f1", "eval_loss")}
 
 
 if __name__ == "__main__":
