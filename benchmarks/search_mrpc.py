@@ -29,7 +29,7 @@ SPACE = (
     "lora_r=4,8,16",
     "alpha_over_r=1,2,4",
     "lora_target_modules=query value,all-linear",
-    "num_train_epochs=1:4",
+    "num_train_epochs=1:3",
     "warmup_ratio=0.0:0.2",
 )
 README = ["--learning_rate", "1e-3", "--lora_r", "8", "--lora_alpha", "16", "--lora_target_modules", "query", "value"]
