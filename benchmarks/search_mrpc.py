@@ -1,8 +1,9 @@
 """Does a search find settings at least as good as the README's, through a kill, in two processes, on one base each?
 
 30 trials over all of MRPC with MiniLM by `scripts/search.py`; the settings of the README's figure (`glue_parity.py`)
-are tried first. Two processes share the search; one is killed (SIGKILL) after some trials and started again. The result
-is `results/search_mrpc.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and models/minilm-roberta::
+are tried first. Two processes share the search; one is killed (SIGKILL) after some trials and started again. The
+result is `results/search_mrpc.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and
+models/minilm-roberta::
 
     .venv/bin/python benchmarks/search_mrpc.py output/search-mrpc
 """
