@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -193,23 +192,6 @@ def environment(**changes: str) -> dict[str, str]:
     ours = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
     launcher = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     return {**{name: value for name, value in os.environ.items() if name not in launcher}, **ours, **changes}
-
-
-def start(folder: Path, runs: list[dict[str, Any]], *, processes: int, timeout: float = 120, **variables: str) -> None:
-    """Run trainings one after the other in several processes; raise with what they said if they fail.
-
-    A single process is started without a launcher.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    request = folder / "request.json"
-    request.write_text(json.dumps({"runs": runs}))
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [sys.executable, *(launcher if processes > 1 else []), __file__, str(request)]
-    ran = subprocess.run(
-        command, env=environment(**variables), capture_output=True, text=True, timeout=timeout, check=False
-    )
-    if ran.returncode != 0:
-        raise RuntimeError(f"exit code {ran.returncode}\n{ran.stdout[-2000:]}\n{ran.stderr[-30000:]}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from glue_case import BIN, ROOT, TORCHRUN, launch
+from forked import Forks
+from glue_case import BIN, ROOT, SCRIPT, TORCHRUN, launch
 
 from transformers import (
     AutoConfig,
@@ -63,12 +64,12 @@ def steady(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(steady: Path, mrpc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(steady: Path, mrpc: Path, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process writes, with the same 8 examples a step."""
     output = tmp_path_factory.mktemp("alone") / "out"
     flags = ["--model_name_or_path", steady, "--task_name", "mrpc", "--glue_dataset", mrpc, *TRAINING]
     flags += ["--per_device_train_batch_size", 8, "--logging_steps", 1, "--output_dir", output, *_reports(output)]
-    ran = launch([sys.executable], flags, output.parent / "cache")
+    ran = forks.run(SCRIPT, *flags)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return output
 
@@ -149,7 +150,9 @@ def _deberta(folder: Path, checkpoint: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["roberta", "deberta"])
-def test_the_original_s_readme(kind: str, checkpoint: Path, mrpc: Path, port: int, tmp_path: Path) -> None:
+def test_the_original_s_readme(
+    kind: str, checkpoint: Path, mrpc: Path, port: int, forks: Forks, tmp_path: Path
+) -> None:
     base = checkpoint if kind == "roberta" else _deberta(tmp_path / "deberta", checkpoint)
     model = AutoModelForSequenceClassification.from_pretrained(base, apply_lora=True, lora_r=16, lora_alpha=32)
     with torch.no_grad():
@@ -162,7 +165,9 @@ def test_the_original_s_readme(kind: str, checkpoint: Path, mrpc: Path, port: in
     launcher = [sys.executable, "-m", "torch.distributed.launch", "--nproc_per_node=1", f"--master_port={port}"]
     flags = ["--model_name_or_path", base, "--lora_path", tmp_path / "lora.bin", "--task_name", "mrpc", "--do_eval"]
     flags += ["--output_dir", tmp_path / "output", "--apply_lora", "--lora_r", 16, "--lora_alpha", 32]
-    ran = launch(launcher, [*flags, "--glue_dataset", mrpc], tmp_path / "cache")
+    flags += ["--glue_dataset", mrpc]
+    by_launcher = kind == "roberta"  # it does the same for the other
+    ran = launch(launcher, flags, tmp_path / "cache") if by_launcher else forks.run(SCRIPT, *flags)
     assert ran.returncode == 0, ran.stderr[-3000:]
     results = json.loads((tmp_path / "output" / "eval_results.json").read_text())
     assert results["eval_samples"] == 13
@@ -188,17 +193,17 @@ def _last_line(ran_stderr: str) -> str:
     ids=["alone-of-two", "accelerate-on-cpu", "accelerate-precision", "accelerate-fsdp", "accelerate-deepspeed"],
 )
 def test_what_a_launcher_gets_wrong(
-    variables: dict[str, str], message: str, checkpoint: Path, mrpc: Path, port: int, tmp_path: Path
+    variables: dict[str, str], message: str, checkpoint: Path, mrpc: Path, port: int, forks: Forks, tmp_path: Path
 ) -> None:
     flags = ["--model_name_or_path", checkpoint, "--task_name", "mrpc", "--glue_dataset", mrpc, "--do_eval", *QUIET]
     flags += ["--output_dir", tmp_path / "out", "--ddp_timeout", 3]
-    ran = launch([sys.executable], flags, tmp_path / "cache", MASTER_PORT=str(port), **variables)
+    ran = forks.run(SCRIPT, *flags, MASTER_PORT=str(port), **variables)
     assert ran.returncode == 2, ran.stderr[-3000:]
     assert message in _last_line(ran.stderr)
     assert "Traceback" not in ran.stderr
 
 
-def test_a_port_in_use(checkpoint: Path, mrpc: Path, port: int, tmp_path: Path) -> None:
+def test_a_port_in_use(checkpoint: Path, mrpc: Path, port: int, forks: Forks, tmp_path: Path) -> None:
     import socket
 
     flags = ["--model_name_or_path", checkpoint, "--task_name", "mrpc", "--glue_dataset", mrpc, "--do_eval", *QUIET]
@@ -207,7 +212,7 @@ def test_a_port_in_use(checkpoint: Path, mrpc: Path, port: int, tmp_path: Path) 
         other.bind(("0.0.0.0", port))
         other.listen()
         variables = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        ran = launch([sys.executable], flags, tmp_path / "cache", MASTER_PORT=str(port), **variables)
+        ran = forks.run(SCRIPT, *flags, MASTER_PORT=str(port), **variables)
         assert ran.returncode == 2, ran.stderr[-3000:]
         assert f"127.0.0.1:{port}: another program uses this port" in _last_line(ran.stderr)
         assert "Traceback" not in ran.stderr

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from distributed_case import read, run, start, write_base
+from distributed_case import read, run, write_base
 from safetensors.torch import load_file
 from torch import Tensor
 
 pytestmark = pytest.mark.slow
 
+Start = Callable[..., None]
 DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 # No parameter is small enough to be kept whole by ZeRO-3, as most of these would be.
@@ -32,7 +34,7 @@ def _base(folder: Path, model: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train every case in two processes, once from the start and once from another way's checkpoint."""
     made = tmp_path_factory.mktemp("sharing")
     fresh, resumed = [], []
@@ -61,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for way in WAYS
         if way != "plain"
     ]
-    start(made, [*fresh, *resumed, *half], processes=2, timeout=240)
+    start(made, [*fresh, *resumed, *half], processes=2)
     return made
 
 
@@ -127,7 +129,7 @@ def test_lora_sends_the_trained_gradients_and_nothing_else(folder: Path) -> None
     assert lora < full / 4
 
 
-def test_three_processes_whose_shares_are_uneven(tmp_path: Path) -> None:
+def test_three_processes_whose_shares_are_uneven(start: Start, tmp_path: Path) -> None:
     settings = {
         "base": _base(tmp_path, "deberta"),
         "per_device_train_batch_size": 1,
@@ -143,7 +145,7 @@ def test_three_processes_whose_shares_are_uneven(tmp_path: Path) -> None:
         {**settings, **WAYS[way], "output_dir": str(tmp_path / way), "result": str(tmp_path / f"r-{way}")}
         for way in ways
     ]
-    start(tmp_path, runs, processes=3, timeout=240)
+    start(tmp_path, runs, processes=3)
     one = run(**{**settings, "per_device_train_batch_size": 3, "output_dir": str(tmp_path / "alone")})
     for way in ways:
         assert_equal(read(tmp_path / f"r-{way}"), one)
@@ -151,7 +153,7 @@ def test_three_processes_whose_shares_are_uneven(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not DEEPSPEED, reason="needs deepspeed: pip install -e '.[deepspeed]'")
 def test_one_process_under_deepspeed_as_accelerate_launch_asks_for_it(
-    folder: Path, alone: dict[str, dict[str, Tensor]], tmp_path: Path
+    folder: Path, alone: dict[str, dict[str, Tensor]], start: Start, tmp_path: Path
 ) -> None:
     run_ = {"base": _base(folder, "roberta"), "output_dir": str(tmp_path / "o"), "result": str(tmp_path / "r")}
     variables = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_MIXED_PRECISION": "no"}

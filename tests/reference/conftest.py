@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import forking
 from parity import Upstream
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+IMPORTS = ("torch._dynamo", "peft.optimizers", "transformers.trainer")
 
 
 @pytest.fixture(scope="session")
-def upstream() -> Upstream:
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     """Give a function that runs one of this folder's ``upstream_*.py`` scripts in the reference environment."""
     python = Path(os.environ.get("LORA_REFERENCE_PYTHON", ROOT / ".venv-reference" / "bin" / "python"))
     if not python.is_file():
         pytest.skip(f"needs upstream Transformers and PEFT ({python} is absent; scripts/test.sh makes it)")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with forking(IMPORTS, tmp_path_factory.mktemp("upstream") / "said", environment, python) as forks:
 
-    def run(script: str, *arguments: str | Path) -> None:
-        command = [str(python), str(Path(__file__).parent / script), *map(str, arguments)]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
-        assert done.returncode == 0, f"{script} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        def run(script: str, *arguments: str | Path) -> None:
+            done = forks.run(HERE / script, *arguments, timeout=600)
+            assert done.returncode == 0, f"{script} failed:\n{done.stderr[-6000:]}"
 
-    return run
+        yield run

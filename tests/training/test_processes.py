@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch
 from training_case import ROOT, build, examples, outcome, read_outcome, run_in_process
 
 pytestmark = pytest.mark.slow
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 SETTINGS: dict[str, Any] = {"dropout": 0.0, "save_strategy": "no"}
 
@@ -29,12 +32,15 @@ SETTINGS: dict[str, Any] = {"dropout": 0.0, "save_strategy": "no"}
     ],
     ids=["two", "two-accumulating-and-grouped", "three", "two-with-a-trainer-of-2021"],
 )
-def test_processes_do_not_change_the_training(several: dict[str, Any], tmp_path: Path) -> None:
+def test_processes_do_not_change_the_training(
+    several: dict[str, Any], request: pytest.FixtureRequest, run_forked: Run, tmp_path: Path
+) -> None:
     same = {name: True for name in ("group_by_length", "older") if name in several}
     alone = build(str(tmp_path / "alone"), **SETTINGS, **same)  # 6 examples a step, and 1 in an epoch's last
     alone.train()
     expected = outcome(alone)
-    ran = run_in_process(tmp_path / "result", output_dir=str(tmp_path / "several"), **{**SETTINGS, **several})
+    run = run_in_process if request.node.callspec.id == "two" else run_forked  # once by torchrun
+    ran = run(tmp_path / "result", output_dir=str(tmp_path / "several"), **{**SETTINGS, **several})
     assert ran.returncode == 0, ran.stderr[-3000:]
     if "older" in several:  # the checkpoint is sealed with what each process wrote into it
         sealed = json.loads((tmp_path / "several" / "checkpoint-20" / "manifest.json").read_text())["files"]
@@ -58,12 +64,12 @@ def test_an_error_in_all_processes_ends_them_with_its_own_message(tmp_path: Path
     assert "SIGABRT" not in ran.stderr
 
 
-def test_two_processes_resume_exactly(tmp_path: Path) -> None:
+def test_two_processes_resume_exactly(run_forked: Run, tmp_path: Path) -> None:
     several: dict[str, Any] = {"processes": 2, "gradient_accumulation_steps": 1, "save_steps": 8}
     for name, stop in (("straight", {}), ("killed", {"kill_at": 12})):
-        ran = run_in_process(tmp_path / name, output_dir=str(tmp_path / f"{name}-out"), **several, **stop)
+        ran = run_forked(tmp_path / name, output_dir=str(tmp_path / f"{name}-out"), **several, **stop)
         assert (ran.returncode == 0) is (name == "straight"), ran.stderr[-3000:]
-    resumed = run_in_process(tmp_path / "resumed", output_dir=str(tmp_path / "killed-out"), resume=True, **several)
+    resumed = run_forked(tmp_path / "resumed", output_dir=str(tmp_path / "killed-out"), resume=True, **several)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     first, second = read_outcome(tmp_path / "straight"), read_outcome(tmp_path / "resumed")
     assert first.keys() == second.keys()
@@ -71,9 +77,9 @@ def test_two_processes_resume_exactly(tmp_path: Path) -> None:
         assert torch.equal(value, second[name]), name
 
 
-def test_one_process_goes_on_with_what_two_began(tmp_path: Path) -> None:
+def test_one_process_goes_on_with_what_two_began(run_forked: Run, tmp_path: Path) -> None:
     two: dict[str, Any] = {"processes": 2, "gradient_accumulation_steps": 1, "dropout": 0.0, "max_steps": 20}
-    killed = run_in_process(tmp_path / "never", output_dir=str(tmp_path / "out"), kill_at=14, **two)
+    killed = run_forked(tmp_path / "never", output_dir=str(tmp_path / "out"), kill_at=14, **two)
     assert killed.returncode != 0
     resumed = build(str(tmp_path / "out"), dropout=0.0)
     resumed.train(resume_from_checkpoint=True)

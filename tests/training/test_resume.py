@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_case import build, outcome, run_in_process
+from training_case import build, outcome
 
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -35,13 +36,15 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    name: str, run_forked: Callable[..., Any], tmp_path: Path
+) -> None:
     settings = dict(CASES[name])
     kill_at = settings.pop("kill_at", 14)
     straight = build(str(tmp_path / "straight"), **settings)
     straight.train()
 
-    killed = run_in_process(tmp_path / "never", output_dir=str(tmp_path / "killed"), kill_at=kill_at, **settings)
+    killed = run_forked(tmp_path / "never", output_dir=str(tmp_path / "killed"), kill_at=kill_at, **settings)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     checkpoint = get_last_checkpoint(str(tmp_path / "killed"))
     assert checkpoint is not None
