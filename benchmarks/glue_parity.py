@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,15 @@ def main() -> int:
 
 def compare(task: str, seed: int) -> dict[str, Any]:
     """Train one task with one seed on both sides."""
+    epochs, limit = TASKS[task]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with _model_lock:  # starting values come from the process's one generator
             start = make_start(task, seed, folder)
-        ours = run_ours(task, seed, start, folder / "ours")
-        theirs = run_upstream(task, seed, start, folder)
+        places = {"model": str(model_folder()), "data": str(glue_folder()), "start": str(start)}
+        job = {**SETTINGS, **places, "task": task, "seed": seed, "epochs": epochs, "limit": limit}
+        ours = run_ours(job, folder / "ours")
+        theirs = run_upstream(job, folder)
     return {"task": task, "seed": seed, "ours": ours, "upstream": theirs["accuracy"]}
 
 
@@ -101,45 +105,39 @@ def make_start(task: str, seed: int, folder: Path) -> Path:
     return folder / "start"
 
 
-def run_ours(task: str, seed: int, start: Path, output: Path) -> float:
+def run_ours(job: Mapping[str, Any], output: Path) -> float:
     """Train with run_glue.py; gives the accuracy after the last epoch."""
-    epochs, limit = TASKS[task]
-    command = [
-        sys.executable,
-        str(ROOT / "examples/text-classification/run_glue.py"),
-        *("--model_name_or_path", str(model_folder()), "--task_name", task, "--glue_dataset", str(glue_folder())),
-        *("--apply_lora", "--lora_path", str(start), "--do_train", "--do_eval"),
-        *("--per_device_train_batch_size", str(SETTINGS["batch_size"]), "--per_device_eval_batch_size", "64"),
-        *("--learning_rate", str(SETTINGS["learning_rate"]), "--warmup_ratio", str(SETTINGS["warmup_ratio"])),
-        *("--num_train_epochs", str(epochs), "--max_seq_length", str(SETTINGS["max_seq_length"])),
-        *("--seed", str(seed), "--save_strategy", "no", "--report_to", "none", "--disable_tqdm", "true", "--bf16"),
-        *("--output_dir", str(output)),
-    ]
-    if limit is not None:
-        command += ["--max_train_samples", str(limit)]
-    run_quietly(command)
+    words = ["--lora_path", job["start"], "--warmup_ratio", str(job["warmup_ratio"])]
+    run_quietly([*run_glue_command(job, output), *words, "--save_strategy", "no", "--report_to", "none"])
     accuracy: float = json.loads((output / "eval_results.json").read_text())["eval_accuracy"]
     return accuracy
 
 
-def run_upstream(task: str, seed: int, start: Path, folder: Path) -> dict[str, float]:
+def run_glue_command(job: Mapping[str, Any], output: Path) -> list[str]:
+    """Write what upstream's side is told too as the command line of run_glue.py."""
+    command = [
+        sys.executable,
+        str(ROOT / "examples/text-classification/run_glue.py"),
+        *("--model_name_or_path", job["model"], "--task_name", job["task"], "--glue_dataset", job["data"]),
+        *("--apply_lora", "--do_train", "--do_eval", "--learning_rate", str(job["learning_rate"])),
+        *("--per_device_train_batch_size", str(job["batch_size"]), "--per_device_eval_batch_size", "64"),
+        *("--num_train_epochs", str(job["epochs"]), "--max_seq_length", str(job["max_seq_length"])),
+        *("--seed", str(job["seed"]), "--disable_tqdm", "true", "--output_dir", str(output)),
+    ]
+    command += ["--bf16"] if job["bf16"] else []
+    return command + (["--max_train_samples", str(job["limit"])] if job["limit"] else [])
+
+
+def run_upstream(job: Mapping[str, Any], folder: Path) -> dict[str, float]:
     """Train with upstream's Trainer and PEFT."""
-    epochs, limit = TASKS[task]
-    job = {
-        **SETTINGS,
-        "task": task,
-        "seed": seed,
-        "epochs": epochs,
-        "limit": limit,
-        "model": str(model_folder()),
-        "data": str(glue_folder()),
-        "start": str(start),
+    size = job["limit"] or train_size(job["task"])
+    steps = job["epochs"] * math.ceil(size / job["batch_size"])
+    more = {
         "output": str(folder / "upstream"),
+        "warmup_steps": math.ceil(job["warmup_ratio"] * steps),
+        "order": [epoch_order(size, job["seed"], epoch) for epoch in range(job["epochs"])],
     }
-    size = limit or train_size(task)
-    job["warmup_steps"] = math.ceil(SETTINGS["warmup_ratio"] * epochs * math.ceil(size / SETTINGS["batch_size"]))
-    job["order"] = [epoch_order(size, seed, epoch) for epoch in range(epochs)]
-    (folder / "job.json").write_text(json.dumps(job))
+    (folder / "job.json").write_text(json.dumps({**job, **more}))
     python = ROOT / ".venv-reference" / "bin" / "python"
     run_quietly([str(python), str(ROOT / "benchmarks" / "upstream_glue.py"), str(folder / "job.json")])
     result: dict[str, float] = json.loads((folder / "upstream" / "result.json").read_text())

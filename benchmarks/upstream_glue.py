@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import torch
-from datasets import load_dataset
 from peft import PeftModel
 
 from transformers import (
@@ -16,8 +15,7 @@ from transformers import (
     set_seed,
 )
 from upstream_order import OrderedTrainer
-
-COLUMNS = {"sst2": ("sentence",)}
+from upstream_splits import load_splits
 
 
 def main(path: str) -> None:
@@ -27,19 +25,7 @@ def main(path: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     model = AutoModelForSequenceClassification.from_pretrained(job["model"], num_labels=2, dtype=torch.float32)
     model = PeftModel.from_pretrained(model, job["start"], is_trainable=True)
-    splits = load_dataset(job["data"], job["task"])
-    columns = COLUMNS.get(job["task"], ("sentence1", "sentence2"))
-
-    def encode(batch):
-        encoded = tokenizer(*(batch[name] for name in columns), truncation=True, max_length=job["max_seq_length"])
-        return {**encoded, "labels": batch["label"]}
-
-    train, validation = splits["train"], splits["validation"]
-    if job["limit"]:
-        train = train.select(range(job["limit"]))
-    train, validation = (
-        split.map(encode, batched=True, remove_columns=split.column_names) for split in (train, validation)
-    )
+    train, validation = load_splits(job, tokenizer)
     arguments = TrainingArguments(
         job["output"],
         per_device_train_batch_size=job["batch_size"],

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import load_dataset
 from peft import LoraConfig, TaskType, get_peft_model
 from sklearn.metrics import f1_score
 
@@ -22,8 +21,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-
-COLUMNS = {"sst2": ("sentence",), "mrpc": ("sentence1", "sentence2")}
+from upstream_splits import load_splits
 
 
 def compute_metrics(prediction):
@@ -46,18 +44,7 @@ def main(path: str) -> None:
         target_modules=["query", "value"],
     )
     model = get_peft_model(model, lora)
-    splits = load_dataset(job["data"], job["task"])
-    columns = COLUMNS[job["task"]]
-
-    def encode(batch):
-        encoded = tokenizer(*(batch[name] for name in columns), truncation=True, max_length=job["max_seq_length"])
-        return {**encoded, "labels": batch["label"]}
-
-    train, validation = splits["train"], splits["validation"]
-    train = train.select(range(min(job["limit"] or len(train), len(train))))
-    train, validation = (
-        split.map(encode, batched=True, remove_columns=split.column_names) for split in (train, validation)
-    )
+    train, validation = load_splits(job, tokenizer)
     arguments = TrainingArguments(
         job["output"],
         per_device_train_batch_size=job["batch_size"],

@@ -16,13 +16,12 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from glue_parity import glue_folder, model_folder
+from glue_parity import glue_folder, model_folder, run_glue_command
 from other_side import REFERENCE, ROOT
 from transformers.training.environment import describe_environment
 
@@ -107,18 +106,8 @@ def run(task: str, side: str, options: argparse.Namespace, left: float) -> dict[
 
 def our_command(job: dict[str, Any]) -> list[str]:
     """Write a job as the command line of run_glue.py."""
-    command = [
-        sys.executable,
-        str(ROOT / "examples/text-classification/run_glue.py"),
-        *("--model_name_or_path", job["model"], "--task_name", job["task"], "--glue_dataset", job["data"]),
-        *("--apply_lora", "--lora_r", str(job["lora_r"]), "--lora_alpha", str(job["lora_alpha"])),
-        *("--do_train", "--do_eval", "--learning_rate", str(job["learning_rate"]), "--seed", str(job["seed"])),
-        *("--per_device_train_batch_size", str(job["batch_size"]), "--per_device_eval_batch_size", "64"),
-        *("--num_train_epochs", str(job["epochs"]), "--max_seq_length", str(job["max_seq_length"])),
-        *("--num_threads", str(job["threads"]), "--disable_tqdm", "true", "--output_dir", job["output"]),
-    ]
-    command += ["--bf16"] if job["bf16"] else []
-    return command + (["--max_train_samples", str(job["limit"])] if job["limit"] else [])
+    words = ["--lora_r", str(job["lora_r"]), "--lora_alpha", str(job["lora_alpha"])]
+    return [*run_glue_command(job, Path(job["output"])), *words, "--num_threads", str(job["threads"])]
 
 
 def figures(output: Path, seconds: float) -> dict[str, float]:
