@@ -4,6 +4,7 @@
 #   bash scripts/fault_test.sh                                  every call, four kinds of faults (about an hour)
 #   bash scripts/fault_test.sh --faults "no space left"         one kind
 #   bash scripts/fault_test.sh --every 23                       some calls, the kinds in turn
+#   bash scripts/fault_test.sh --script run_qa --result FILE    another script than run_glue
 #
 # A fault that does not end as it should is printed; the exit code is then 1.
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"

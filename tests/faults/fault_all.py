@@ -15,11 +15,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-_FOLDERS = ("src", "examples", "examples/text-classification", "tests/support", "tests/kills", "tests/faults")
-sys.path[:0] = [str(ROOT / folder) for folder in _FOLDERS]
+_FOLDERS = [ROOT / name for name in ("src", "examples", "tests/support", "tests/kills", "tests/faults")]
+sys.path[:0] = [str(folder) for folder in (*_FOLDERS, *(ROOT / "examples").glob("*-*"))]
 
+from example_runs import FOLDERS, prepare  # noqa: E402
 from fault_runs import FAULTS, Ending, flaws, run, with_shim  # noqa: E402
-from kill_all import LORA, _prepare  # noqa: E402
+from kill_all import LORA  # noqa: E402
 from kill_runs import digest  # noqa: E402
 
 from transformers.training.environment import describe_environment  # noqa: E402
@@ -32,13 +33,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="every so many-th call")
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--script", choices=FOLDERS, default="run_glue")
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--minutes", type=float, default=600, help="no further call after so many")
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "machine_faults.json")
     given = parser.parse_args()
-    work = with_shim()
-    begin, words = time.monotonic(), [*_prepare(work), *RUN]
-    straight = run(words, work / "straight")
+    work, script = with_shim(), given.script
+    begin, words = time.monotonic(), [*prepare(work)[script], *RUN]
+    straight = run(script, words, work / "straight")
     if straight.code != 0:
         print(straight.said, file=sys.stderr)
         return 1
@@ -49,10 +51,12 @@ def main() -> int:
         for name in names:
             if time.monotonic() - begin < 60 * given.minutes:
                 folder = work / "run"
-                ending = run(words, folder, n, name)
-                _note(found[name], n, ending, flaws(ending, folder, expected, lambda: run(words, work / "run")))
-                shutil.rmtree(work / "run", ignore_errors=True)
+                ending = run(script, words, folder, n, name)
+                wrong = flaws(ending, folder, expected, lambda: run(script, words, work / "run"))
+                _note(found[name], n, ending, wrong)
+                shutil.rmtree(folder, ignore_errors=True)
     result = {
+        "script": script,
         "calls_of_a_run": straight.calls,
         "tried": sum(each["calls"] for each in found.values()),
         "not_as_they_should_be": sum(len(each["faults"]) for each in found.values()),

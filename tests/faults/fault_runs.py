@@ -1,4 +1,4 @@
-"""Runs of run_glue.py in which the n-th writing system call fails, and what each leaves behind.
+"""Runs of an example's script in which the n-th writing system call fails, and what each leaves behind.
 
 A run is a forked child of a process that has imported everything and was started with the shim of `failing_calls.c` in
 ``LD_PRELOAD``. Every call of every library is seen, Rust's too.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import json
 import os
 import re
@@ -58,10 +59,11 @@ class Ending:
     said: str
 
 
-def run(words: Sequence[str], folder: Path, n: int = 0, fault: str = "no space left") -> Ending:
-    """Run run_glue.py in a forked child.
+def run(script: str, words: Sequence[str], folder: Path, n: int = 0, fault: str = "no space left") -> Ending:
+    """Run a script in a forked child.
 
     Args:
+        script: Its module.
         words: Its flags; the output folder is added.
         folder: The output folder.
         n: The call that fails; 0: none.
@@ -71,13 +73,13 @@ def run(words: Sequence[str], folder: Path, n: int = 0, fault: str = "no space l
     log.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
-        _be_run([*words, "--output_dir", str(folder)], folder, n, fault, log, told)
+        _be_run(script, [*words, "--output_dir", str(folder)], folder, n, fault, log, told)
     _, status = os.waitpid(child, 0)
     calls, failed = json.loads(told.read_text())
     return Ending(os.waitstatus_to_exitcode(status), calls, failed, log.read_text(encoding="utf-8", errors="replace"))
 
 
-def _be_run(words: Sequence[str], folder: Path, n: int, fault: str, log: Path, told: Path) -> None:
+def _be_run(script: str, words: Sequence[str], folder: Path, n: int, fault: str, log: Path, told: Path) -> None:
     """Be the run, in the child; never returns."""
     code, shim = 99, ctypes.CDLL(None)
     shim.fail_name.restype = ctypes.c_char_p
@@ -85,9 +87,7 @@ def _be_run(words: Sequence[str], folder: Path, n: int, fault: str, log: Path, t
         speak_into(log)
         error, goes_on = FAULTS[fault]
         shim.fail_calls(str(folder).encode(), n, error, int(goes_on))
-        import run_glue
-
-        code = run_glue.main(list(words))
+        code = importlib.import_module(script).main(list(words))
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
     except BaseException:

@@ -18,12 +18,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-_FOLDERS = ("src", "examples", "examples/text-classification", "tests/support", "tests/kills", "tests/faults")
-sys.path[:0] = [str(ROOT / folder) for folder in _FOLDERS]
+_FOLDERS = [ROOT / name for name in ("src", "examples", "tests/support", "tests/kills", "tests/faults")]
+sys.path[:0] = [str(folder) for folder in (*_FOLDERS, *(ROOT / "examples").glob("*-*"))]
 
+from example_runs import prepare  # noqa: E402
 from fault_all import RUN  # noqa: E402
 from fault_runs import flaws, run, with_shim  # noqa: E402
-from kill_all import _prepare  # noqa: E402
 from kill_runs import digest  # noqa: E402
 
 from transformers.training.environment import describe_environment  # noqa: E402
@@ -43,8 +43,8 @@ def main() -> int:
     if "OWN_MOUNTS" not in os.environ:
         os.execvp(_OWN_SPACE[0], [*_OWN_SPACE, sys.executable, *sys.argv])
     work = with_shim()
-    begin, words = time.monotonic(), [*_prepare(work), *RUN]
-    if run(words, work / "straight").code != 0:
+    begin, words = time.monotonic(), [*prepare(work)["run_glue"], *RUN]
+    if run("run_glue", words, work / "straight").code != 0:
         print((work / "straight.log").read_text(), file=sys.stderr)
         return 1
     expected, disk = digest(work / "straight"), work / "disk"
@@ -79,11 +79,11 @@ def _try(words: list[str], disk: Path, pages: int, expected: dict[str, str]) -> 
     """Run on a disk of so many pages, then let it grow and repeat the command."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={pages * PAGE}", "none", str(disk)], check=True)
     try:
-        ending = run(words, disk)
+        ending = run("run_glue", words, disk)
 
         def repeat() -> Any:
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-            return run(words, disk)
+            return run("run_glue", words, disk)
 
         wrong = flaws(ending, disk, expected, repeat)
     finally:

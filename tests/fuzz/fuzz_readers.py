@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fuzz_choices import CHOICE_FILES, make_choices, use_choices
 from fuzz_data import DATA_FILES, make_data, make_identity, use_data, use_identity
 from fuzz_questions import QUESTION_FILES, THRESHOLD_FILE, make_questions, use_questions
+from fuzz_sentences import SENTENCE_FILES, make_sentences, use_sentences
+from fuzz_texts import TEXT_FILES, make_texts, use_texts
 from safetensors.torch import load_file
 from tiny import TINY, tiny_config
 from vocabularies import make_bert_vocabulary, make_roberta_vocabulary, make_sentencepiece_model
@@ -407,5 +410,8 @@ TARGETS: dict[str, Target] = {
     "bin-legacy": Target(_make_legacy, ("pytorch_model.bin",), _use_weights),
     "data": Target(make_data, DATA_FILES, use_data),
     "questions": Target(make_questions, (*QUESTION_FILES, THRESHOLD_FILE), use_questions),
+    "sentences": Target(make_sentences, SENTENCE_FILES, use_sentences),
+    "texts": Target(make_texts, TEXT_FILES, use_texts),
+    "choices": Target(make_choices, CHOICE_FILES, use_choices),
     "run-identity": Target(make_identity, (IDENTITY_FILE,), use_identity, {IDENTITY_FILE: IDENTITY}),
 }

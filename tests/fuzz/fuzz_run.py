@@ -29,13 +29,8 @@ from hypothesis.strategies import SearchStrategy
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [
-    str(ROOT / "src"),
-    str(HERE),
-    str(HERE.parent / "support"),
-    str(HERE.parent / "reference"),
-    str(ROOT / "examples"),
-]
+_FOLDERS = [ROOT / "src", HERE, HERE.parent / "support", HERE.parent / "reference", ROOT / "examples"]
+sys.path[:0] = [str(folder) for folder in (*_FOLDERS, *(ROOT / "examples").glob("*-*"))]
 
 from fuzz_described import nearly_fitting  # noqa: E402
 from fuzz_mutations import mutated  # noqa: E402

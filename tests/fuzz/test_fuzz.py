@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -76,6 +78,16 @@ def test_one_seed_is_one_input(tmp_path: Path) -> None:
     made = [mutated("a.json", whole, Random("x:1")) for _ in range(2)]
     assert made[0] == made[1]
     assert len({mutated("a.json", whole, Random(f"x:{seed}")) for seed in range(50)}) > 25
+
+
+def test_the_program_finds_all_readers(tmp_path: Path) -> None:
+    """The suite has more folders on its path than a command line has."""
+    program = Path(__file__).with_name("fuzz_run.py")
+    command = [sys.executable, str(program), "--reader", "texts", "--repeat", "3", "--keep", str(tmp_path / "kept")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[0] in ("accepted", "refused")
+    assert (tmp_path / "kept" / "rows.jsonl").is_file()
 
 
 def test_a_fault_is_seen(tmp_path: Path) -> None:

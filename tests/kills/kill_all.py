@@ -1,4 +1,4 @@
-"""Kills runs of ten configurations hundreds of times, and compares each end with the uninterrupted run's.
+"""Kills runs of fourteen configurations hundreds of times, and compares each end with the uninterrupted run's.
 
 A series is one run that is killed several times and repeated each time by the same command, until it ends: in every
 second series before operations of writing chosen at random, in the others at moments. ``scripts/kill_test.sh`` starts
@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kill_runs import End, command_run, digest, fork_run, leftovers, settle
-from tiny_checkpoint import write_tiny_checkpoint
-from tiny_glue import write_tiny_glue
+from example_runs import prepare
+from kill_runs import End, command_run, digest, fork_run, leftovers
 
 from transformers.training.environment import describe_environment
 
@@ -39,7 +38,12 @@ CONFIGURATIONS: dict[str, list[str]] = {
     "cutoff": [*LORA, "--consistency", "cutoff", "--reg_loss_wgt", "1.0", "--masking_prob", "0.1"],
     "worker processes": [*LORA, "--dataloader_num_workers", "1"],
     "two processes": LORA,
+    "hidden words": LORA,
+    "entities": LORA,
+    "answers": LORA,
+    "endings": LORA,
 }
+SCRIPTS = {"hidden words": "run_mlm", "entities": "run_ner", "answers": "run_qa", "endings": "run_swag"}
 NOT_STARTED_BY_FORK = "command line"
 
 
@@ -49,12 +53,13 @@ class Case:
     Args:
         name: One of ``CONFIGURATIONS``, or ``NOT_STARTED_BY_FORK``.
         folder: For all that it writes.
-        common: Flags of every configuration.
+        common: Flags of every run, by script.
     """
 
-    def __init__(self, name: str, folder: Path, common: list[str]) -> None:
+    def __init__(self, name: str, folder: Path, common: dict[str, list[str]]) -> None:
         self.name, self.folder = name, folder
-        self.words = [*common, *STEPS, *CONFIGURATIONS.get(name, LORA)]
+        self.script = SCRIPTS.get(name, "run_glue")
+        self.words = [*common[self.script], *STEPS, *CONFIGURATIONS.get(name, LORA)]
         folder.mkdir()
         self.straight = self.run("straight")
         if self.straight.code != 0:
@@ -69,7 +74,7 @@ class Case:
             return command_run(words, output, after=after)
         processes = 2 if self.name == "two processes" else 1
         port = 20_000 + (os.getpid() * 7 + time.monotonic_ns() // 1000) % 20_000
-        return fork_run(words, output, processes=processes, port=port, fatal=fatal, after=after)
+        return fork_run(self.script, words, output, processes=processes, port=port, fatal=fatal, after=after)
 
     def series(self, seed: int, kills: int) -> dict[str, Any]:
         """Kill one run so many times, let it end, and compare."""
@@ -107,12 +112,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500, help="So many at least.")
     parser.add_argument("--minutes", type=float, default=120, help="No further series after so many.")
     parser.add_argument("--seed", type=int, default=0, help="Number of the first series.")
+    names = [*CONFIGURATIONS, NOT_STARTED_BY_FORK]
+    parser.add_argument("--configurations", nargs="+", choices=names, default=names)
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "kills.json")
     given = parser.parse_args()
     begin, found = time.monotonic(), []
     work = Path(tempfile.mkdtemp(prefix="kills-"))
-    common = _prepare(work)
-    cases = [Case(name, work / name.replace(" ", "-"), common) for name in (*CONFIGURATIONS, NOT_STARTED_BY_FORK)]
+    common = prepare(work)
+    cases = [Case(name, work / name.replace(" ", "-"), common) for name in given.configurations]
     number = given.seed
     while sum(each["kills"] for each in found) < given.kills and time.monotonic() - begin < given.minutes * 60:
         for case in cases:
@@ -127,20 +134,6 @@ def main() -> int:
         return 1
     shutil.rmtree(work)
     return 0
-
-
-def _prepare(work: Path) -> list[str]:
-    """Write model and data; give the flags that all runs share."""
-    import datasets.config
-
-    datasets.config.HF_DATASETS_CACHE = work / "cache"
-    os.environ["HF_DATASETS_CACHE"] = str(work / "cache")
-    model = write_tiny_checkpoint(work / "model", num_hidden_layers=1)
-    (work / "glue").mkdir()
-    write_tiny_glue(work / "glue")
-    settle()
-    where = ["--model_name_or_path", str(model), "--glue_dataset", str(work / "glue"), "--task_name", "sst2"]
-    return [*where, "--do_train", "--report_to", "none", "--disable_tqdm", "true", "--no_cuda"]
 
 
 def _fault(series: dict[str, Any]) -> bool:

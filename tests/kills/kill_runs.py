@@ -1,4 +1,4 @@
-"""Runs of run_glue.py that are killed: at a boundary of writing, or at some moment; and what each leaves.
+"""Runs of an example's script that are killed: at a boundary of writing, or at some moment; and what each leaves.
 
 A run is a forked child of a process that has imported everything, so that hundreds are cheap: it has its own memory,
 files and end, and ``kill -9`` ends it as any other. ``command`` starts the same by its command line.
@@ -6,8 +6,8 @@ files and end, and ``kill -9`` ends it as any other. ``command`` starts the same
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -81,11 +81,19 @@ class End:
 
 
 def fork_run(
-    words: Sequence[str], folder: Path, *, processes: int = 1, port: int = 0, fatal: int = 0, after: float = 0
+    script: str,
+    words: Sequence[str],
+    folder: Path,
+    *,
+    processes: int = 1,
+    port: int = 0,
+    fatal: int = 0,
+    after: float = 0,
 ) -> End:
-    """Run run_glue.py in forked children.
+    """Run a script in forked children.
 
     Args:
+        script: Its module.
         words: Its flags.
         folder: Its output folder.
         processes: How many train together.
@@ -100,7 +108,7 @@ def fork_run(
     for rank in range(processes):
         child = os.fork()
         if child == 0:
-            _be_run(words, folder, rank, processes, port, fatal if rank == 0 else 0, counter)
+            _be_run(script, words, folder, rank, processes, port, fatal if rank == 0 else 0, counter)
         children.append(child)
     codes = _wait(children, begin + after if after else None)
     writes = int(counter.read_text() or 0) if counter.is_file() else 0
@@ -108,7 +116,14 @@ def fork_run(
 
 
 def _be_run(
-    words: Sequence[str], folder: Path, rank: int, processes: int, port: int, fatal: int, counter: Path
+    script: str,
+    words: Sequence[str],
+    folder: Path,
+    rank: int,
+    processes: int,
+    port: int,
+    fatal: int,
+    counter: Path,
 ) -> None:
     """Be the run, in the child; never returns."""
     code = 99
@@ -120,9 +135,7 @@ def _be_run(
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1")
         if rank == 0:
             count_writes(folder, fatal, counter)
-        import run_glue
-
-        code = run_glue.main(list(words))
+        code = importlib.import_module(script).main(list(words))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
@@ -214,16 +227,3 @@ def moments(writes: int, kills: int, seed: int) -> list[int]:
     """Choose operations to die before, spread over all of a run's."""
     generator = random.Random(seed)
     return sorted(generator.sample(range(1, writes + 1), min(kills, writes)))
-
-
-def settle() -> None:
-    """Import what runs need, so that forking is cheap; one thread, which makes it safe; no garbage in the children."""
-    import sklearn.metrics  # noqa: F401
-    import torch
-    import torch._dynamo  # every optimizer wants it
-
-    import run_glue  # noqa: F401
-
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()

@@ -5,6 +5,7 @@ It takes a folder and prints a JSON object: the operations of a run, and what di
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -62,6 +63,8 @@ def main() -> None:
     torch.set_num_threads(1)
     here = Path(sys.argv[1])
     build(str(here / "never"), **SETTINGS).create_optimizer_and_scheduler(1)  # imports what every child needs
+    gc.collect()
+    gc.freeze()  # no garbage in the children
     code = in_child(killed(here / "straight", here / "straight.result", 0))
     expected = load_file(here / "straight.result")
     writes, faults = int((here / "straight.writes").read_text()), []

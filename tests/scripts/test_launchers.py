@@ -446,8 +446,9 @@ def finished(
             assert planned.returncode == 0, planned.stderr
             (line,) = (line for line in planned.stdout.splitlines() if line.startswith("  command"))
             words = shlex.split(line.removeprefix("  command"))
-            assert run_glue.main(words[2:]) == 0  # after Python and the script
+            code = run_glue.main(words[2:])  # after Python and the script
             torch.use_deterministic_algorithms(False)
+            assert code == 0
             done[name] = home / "output" / name
         return done[name]
 
