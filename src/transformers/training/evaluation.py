@@ -23,14 +23,14 @@ from .evaluation_batches import (
     summarize,
 )
 from .item_count import ItemCount
-from .learning import LearningTrainer
 from .lost_processes import explaining_lost_processes
 from .overrides import overrides, takes
+from .updating import UpdatingTrainer
 
 __all__ = ["EvaluatingTrainer"]
 
 
-class EvaluatingTrainer(LearningTrainer):
+class EvaluatingTrainer(UpdatingTrainer):
     """The part of a ``Trainer`` that evaluates and predicts; see ``Trainer`` for the arguments."""
 
     def evaluate(
