@@ -29,11 +29,11 @@ except ImportError:
     raise SystemExit("search.py: error: a search needs Optuna: pip install -e '.[search]'.") from None
 
 from common.endings import give_up, say  # noqa: E402
-from search_plan import Plan, make_plan  # noqa: E402
-from search_report import report  # noqa: E402
-from search_seeds import seeds_left, train_seeds  # noqa: E402
-from search_store import Store  # noqa: E402
-from search_trials import check_same_search, run_trials  # noqa: E402
+from searching.plan import Plan, make_plan  # noqa: E402
+from searching.report import report  # noqa: E402
+from searching.seeds import seeds_left, train_seeds  # noqa: E402
+from searching.store import Store  # noqa: E402
+from searching.trials import check_same_search, run_trials  # noqa: E402
 from transformers.training.devices import end_process  # noqa: E402
 from transformers.training.signals import TrainingStopped  # noqa: E402
 
@@ -68,7 +68,7 @@ def search(plan: Plan) -> int:
     ending_says(standing)
     check_same_search(store, plan)
     if plan.options.backend == "ray":
-        from search_ray import run_trials_by_ray
+        from searching.ray_processes import run_trials_by_ray
 
         run_trials_by_ray(store, plan, standing.tell)
     else:

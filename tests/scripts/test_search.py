@@ -19,9 +19,9 @@ pytest.importorskip("optuna")
 
 import run_glue
 import search
-from search_plan import make_plan
-from search_space import DEFAULT_SPACE, read_space
-from search_store import DEAD, DEAD_TWICE, ERROR, JOURNAL, Store
+from searching.plan import make_plan
+from searching.space import DEFAULT_SPACE, read_space
+from searching.store import DEAD, DEAD_TWICE, ERROR, JOURNAL, Store
 
 from .conftest import ROOT, SCRIPTS
 

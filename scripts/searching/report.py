@@ -9,12 +9,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search_plan import Plan
-from search_seeds import Candidate, best_first, candidates, failed_seeds
-from search_store import DEAD, ERROR, Store
-from search_trials import adapter_of
 from transformers.training.environment import describe_environment
 from transformers.utils.writing import NotWrittenError, write_text
+
+from .plan import Plan
+from .seeds import Candidate, best_first, candidates, failed_seeds
+from .store import DEAD, ERROR, Store
+from .trials import adapter_of
 
 __all__ = ["edges", "importance", "report"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search_plan import Plan
-from search_store import ERROR, Store
-from search_trial import FailedTrialError, train
-from search_trials import Tell, end_trial, fail_trial
+from .plan import Plan
+from .store import ERROR, Store
+from .trial import FailedTrialError, train
+from .trials import Tell, end_trial, fail_trial
 
 __all__ = ["Candidate", "best_first", "candidates", "seeds_left", "train_seeds"]
 

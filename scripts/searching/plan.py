@@ -13,8 +13,9 @@ from typing import Any
 
 from launch_flags import Flags, is_on, merge, parse_flags, to_words
 from launch_task import RUN_GLUE
-from search_space import Space, read_space
-from search_trial import Sources, read_words
+
+from .space import Space, read_space
+from .trial import Sources, read_words
 
 __all__ = ["Plan", "make_plan"]
 

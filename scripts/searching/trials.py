@@ -9,10 +9,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search_plan import Plan
-from search_store import ERROR, Claim, Store
-from search_trial import FailedTrialError, Outcome, train
 from transformers import Trainer
+
+from .plan import Plan
+from .store import ERROR, Claim, Store
+from .trial import FailedTrialError, Outcome, train
 
 __all__ = ["Tell", "adapter_of", "check_same_search", "end_trial", "fail_trial", "keep_if_best", "run_trials", "tidy"]
 

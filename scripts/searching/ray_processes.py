@@ -20,10 +20,10 @@ from ray import tune
 from ray.tune import Stopper
 from ray.tune.search import Searcher
 
-from search_plan import Plan
-from search_store import Claim, Store
-from search_trial import FailedTrialError, Outcome, Sources, train
-from search_trials import Tell, end_trial, fail_trial
+from .plan import Plan
+from .store import Claim, Store
+from .trial import FailedTrialError, Outcome, Sources, train
+from .trials import Tell, end_trial, fail_trial
 
 __all__ = ["run_trials_by_ray"]
 
