@@ -32,6 +32,7 @@ from .training import batches as data
 from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
 from .training.few_bits import check_few_bits
+from .training.heap import keep_freed_memory
 from .training.item_count import ItemCount
 from .training.lost_processes import explaining_lost_processes
 from .training.overrides import overrides, takes
@@ -162,6 +163,7 @@ class Trainer(SearchingTrainer):
             self._settle_arguments(checkpoint)
         self._note_run(checkpoint)
         run = self._prepare_run()
+        keep_freed_memory(self.model)
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
         self._announce(run)
