@@ -381,7 +381,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return text
 
     def _save_backend(self, path: str) -> None:
-        write_text(path, self._tokenizer.to_str(pretty=True))
+        write_text(path, self.backend_tokenizer.to_str(pretty=True))
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the vocabulary in the format of its model: ``vocab.json`` and ``merges.txt``, or ``vocab.txt``.

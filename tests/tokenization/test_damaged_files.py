@@ -189,6 +189,20 @@ def test_the_models_of_these_tests_are_whole(tmp_path: Path) -> None:
     assert read_sentencepiece_model(tmp_path / "spm.model").pieces == ["<unk>", "a", "b"]
 
 
+def test_pieces_that_look_like_something_else(tmp_path: Path) -> None:
+    """Zero bytes, line feeds and lengths inside of texts and scores, and pieces of all lengths, one after another."""
+    like_a_piece = struct.unpack("<f", b"\n\x08\n\x01")[0]
+    texts = ["\n\t\n\x02ab", "a\0b", "x" * 118, "x" * 119, "\n\x10\n\x09", "y" * 200, "\0", "é\n", "z"]
+    scores = [-1.0, like_a_piece, -2.5, like_a_piece, -0.0, 1.5, like_a_piece, -7.0, like_a_piece]
+    pieces = [_piece(text.encode(), score) for text, score in zip(texts, scores, strict=True)]
+    for count in range(len(texts) + 1):
+        (tmp_path / "spm.model").write_bytes(_model(*pieces[:count]))
+        model = read_sentencepiece_model(tmp_path / "spm.model")
+        assert model.pieces == ["<unk>", *texts[:count]]
+        assert model.scores == [0.0, *scores[:count]]
+        assert model.kinds == [2] + [1] * count
+
+
 DAMAGED = {
     "empty-piece": (_model(_piece(b"")), "piece 1 is empty"),
     "nan": (_model(_piece(b"a", float("nan"))), "the score of piece 1, 'a', is nan"),

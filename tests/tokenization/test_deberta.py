@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import shutil
 import string
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from random_texts import random_texts
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import Unigram, WordLevel
 from vocabularies import SENTENCES, make_sentencepiece_model
 
 from transformers import AutoTokenizer
@@ -311,3 +316,84 @@ def test_unknown_text_has_one_id_whatever_the_piece_is_called(unk_piece: str, tm
         assert one.encode(text, add_special_tokens=False) == expected
         assert one.convert_tokens_to_ids(one.tokenize(text)) == expected
         assert one.convert_tokens_to_ids("no such piece") == processor(folder).unk_id()
+
+
+def splits(tokenizer: DebertaV2Tokenizer) -> bool:
+    """Say whether the library's object can split texts already."""
+    return isinstance(tokenizer._tokenizer.model, Unigram)
+
+
+def use(tokenizer: DebertaV2Tokenizer) -> list[Any]:
+    """Do what needs no splitting by the library, with tokens that are new."""
+    tokenizer.add_tokens(["<e1>", AddedToken("the", single_word=True), " rstrip"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<e2>"], "cls_token": "<start>"})
+    ids = tokenizer([*SENTENCES, "a<e1>the <e2> b"], padding=True, truncation=True, max_length=20)["input_ids"]
+    texts = [tokenizer.batch_decode(ids, skip_special_tokens=skip) for skip in (False, True)]
+    names = [tokenizer.convert_ids_to_tokens(list(range(len(tokenizer) + 2))), tokenizer.get_vocab()]
+    row = tokenizer.build_inputs_with_special_tokens([5, 6], [7])
+    return [ids, texts, names, row, tokenizer.added_tokens_decoder, tokenizer.convert_tokens_to_ids("no such")]
+
+
+def test_the_library_gets_the_pieces_when_it_is_asked_for(any_deberta_folder: Path, tmp_path: Path) -> None:
+    early, late = (DebertaV2Tokenizer.from_pretrained(any_deberta_folder) for _ in range(2))
+    backend = early.backend_tokenizer
+    assert splits(early)
+    assert use(late) == use(early)
+    assert not splits(late)
+    assert late.backend_tokenizer.to_str() == backend.to_str()
+    assert early.backend_tokenizer is backend
+    late.save_pretrained(tmp_path)
+    assert (tmp_path / "tokenizer.json").read_text() == backend.to_str(pretty=True)
+    model = late._unigram.model
+    pieces = [list(piece) for piece in zip(model.pieces, model.scores, strict=True)]
+    assert json.loads(backend.to_str())["model"]["vocab"] == pieces
+    assert [late.backend_tokenizer.encode(text).ids for text in TEXTS] == [backend.encode(text).ids for text in TEXTS]
+
+
+def test_copies_and_hashes_do_not_depend_on_what_was_asked_for(deberta_folder: Path) -> None:
+    hasher = pytest.importorskip("datasets").fingerprint.Hasher
+    early, late = (DebertaV2Tokenizer.from_pretrained(deberta_folder) for _ in range(2))
+    early.backend_tokenizer.to_str()
+    assert hasher.hash(late) == hasher.hash(early)
+    fresh = DebertaV2Tokenizer.from_pretrained(deberta_folder)
+    assert pickle.dumps(fresh) == pickle.dumps(early)
+    assert splits(fresh)  # a copy is whole
+    for copied in (copy.deepcopy, copy.copy, lambda one: pickle.loads(pickle.dumps(one))):
+        asked, original = (DebertaV2Tokenizer.from_pretrained(deberta_folder) for _ in range(2))
+        asked.backend_tokenizer.to_str()
+        expected, found = copied(asked), copied(original)
+        assert use(found) == use(expected)
+        assert found.backend_tokenizer.to_str() == expected.backend_tokenizer.to_str()
+        # A shallow copy shares the object, as always; the others have their own.
+        assert (found.backend_tokenizer is original.backend_tokenizer) == (copied is copy.copy)
+        assert (len(original) == len(found)) == (copied is copy.copy)
+
+
+def test_several_threads_ask_for_the_library(deberta_folder: Path) -> None:
+    expected = DebertaV2Tokenizer.from_pretrained(deberta_folder)
+    ids = expected(SENTENCES)["input_ids"]
+    texts = expected.batch_decode(ids)
+
+    def work(tokenizer: DebertaV2Tokenizer, number: int) -> Any:
+        if number % 2:
+            return tokenizer.backend_tokenizer
+        for _ in range(20):
+            found = tokenizer(SENTENCES)["input_ids"]
+            assert (found, tokenizer.batch_decode(found)) == (ids, texts)
+        return tokenizer.backend_tokenizer
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            tokenizer = DebertaV2Tokenizer.from_pretrained(deberta_folder)
+            backends = list(pool.map(partial(work, tokenizer), range(16)))
+            assert all(backend is backends[0] for backend in backends)
+            assert backends[0].to_str() == expected.backend_tokenizer.to_str()
+
+
+def test_a_token_level_object_beside_spm_model_is_left_as_it_is(deberta_folder: Path, tmp_path: Path) -> None:
+    """A ``tokenizer.json`` of another make that has as many tokens is not given other pieces."""
+    pieces = DebertaV2Tokenizer.from_pretrained(deberta_folder)._unigram.model.pieces
+    given = Tokenizer(WordLevel({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer = DebertaV2Tokenizer(deberta_folder / "spm.model", tokenizer_object=given)
+    assert isinstance(tokenizer.backend_tokenizer.model, WordLevel)
+    assert tokenizer.encode("the cat")[1:-1] == processor(deberta_folder).encode("the cat")

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..configuration.quantization import BitsAndBytesConfig
+from .half_products import fast_half_products, matmul
 
 if TYPE_CHECKING:
     from bitsandbytes.functional import QuantState
@@ -96,6 +97,7 @@ class QuantizedLinear(nn.Linear):
         result: Tensor = _Product.apply(flat, self)
         return result.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
+    @fast_half_products
     def multiply(self, x: Tensor) -> Tensor:
         """Compute `product` of rows, without a gradient. Shape: (T, I) to (T, O)."""
         if self.quantization.load_in_4bit:
@@ -233,7 +235,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad @ ctx.layer.dequantized(grad.dtype), None
+        return matmul(grad, ctx.layer.dequantized(grad.dtype)), None
 
 
 def _four_bits(weight: Tensor, quantization: BitsAndBytesConfig) -> tuple[Tensor, dict[str, Tensor]]:

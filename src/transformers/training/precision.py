@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ..layers.half_products import multiplies_slowly
+from ..utils import logging
+
 if TYPE_CHECKING:
     from ..training_args import TrainingArguments
 
 __all__ = ["Precision", "choose_precision"]
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -63,6 +68,11 @@ def choose_precision(
     """
     dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
     autocast = dtype
+    if dtype is not None and device.type == "cpu" and multiplies_slowly(dtype):
+        name = "bf16" if dtype == torch.bfloat16 else "fp16"
+        logger.info(
+            "This processor cannot multiply in %s: it saves memory, and a step takes as long as in fp32.", name
+        )
     if dtype is not None and cast_frozen and _has_frozen_base(model):
         model.cast_frozen_parameters(dtype)  # type: ignore[operator]
         autocast = None

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...layers.half_products import matmul
+
 __all__ = ["first_token_scores", "fused_scores", "plain_scores"]
 
 
@@ -107,7 +109,7 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, position_key, position_query = ctx.saved_tensors
-        grad_query, grad_key = grad @ key, grad.transpose(-1, -2) @ query
+        grad_query, grad_key = matmul(grad, key), matmul(grad.transpose(-1, -2), query)
         grad_position_key = grad_position_query = None
         if position_key is not None:
             moved = _unskew(grad)
@@ -124,17 +126,17 @@ class _Scores(torch.autograd.Function):
 
 def _by_position(x: Tensor, positions: Tensor) -> Tensor:
     """Multiply tokens with all distances. Shape: (H, G, n, d) and (H, 2n - 1, d) to (H, G, n, 2n - 1)."""
-    return (x.flatten(1, 2) @ positions.transpose(1, 2)).unflatten(1, x.shape[1:3])
+    return matmul(x.flatten(1, 2), positions.transpose(1, 2)).unflatten(1, x.shape[1:3])
 
 
 def _from_position(moved: Tensor, positions: Tensor) -> Tensor:
     """Give the gradient of `_by_position`'s tokens. Shape: (H, G, n, 2n - 1) and (H, 2n - 1, d) to (H, G, n, d)."""
-    return (moved.flatten(1, 2) @ positions).unflatten(1, moved.shape[1:3])
+    return matmul(moved.flatten(1, 2), positions).unflatten(1, moved.shape[1:3])
 
 
 def _to_position(moved: Tensor, x: Tensor) -> Tensor:
     """Give the gradient of `_by_position`'s positions. Shape: (H, G, n, 2n - 1), (H, G, n, d) to (H, 2n - 1, d)."""
-    return moved.flatten(1, 2).transpose(1, 2) @ x.flatten(1, 2)
+    return matmul(moved.flatten(1, 2).transpose(1, 2), x.flatten(1, 2))
 
 
 def _skew(product: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...layers.activations import get_activation
+from ...layers.half_products import fast_half_products, linear
 from ...modeling_utils import in_dtype_of
 from .configuration_deberta_v2 import DebertaV2Config
 
@@ -30,6 +30,7 @@ class DebertaV2PredictionTransform(nn.Module):
         self.transform_act_fn = get_activation(config.hidden_act)
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
+    @fast_half_products
     def forward(self, features: Tensor) -> Tensor:
         """Shape: (T, D) to (T, width)."""
         features = self.dense(in_dtype_of(self.dense, features))
@@ -60,7 +61,7 @@ class DebertaV2LMPredictionHead(DebertaV2PredictionTransform):
     def forward(self, features: Tensor, word_embeddings: Tensor) -> Tensor:  # type: ignore[override]
         """Score all words. Shape: (T, D) and (V, D) to (T, V)."""
         features = super().forward(features).to(word_embeddings.dtype)
-        return functional.linear(features, word_embeddings) + self.bias
+        return linear(features, word_embeddings) + self.bias
 
 
 class _Scores(nn.Linear):
@@ -68,7 +69,7 @@ class _Scores(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the layer. Shape: (T, width) to (T, V)."""
-        return functional.linear(features.to(self.weight.dtype), self.weight) + self.bias
+        return linear(features.to(self.weight.dtype), self.weight) + self.bias
 
 
 class LegacyDebertaV2LMPredictionHead(nn.Module):

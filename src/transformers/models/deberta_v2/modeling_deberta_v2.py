@@ -31,6 +31,7 @@ from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
 from ...layers.batch import lay_out
 from ...layers.dropout import StableDropout
+from ...layers.half_products import fast_half_products
 from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
@@ -224,6 +225,7 @@ class DebertaV2Layer(nn.Module):
         self.intermediate = DebertaV2Intermediate(config)
         self.output = DebertaV2Output(config)
 
+    @fast_half_products
     def forward(
         self,
         hidden_states: Tensor,
@@ -265,6 +267,7 @@ class ConvLayer(nn.Module):
         self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
         self.dropout = StableDropout(config.hidden_dropout_prob)
 
+    @fast_half_products
     def forward(self, embeddings: Tensor, residual_states: Tensor, layout: PackedLayout) -> Tensor:
         """Convolve each row, add and normalise.
 
@@ -559,6 +562,7 @@ class ContextPooler(nn.Module):
         """Width of what it gives."""
         return self.dense.out_features
 
+    @fast_half_products
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Pool each row's first token. Shape: (B, D), or (B, L, D) as in 4.4.2, to (B, D)."""
         first_token = in_dtype_of(self.dense, first_column(hidden_states))

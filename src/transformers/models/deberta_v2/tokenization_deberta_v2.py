@@ -20,7 +20,12 @@ from tokenizers.processors import TemplateProcessing
 from ...tokenization.calling import EncodeStyle
 from ...tokenization.limits import Limits, TruncationStrategy, warn_once
 from ...tokenization.pieces import PieceEncoding, PieceSource
-from ...tokenization.sentencepiece.pipeline import model_of_pipeline, pipeline_of_model, switches_of_pipeline
+from ...tokenization.sentencepiece.pipeline import (
+    LibraryPipeline,
+    model_of_pipeline,
+    pipeline_of_model,
+    switches_of_pipeline,
+)
 from ...tokenization.sentencepiece.reader import SentencePieceModel, read_sentencepiece_model
 from ...tokenization.sentencepiece.unigram import SentencePieceUnigram
 from ...tokenization.texts import explain_bad_text
@@ -91,6 +96,7 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
         self.split_by_punct = splits if split_by_punct is None else split_by_punct
         if from_model:
             self._tokenizer.post_processor = self._template("{0}")
+            self._library.missing = model
         self._unigram = self._exact_model(model)
         self._prepare()
 
@@ -114,6 +120,19 @@ class DebertaV2Tokenizer(PreTrainedTokenizerFast):
                 "are upstream's, and can differ from SentencePiece's on unusual text. Put spm.model beside it.",
             )
         return None if model is None else SentencePieceUnigram(model)
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        return self._library.tokenizer
+
+    @_tokenizer.setter
+    def _tokenizer(self, value: Tokenizer) -> None:
+        self._library = LibraryPipeline(value)
+
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The library's object. What it splits texts by is made when the object is first asked for."""
+        return self._library.whole()
 
     # -- parts made of the added tokens
 

@@ -33,6 +33,7 @@ from ...layers.activations import get_activation
 from ...layers.attention import grouped_attention
 from ...layers.batch import lay_out
 from ...layers.dropout import Dropout
+from ...layers.half_products import fast_half_products, linear
 from ...layers.inputs import EncoderInputs, look_up
 from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
@@ -266,6 +267,7 @@ class RobertaLayer(nn.Module):
         self.intermediate = RobertaIntermediate(config)
         self.output = RobertaOutput(config)
 
+    @fast_half_products
     def forward(
         self,
         hidden_states: Tensor,
@@ -365,6 +367,7 @@ class RobertaPooler(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
+    @fast_half_products
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Pool each row's first token. Shape: (B, D), or (B, L, D) as in 4.4.2, to (B, D)."""
         return torch.tanh(self.dense(in_dtype_of(self.dense, first_column(hidden_states))))
@@ -482,7 +485,7 @@ class _Decoder(nn.Linear):
         """Apply the layer in the weight's dtype, and add the bias in its own. Shape: (…, D) to (…, V)."""
         if self.weight.dtype == self.bias.dtype:
             return super().forward(features)
-        return functional.linear(features.to(self.weight.dtype), self.weight) + self.bias
+        return linear(features.to(self.weight.dtype), self.weight) + self.bias
 
 
 class RobertaLMHead(nn.Module):
@@ -499,6 +502,7 @@ class RobertaLMHead(nn.Module):
         self.decoder: nn.Linear = _Decoder(config.hidden_size, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
+    @fast_half_products
     def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
         """Score; ``kwargs`` are 4.4.2's, without effect. Shape: (…, D) to (…, V)."""
         features = functional.gelu(self.dense(in_dtype_of(self.dense, features)))

@@ -63,6 +63,14 @@ class CharacterMap:
         child = node ^ ((unit >> 10) << ((unit & 0x200) >> 6)) ^ byte
         return child if child < len(self._units) and self._units[child] & 0x800000FF == byte else None
 
+    def _children(self, node: int, values: range) -> list[tuple[int, int]]:
+        """Give the children whose bytes are among ``values``: byte and node, as ``_child`` finds one."""
+        units, count = self._units, len(self._units)
+        base = node ^ ((units[node] >> 10) << ((units[node] & 0x200) >> 6))
+        return [
+            (byte, base ^ byte) for byte in values if base ^ byte < count and units[base ^ byte] & 0x800000FF == byte
+        ]
+
     def _replacement(self, node: int) -> str | None:
         """Give what the key that ends at a node is replaced by; None if none ends there."""
         unit = self._units[node]
@@ -115,10 +123,7 @@ class CharacterMap:
             if node in seen:  # else a loop could be walked without end
                 raise ValueError(_BROKEN_MAP)
             seen.add(node)
-            for byte in range(0x80, 0xC0) if prefix else range(1, 0xF5):
-                child = self._child(node, byte)
-                if child is None:
-                    continue
+            for byte, child in self._children(node, range(0x80, 0xC0) if prefix else range(1, 0xF5)):
                 character = prefix + bytes([byte])
                 if len(character) == _utf8_length(character[0]):
                     found[_decoded(character)] = self._replacement(child) is not None
@@ -131,7 +136,7 @@ class CharacterMap:
         node: int | None = 0
         for byte in character.encode("utf-8"):
             node = None if node is None else self._child(node, byte)
-        return node is not None and any(self._child(node, byte) is not None for byte in range(1, 0x80))
+        return node is not None and bool(self._children(node, range(1, 0x80)))
 
 
 @lru_cache(maxsize=1)

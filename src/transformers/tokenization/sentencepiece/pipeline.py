@@ -9,21 +9,23 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
-from tokenizers.models import Unigram
+from tokenizers.models import Unigram, WordLevel
 
 from .reader import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, SentencePieceModel
 
-__all__ = ["model_of_pipeline", "pipeline_of_model", "switches_of_pipeline"]
+__all__ = ["LibraryPipeline", "model_of_pipeline", "pipeline_of_model", "switches_of_pipeline"]
 
 _RUNS_OF_SPACES = " {2,}"
+_COMPLETING = threading.Lock()
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def pipeline_of_model(model: SentencePieceModel, lower: bool, split_at_punctuation: bool) -> Tokenizer:
-    """Write a model as a pipeline.
+    """Write a model as a pipeline that names pieces, adds tokens and decodes, but cannot split text into pieces yet.
 
     Args:
         model: The model.
@@ -31,10 +33,9 @@ def pipeline_of_model(model: SentencePieceModel, lower: bool, split_at_punctuati
         split_at_punctuation: Split each punctuation mark off.
 
     Returns:
-        The library's object, without special tokens.
+        The library's object, without special tokens, for `LibraryPipeline`.
     """
-    pieces = list(zip(model.pieces, model.scores, strict=True))
-    tokenizer = Tokenizer(Unigram(pieces, unk_id=model.unknown_id, byte_fallback=model.byte_fallback))
+    tokenizer = Tokenizer(WordLevel(model.ids, unk_token=model.pieces[model.unknown_id]))
     steps: list[Any] = [normalizers.Lowercase()] if lower else []
     if model.charsmap:
         steps.append(normalizers.Precompiled(model.charsmap))
@@ -49,6 +50,40 @@ def pipeline_of_model(model: SentencePieceModel, lower: bool, split_at_punctuati
     join = decoders.Metaspace(SPACE, prepend_scheme=scheme)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), join]) if model.byte_fallback else join
     return tokenizer
+
+
+class LibraryPipeline:
+    """A pipeline whose own model of the pieces is made when it is first asked for.
+
+    It is a trie, which takes as long to make as everything else, and is needed for splitting texts by the library and
+    for ``tokenizer.json``, but not for splitting them by us. Copies and hashes are those of the whole pipeline,
+    whether or not it was asked for before.
+
+    Args:
+        tokenizer: The pipeline, whole or as `pipeline_of_model` gives it.
+
+    Attributes:
+        tokenizer: The same object, for all but splitting texts and writing it out.
+        missing: The model, if the pipeline does not have it yet.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.missing: SentencePieceModel | None = None
+
+    def whole(self) -> Tokenizer:
+        """Give the pipeline with its model."""
+        with _COMPLETING:
+            if self.missing is not None:
+                pieces = list(zip(self.missing.pieces, self.missing.scores, strict=True))
+                self.tokenizer.model = Unigram(
+                    pieces, unk_id=self.missing.unknown_id, byte_fallback=self.missing.byte_fallback
+                )
+                self.missing = None
+        return self.tokenizer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.whole(),)
 
 
 def _steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -78,16 +79,16 @@ class SentencePieceUnigram:
         self._words: dict[str, _Word] = {}  # by their text without the space that stands in front of all of them
         self._rests: dict[str, _Rest] = {}
         self._unknown = model.unknown_id
-        normal = np.array(model.scores)[np.array(model.kinds) == NORMAL]
+        kinds = np.array(model.kinds)
+        normal = np.array(model.scores)[kinds == NORMAL]
         self._unknown_score = array("f", [(normal.min() if len(normal) else 0.0) - _UNKNOWN_PENALTY])[0]
         self._entries, self._scores = _searchable(model)
         self._largest_score = max(abs(self._unknown_score), float(np.abs(self._scores).max()))
         # By the first four characters of a piece, or all of them.
-        self._longest = {piece[:4]: len(piece) for piece in sorted(self._entries, key=len)}
+        self._longest = _longest_by_beginning(self._entries)
         self._bytes = [-1] * 256
-        for number, (piece, kind) in enumerate(zip(model.pieces, model.kinds, strict=True)):
-            if kind == BYTE:
-                self._bytes[int(piece[1:-1], 16)] = number
+        for number in np.flatnonzero(kinds == BYTE).tolist():
+            self._bytes[int(model.pieces[number][1:-1], 16)] = number
         # Words can be split one by one unless a piece reaches over a space.
         self._by_word = model.escape_whitespaces and not model.reaches_over_spaces
 
@@ -278,7 +279,7 @@ class SentencePieceUnigram:
 
 def _searchable(model: SentencePieceModel) -> tuple[dict[str, int], list[float]]:
     """Give the ids of the pieces that may be found in a text, and each id's score; user-defined ones always win."""
-    ids, scores = dict(zip(model.pieces, range(len(model.pieces)), strict=True)), list(model.scores)
+    ids, scores = dict(model.ids), list(model.scores)
     for number in np.flatnonzero(np.array(model.kinds) != NORMAL).tolist():
         piece = model.pieces[number]
         if model.kinds[number] == USER_DEFINED:
@@ -286,6 +287,16 @@ def _searchable(model: SentencePieceModel) -> tuple[dict[str, int], list[float]]
         else:
             del ids[piece]
     return ids, scores
+
+
+def _longest_by_beginning(pieces: Iterable[str]) -> dict[str, int]:
+    """Give the length of the longest piece by the first four characters."""
+    longest: dict[str, int] = {}
+    for piece in pieces:
+        beginning, length = piece[:4], len(piece)
+        if longest.get(beginning, 0) < length:
+            longest[beginning] = length
+    return longest
 
 
 def _path(last: list[tuple[int, _Step] | None]) -> list[_Step]:

@@ -1,0 +1,172 @@
+"""Products in bf16 and fp16 on processors that cannot multiply in them.
+
+A CPU without instructions for half precision (AVX2 alone, say) multiplies halves one by one, up to a hundred times as
+slowly as in fp32. There the factors are widened for each product and the result is rounded once, as instructions for
+half precision do it, which sum in fp32 too. What is kept for the backward pass, and the weights, stay half.
+
+Letters in shapes: ``I`` input features, ``O`` output features, ``M``, ``K``, ``P`` sides of matrices.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["fast_half_products", "linear", "matmul", "multiplies_slowly"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@functools.cache
+def multiplies_slowly(dtype: torch.dtype) -> bool:
+    """Say whether this machine's CPU has no instructions to multiply in a dtype, so that fp32 is faster."""
+    if dtype not in (torch.bfloat16, torch.float16):
+        return False
+    name = "_is_mkldnn_bf16_supported" if dtype == torch.bfloat16 else "_is_mkldnn_fp16_supported"
+    supported = getattr(torch.ops.mkldnn, name, None)  # a build without oneDNN has neither
+    return supported is None or not supported()
+
+
+def fast_half_products(forward: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a module's forward pass multiply halves in fp32 where that is faster, its backward pass included.
+
+    Args:
+        forward: The method. Its first argument after ``self`` is a tensor in the dtype that it computes in.
+    """
+
+    @functools.wraps(forward)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        inputs = args[1]
+        if isinstance(inputs, Tensor) and inputs.device.type == "cpu" and multiplies_slowly(_dtype_of(inputs)):
+            with _WideProducts():
+                return forward(*args, **kwargs)
+        return forward(*args, **kwargs)
+
+    return wrapped
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """Multiply with a weight. Shape: (…, I) and (O, I) to (…, O)."""
+    if x.device.type == "cpu" and multiplies_slowly(x.dtype):
+        return _linear(x, weight)
+    return functional.linear(x, weight)
+
+
+def matmul(first: Tensor, second: Tensor) -> Tensor:
+    """Multiply batches of matrices, where no gradient is asked for. Shape: (…, M, K) and (…, K, P) to (…, M, P)."""
+    if first.device.type == "cpu" and multiplies_slowly(first.dtype):
+        return (first.float() @ second.float()).to(first.dtype)
+    return first @ second
+
+
+def _dtype_of(tensor: Tensor) -> torch.dtype:
+    """Give the dtype in which products of a tensor on the CPU are computed."""
+    if tensor.is_floating_point() and torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return tensor.dtype
+
+
+class _WideProducts(TorchFunctionMode):
+    """Computes PyTorch's products of halves in fp32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        wide = _WIDE.get(func)
+        if wide is None:
+            return func(*args, **(kwargs or {}))
+        tensors = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
+        dtype = _dtype_of(tensors[0])
+        if not multiplies_slowly(dtype):
+            return func(*args, **(kwargs or {}))
+        with torch.autocast("cpu", enabled=False):
+            args = [_round(value, dtype) for value in args]
+            return wide(*args, **{name: _round(value, dtype) for name, value in (kwargs or {}).items()})
+
+
+def _round(value: Any, dtype: torch.dtype) -> Any:
+    """Give a tensor as autocast would hand it to a product; anything else as it is."""
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+class _Linear(torch.autograd.Function):
+    """``x·Wᵀ + b``. Inputs: x of shape (…, I), weight of shape (O, I), bias of shape (O,) or None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        return functional.linear(x.float(), weight.float(), None if bias is None else bias.float()).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        dtype, grad = grad.dtype, grad.float()
+        rows = grad.flatten(0, -2)
+        return (
+            (grad @ weight.float()).to(dtype) if needs_x else None,
+            (rows.t() @ x.flatten(0, -2).float()).to(dtype) if needs_weight else None,
+            rows.sum(0).to(dtype) if needs_bias else None,
+        )
+
+
+class _Matmul(torch.autograd.Function):
+    """The product of batches of matrices. Shape: (…, M, K) and (…, K, P) to (…, M, P)."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        ctx.save_for_backward(first, second)
+        return (first.float() @ second.float()).to(first.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        first, second = ctx.saved_tensors
+        dtype, grad = grad.dtype, grad.float()
+        needs_first, needs_second = ctx.needs_input_grad
+        return (
+            (grad @ second.float().mT).sum_to_size(first.shape).to(dtype) if needs_first else None,
+            (first.float().mT @ grad).sum_to_size(second.shape).to(dtype) if needs_second else None,
+        )
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # PyTorch's names
+    result: Tensor = _Linear.apply(input, weight, bias)
+    return result
+
+
+def _matmul(input: Tensor, other: Tensor) -> Tensor:
+    if min(input.dim(), other.dim()) < 2:
+        return (input.float() @ other.float()).to(input.dtype)
+    result: Tensor = _Matmul.apply(input, other)
+    return result
+
+
+def _widened(func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give a function of halves that is computed in fp32, what is kept for the backward pass included."""
+
+    def wide(*args: Any, **kwargs: Any) -> Tensor:
+        dtype = args[0].dtype
+        return func(
+            *(_round(value, torch.float32) for value in args),
+            **{name: _round(value, torch.float32) for name, value in kwargs.items()},
+        ).to(dtype)
+
+    return wide
+
+
+_attention = functional.scaled_dot_product_attention
+_WIDE: dict[Any, Callable[..., Tensor]] = {
+    functional.linear: _linear,
+    torch.matmul: _matmul,
+    Tensor.matmul: _matmul,
+    Tensor.__matmul__: _matmul,
+    torch.addmm: _widened(torch.addmm),  # LoRA's: its factors are thin
+    torch.conv1d: _widened(torch.conv1d),
+    functional.conv1d: _widened(torch.conv1d),
+    _attention: _widened(_attention),
+}

@@ -1,0 +1,168 @@
+"""Halves on a processor that cannot multiply them: in fp32, rounded once, in the forward and the backward pass.
+
+What other processors compute is what is compared with; every machine can be told that it is such a one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from head_models import HEADS, make_head, padded_batch
+from tiny import LORA, shake
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from transformers import PreTrainedModel
+from transformers.layers import half_products
+
+HALVES = [torch.bfloat16, torch.float16]
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "scaled_dot_product", "linear", "matmul")
+
+
+class _Products(TorchDispatchMode):
+    """Notes the dtypes of all products that are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::").lstrip("_")
+        tensors = [each for each in args if isinstance(each, Tensor)]
+        if name.startswith(PRODUCTS) and min(tensors[0].shape, default=0) > 1:  # a head's one row is no matter
+            self.dtypes.append(tensors[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say that this processor multiplies halves slowly."""
+    monkeypatch.setattr(half_products, "multiplies_slowly", lambda dtype: dtype in HALVES)
+
+
+def _half(family: str, task: str, dtype: torch.dtype, **changes: Any) -> PreTrainedModel:
+    model = make_head(family, task, **LORA, **changes)
+    shake(model)
+    model.cast_frozen_parameters(dtype)
+    return model.train()
+
+
+def _step(model: PreTrainedModel, task: str) -> dict[str, Tensor]:
+    """Compute outputs and gradients."""
+    model.zero_grad()
+    output = model(**padded_batch("holes", task), output_attentions=False)[0]
+    wanted = torch.sin(torch.arange(output.numel()).view_as(output))  # a normalised output's own square is constant
+    (output.float() * wanted).mean().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return {"output": output.detach().float(), **gradients}
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(("family", "task"), [pair for pair in HEADS if pair[1] != "causal-lm"])
+def test_a_step_multiplies_no_halves_and_is_the_same(
+    family: str, task: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _half(family, task, dtype)
+    monkeypatch.setattr(half_products, "multiplies_slowly", lambda dtype: False)
+    expected = _step(model, task)
+    monkeypatch.setattr(half_products, "multiplies_slowly", lambda dtype: dtype in HALVES)
+    with _Products() as products:
+        found = _step(model, task)
+    assert len(products.dtypes) > 20
+    assert set(products.dtypes) == {torch.float32}
+    assert found.keys() == expected.keys()
+    assert len(found) > 4
+    rounding = torch.finfo(dtype).eps
+    for name, value in expected.items():
+        assert (found[name] - value).norm() <= 8 * rounding * value.norm() + 1e-6, name
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("family", ["roberta", "deberta"])
+@pytest.mark.parametrize("kind", ["autocast", "checkpointing", "evaluation", "merged", "attentions", "convolution"])
+def test_no_way_through_a_model_multiplies_halves(family: str, kind: str) -> None:
+    if kind == "convolution" and family == "roberta":
+        pytest.skip("RoBERTa has none")
+    changes = {"conv_kernel_size": 3} if kind == "convolution" else {}
+    model = make_head(family, "sequence-classification", **LORA, **changes).train()
+    autocast = kind == "autocast"
+    if not autocast:
+        model.cast_frozen_parameters(torch.bfloat16)
+    if kind == "checkpointing":
+        model.gradient_checkpointing_enable()
+    if kind in ("evaluation", "merged"):
+        model.eval()
+    if kind == "merged":
+        model.merge_adapter()
+    encoder = model.base_model.encoder
+    with _Products() as products:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            hidden = model.base_model(**padded_batch("holes"), output_attentions=kind == "attentions")[0]
+        if model.training:
+            hidden.float().square().mean().backward()
+    assert len(products.dtypes) > 10
+    assert len(encoder.layer) > 1
+    assert set(products.dtypes) == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_product_is_that_of_fp32_rounded_once(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half_products, "multiplies_slowly", lambda dtype: dtype in HALVES)
+    x, weight, bias = torch.randn(5, 33).to(dtype), torch.randn(7, 33).to(dtype), torch.randn(7).to(dtype)
+    for each in (x, weight, bias):
+        each.requires_grad_()
+    with half_products._WideProducts():
+        result = functional.linear(x, weight, bias)
+    assert torch.equal(result, functional.linear(x.float(), weight.float(), bias.float()).to(dtype))
+    grad = torch.randn(5, 7).to(dtype)
+    result.backward(grad)
+    assert x.grad is not None
+    assert weight.grad is not None
+    assert bias.grad is not None
+    assert torch.equal(x.grad, (grad.float() @ weight.float()).to(dtype))
+    assert torch.equal(weight.grad, (grad.float().t() @ x.float()).to(dtype))
+    assert torch.equal(bias.grad, grad.float().sum(0).to(dtype))
+
+
+@pytest.mark.parametrize(("first", "second"), [((2, 3, 4, 5), (3, 5, 6)), ((4, 5), (2, 5, 6)), ((3, 5), (5,))])
+def test_factors_of_unlike_batches(
+    first: tuple[int, ...], second: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = (torch.randn(shape).bfloat16().requires_grad_() for shape in (first, second))
+    (a @ b).float().square().sum().backward()
+    expected = [(a @ b).detach(), a.grad, b.grad]
+    a.grad = b.grad = None
+    monkeypatch.setattr(half_products, "multiplies_slowly", lambda dtype: dtype in HALVES)
+    with half_products._WideProducts():
+        result = a @ b
+    result.float().square().sum().backward()
+    for found, value in zip([result.detach(), a.grad, b.grad], expected, strict=True):
+        assert found is not None
+        assert value is not None
+        torch.testing.assert_close(found, value, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_model_in_fp32_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise AssertionError("PyTorch's functions are replaced.")
+
+    monkeypatch.setattr(half_products._WideProducts, "__enter__", refuse)
+    make_head("roberta", "sequence-classification", **LORA)(**padded_batch())
+    with pytest.raises(AssertionError, match="replaced"):
+        _half("roberta", "sequence-classification", torch.bfloat16)(**padded_batch())
+
+
+@pytest.mark.usefixtures("slow")
+def test_weights_are_not_kept_in_fp32_for_the_backward_pass() -> None:
+    model = _half("roberta", "sequence-classification", torch.bfloat16)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        model(**padded_batch())
+    widths = {model.config.hidden_size, model.config.intermediate_size}
+    matrices = [tensor for tensor in kept if set(tensor.shape) == widths]
+    assert matrices
+    assert all(tensor.dtype == torch.bfloat16 for tensor in matrices)
