@@ -124,7 +124,7 @@ def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
     if args.optim == "adafactor":
         return Adafactor(groups, lr=args.learning_rate, scale_parameter=False, relative_step=False)
     if args.optim == "sgd":
-        return torch.optim.SGD(groups, lr=args.learning_rate)
+        return torch.optim.SGD(groups, lr=args.learning_rate, fused=_fused(args, groups))
     if args.optim in EIGHT_BIT:
         betas = args.adam_beta1, args.adam_beta2
         paged = args.optim == "paged_adamw_8bit"
@@ -134,8 +134,23 @@ def create_optimizer(args: TrainingArguments, model: nn.Module) -> Optimizer:
         lr=args.learning_rate,
         betas=(args.adam_beta1, args.adam_beta2),
         eps=args.adam_epsilon,
-        fused=True if args.optim == "adamw_torch_fused" else None,
+        fused=True if args.optim == "adamw_torch_fused" else _fused(args, groups),
     )
+
+
+def _fused(args: TrainingArguments, groups: list[dict[str, Any]]) -> bool | None:
+    """Choose a fused kernel on a GPU, where it is one launch for all and leaves out an update by itself.
+
+    Args:
+        args: Under DeepSpeed and FSDP the choice is PyTorch's.
+        groups: The groups of parameters.
+
+    Returns:
+        True, or None for PyTorch's choice.
+    """
+    shared = bool(args.deepspeed or args.fsdp)
+    on_gpu = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    return True if on_gpu and not shared else None
 
 
 def get_parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

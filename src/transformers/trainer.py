@@ -27,20 +27,21 @@ from .data.samplers import GlobalBatchSampler
 from .layers.quantized import number_of_values
 from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
-from .trainer_utils import OnNonfinite, SaveStrategy, TrainOutput, set_seed, speed_over
+from .trainer_utils import SaveStrategy, TrainOutput, set_seed, speed_over
 from .training import batches as data
 from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
 from .training.few_bits import check_few_bits
+from .training.heap import keep_freed_memory
 from .training.item_count import ItemCount
 from .training.lost_processes import explaining_lost_processes
-from .training.nonfinite import describe_step, report_step, write_step
 from .training.overrides import overrides, takes
 from .training.parallel import whole_size
 from .training.saving import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from .training.search import SearchingTrainer
 from .training.signals import listening_for_stop
 from .training.state import TrainerState
+from .training.unread_steps import MOST_UNREAD, UnreadSteps
 from .utils import logging
 
 __all__ = ["DEFAULT_CALLBACKS", "DEFAULT_PROGRESS_CALLBACK", "TRAINER_STATE_NAME", "TRAINING_ARGS_NAME", "Trainer"]
@@ -162,6 +163,7 @@ class Trainer(SearchingTrainer):
             self._settle_arguments(checkpoint)
         self._note_run(checkpoint)
         run = self._prepare_run()
+        keep_freed_memory(self.model)
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
         self._announce(run)
@@ -197,6 +199,7 @@ class Trainer(SearchingTrainer):
             if self.control.should_epoch_stop or self.control.should_training_stop:
                 exhausted = self.control.should_epoch_stop or state.epoch_steps_done == run.steps_per_epoch
                 break
+        self._read_steps()
         if exhausted:
             state.current_epoch, state.epoch_steps_done = epoch + 1, 0
         self.control = self.callback_handler.on_epoch_end(self.args, self.state, self.control)
@@ -219,8 +222,8 @@ class Trainer(SearchingTrainer):
         while group := list(islice(rest, accumulation)):
             yield [(batch, True) for batch in group]
 
-    def _train_step(self, passes: list[ForwardPass]) -> float:
-        """Make one optimizer step and give the mean loss of its examples, over all processes."""
+    def _train_step(self, passes: list[ForwardPass]) -> float | Tensor:
+        """Make one optimizer step and give the mean loss of its examples, over all processes; see ``_update``."""
         loss = torch.zeros((), device=self.args.device)
         weights, count = self._weigh(passes)
         self._examples_seen += (
@@ -291,66 +294,23 @@ class Trainer(SearchingTrainer):
         self.parallel.backward(self.precision.scaler.scale(loss))
         return loss.detach()
 
-    def _update(self, loss: Tensor) -> float:
-        """Clip the gradients and update the weights, unless something is not finite; give the loss as a number."""
-        scaler = self.precision.scaler
-        scaler.unscale_(self.optimizer)
-        norm = self.parallel.clip(self.model, self.args.max_grad_norm).to(self.args.device)
-        value, self._gradient_norm = torch.stack([loss.float(), norm.float()]).tolist()
-        if not (math.isfinite(value) and math.isfinite(self._gradient_norm)) and not self._goes_on(value):
-            self.parallel.clear_gradients(self.optimizer)
-            return float(value)
-        self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
-        self._learning_rate = self._get_learning_rate()
-        updated = self.parallel.step(self.optimizer, scaler)
-        self.control = self.callback_handler.on_optimizer_step(self.args, self.state, self.control)
-        self.parallel.clear_gradients(self.optimizer)
-        if updated and not waits_for_metrics(self.lr_scheduler):  # a skipped step leaves the schedule where it is
-            self.lr_scheduler.step()
-        return float(value)
-
-    def _goes_on(self, loss: float) -> bool:
-        """Say whether values that are not finite are to reach the optimizer: fp16 first tries a smaller scale.
-
-        Raises:
-            FloatingPointError: If the run is to stop before them.
-        """
-        if self.parallel.may_scale_less(self.precision.scaler):
-            step = self.state.global_step + 1
-            logger.warning("Step %d overflowed in fp16; it is skipped and the loss scaled less.", step)
-            return True
-        step_facts = describe_step(
-            self.state,
-            self.callback_handler.train_dataloader,
-            loss=loss,
-            gradient_norm=self._gradient_norm,
-            learning_rate=self._get_learning_rate(),
-        )
-        where = ""
-        if self.is_world_process_zero():
-            where = write_step(Path(self.args.output_dir), step_facts)
-        report_step(step_facts, where, OnNonfinite(self.args.on_nonfinite))
-        if self.args.on_nonfinite == OnNonfinite.WARN:
-            return True
-        if self.precision.scaler.is_enabled():
-            self.precision.scaler.update()
-        return False
-
-    def _count_step(self, run: _Run, epoch: int, loss: float) -> None:
+    def _count_step(self, run: _Run, epoch: int, loss: float | Tensor) -> None:
         state = self.state
         state.global_step += 1
         state.epoch_steps_done += 1
-        if math.isfinite(loss):  # else fp16 overflowed and the step was skipped
-            state.loss_sum += loss
-            state.unlogged_loss_sum += loss
-            state.unlogged_steps += 1
         state.current_epoch = epoch
         state.epoch = epoch + state.epoch_steps_done / (run.steps_per_epoch or run.max_steps)
+        if not isinstance(loss, Tensor):
+            self._note_loss(loss)
+        elif len(self._unread) >= MOST_UNREAD:
+            self._read_steps()
 
     # -- log, evaluate, save -------------------------------------------------------------------------------------
 
     def _log_evaluate_save(self) -> None:
         """Do what the callbacks asked for."""
+        if self.control.should_log or self.control.should_evaluate or self.control.should_save:
+            self._read_steps()
         if self.control.should_log and self.state.unlogged_steps:
             self._log_training()
         self._is_best, metrics = False, None
@@ -424,6 +384,7 @@ class Trainer(SearchingTrainer):
         self.parallel.shard(self.model)
         self._renew_optimizer_and_scheduler(max_steps)
         self.model_wrapped, self.precision = self.parallel.wrap(self.model, self.optimizer, self.precision)
+        self._unread = UnreadSteps()  # an error may have left some
         self.state = TrainerState(
             epoch=0.0,
             max_steps=max_steps,

@@ -7,17 +7,26 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lora_case import lora_trainer
 from tiny_checkpoint import write_tiny_checkpoint
 from tiny_glue import write_tiny_glue
-from training_case import build, outcome, run_in_process
+from training_case import BrokenRow, build, outcome, pad, run_in_process, with_a_broken_row
 
 import run_glue
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    pipeline,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 SCRIPT = Path(run_glue.__file__)
@@ -98,3 +107,48 @@ def test_the_command(precision: list[str], tmp_path: Path) -> None:
         found.append([{row["label"]: row["score"] for row in rows} for rows in classify(texts)])
     for on_cpu, on_gpu in zip(*found, strict=True):
         assert on_gpu == pytest.approx(on_cpu, abs=1e-4)
+
+
+class WithoutWaits(TrainerCallback):
+    """Lets PyTorch refuse every wait for the device within a step."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        torch.cuda.set_sync_debug_mode("error" if state.global_step else "default")  # the first one makes its memory
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("precision", [{}, {"bf16": True}], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("family", ["roberta", "deberta"])
+def test_no_step_waits_for_the_device(family: str, precision: dict[str, bool], tmp_path: Path) -> None:
+    settings = {"output_dir": str(tmp_path), "report_to": "none", "disable_tqdm": True, "save_strategy": "no"}
+    args = TrainingArguments(**settings, **precision, max_steps=6, per_device_train_batch_size=4, logging_steps=4)
+    trainer = lora_trainer(family, args)
+    trainer.add_callback(WithoutWaits())
+    try:
+        trainer.train()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.optimizer.defaults["fused"]
+    assert trainer.state.loss_sum > 0
+
+
+@pytest.mark.parametrize("choice", ["stop", "skip", "warn"])
+def test_a_step_that_is_not_finite_is_found_as_on_the_cpu(choice: str, tmp_path: Path) -> None:
+    def run(no_cuda: bool) -> tuple[Trainer, list[int]]:
+        folder = tmp_path / str(no_cuda)
+        settings = {"report_to": "none", "disable_tqdm": True, "save_strategy": "no", "optim": "adamw_torch_fused"}
+        args = TrainingArguments(str(folder), **settings, no_cuda=no_cuda, on_nonfinite=choice, max_steps=24)
+        torch.manual_seed(0)
+        trainer = Trainer(BrokenRow(), args, pad, with_a_broken_row(17))
+        with pytest.raises(FloatingPointError) if choice == "stop" else nullcontext():
+            trainer.train()
+        lines = (folder / "nonfinite_steps.jsonl").read_text().splitlines()
+        return trainer, [json.loads(line)["step"] for line in lines]
+
+    (on_cpu, wanted), (on_gpu, found) = run(True), run(False)
+    assert found == wanted
+    assert on_gpu.state.global_step == on_cpu.state.global_step
+    for name, value in on_cpu.model.state_dict().items():
+        torch.testing.assert_close(on_gpu.model.state_dict()[name].cpu(), value, atol=1e-5, rtol=1e-4, equal_nan=True)

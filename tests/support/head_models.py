@@ -83,5 +83,5 @@ def loss_of(output: Any) -> Tensor:
         return loss
     states = output["last_hidden_state"]
     valid = states.detach().any(-1, keepdim=True)
-    summed: Tensor = (states * valid * torch.arange(states.numel()).sin().view_as(states)).sum()
+    summed: Tensor = (states * valid * torch.arange(states.numel(), device=states.device).sin().view_as(states)).sum()
     return summed

@@ -18,7 +18,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import IterableDataset
-from training_case import LABELS, ROOT, WORDS, TinyClassifier, build, examples, outcome, pad
+from training_case import (
+    LABELS,
+    ROOT,
+    BrokenRow,
+    TinyClassifier,
+    build,
+    examples,
+    outcome,
+    pad,
+    with_a_broken_row,
+)
 
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 from transformers.data.samplers import epoch_order
@@ -160,26 +170,10 @@ def test_a_step_that_is_not_finite_is_named_and_ruins_nothing(what: str, tmp_pat
     assert torch.isfinite(torch.cat([value.flatten() for value in saved.values()])).all()
 
 
-class BrokenRow(TinyClassifier):
-    """Gives a loss that is no number for a batch with a row of one length."""
-
-    def forward(self, **batch: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        output = super().forward(**batch)
-        if self.training and bool((batch["input_ids"] == WORDS - 1).any()):
-            output["loss"] = output["loss"] * math.nan
-        return output
-
-
-def _with_a_broken_row(number: int) -> list[dict[str, Any]]:
-    rows = [{**row, "input_ids": [min(word, WORDS - 2) for word in row["input_ids"]]} for row in examples(61)]
-    rows[number]["input_ids"][0] = WORDS - 1
-    return rows
-
-
 @pytest.mark.parametrize("accumulation", [1, 3])
 @pytest.mark.parametrize("choice", ["stop", "skip", "warn"])
 def test_the_rows_of_a_step_that_is_not_finite(choice: str, accumulation: int, tmp_path: Path) -> None:
-    rows = _with_a_broken_row(17)
+    rows = with_a_broken_row(17)
     args = arguments(
         tmp_path,
         on_nonfinite=choice,

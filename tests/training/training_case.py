@@ -6,6 +6,7 @@ As a script it takes one JSON object: the arguments of ``train``, and ``result``
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -72,6 +73,23 @@ def pad_and_corrupt(features: list[dict[str, Any]]) -> dict[str, Tensor]:
     corrupted = torch.rand(batch["input_ids"].shape) < 0.2
     batch["input_ids"] = torch.where(corrupted & (batch["input_ids"] != 0), 1, batch["input_ids"])
     return batch
+
+
+class BrokenRow(TinyClassifier):
+    """Gives a loss that is no number for a batch with a row of one length."""
+
+    def forward(self, **batch: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        output = super().forward(**batch)
+        if self.training and bool((batch["input_ids"] == WORDS - 1).any()):
+            output["loss"] = output["loss"] * math.nan
+        return output
+
+
+def with_a_broken_row(number: int) -> list[dict[str, Any]]:
+    """Give the examples with one row that `BrokenRow` knows."""
+    rows = [{**row, "input_ids": [min(word, WORDS - 2) for word in row["input_ids"]]} for row in examples(61)]
+    rows[number]["input_ids"][0] = WORDS - 1
+    return rows
 
 
 class KilledAtStep(TrainerCallback):

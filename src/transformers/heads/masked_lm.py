@@ -15,6 +15,7 @@ from torch import Tensor
 from ..layers.inputs import EncoderInputs
 from ..layers.losses import IGNORED_LABEL, mean_cross_entropy
 from ..layers.packing import PackedLayout, PackedOutput
+from ..layers.transfer import on_cpu, send_together
 from ..modeling_outputs import MaskedLMOutput
 from .head import Head
 
@@ -57,8 +58,7 @@ class MaskedLM(Head):
             The scores, row by row. Shape: (number of places, V).
         """
         encoded = self.encode(inputs)
-        meant = _row_by_row(places.flatten()[encoded.layout.token_index], encoded.layout)
-        return self._score_words(encoded.last_hidden_state[meant])
+        return self._score_words(encoded.last_hidden_state[_packed_places(places, encoded.layout)])
 
     def _compute(self, inputs: EncoderInputs, labels: Tensor | None = None) -> MaskedLMOutput:
         """Score all words at every valid position.
@@ -75,7 +75,7 @@ class MaskedLM(Head):
         """
         encoded = self.encode(inputs)
         if self.sparse_prediction and labels is not None:
-            return self._compute_where_labels_count(encoded, labels)
+            return self._compute_where_labels_count(encoded, labels, inputs.attention_mask)
         scores = self._score_words(encoded.last_hidden_state)  # (T, V)
         return MaskedLMOutput(
             loss=None if labels is None else mean_cross_entropy(scores, encoded.layout.pack_labels(labels)),
@@ -84,10 +84,15 @@ class MaskedLM(Head):
             attentions=encoded.attentions,
         )
 
-    def _compute_where_labels_count(self, encoded: PackedOutput, labels: Tensor) -> MaskedLMOutput:
+    def _compute_where_labels_count(
+        self, encoded: PackedOutput, labels: Tensor, attention_mask: Tensor | None
+    ) -> MaskedLMOutput:
         """Score the words where a label counts; see `sparse_prediction`."""
         packed = encoded.layout.pack_labels(labels)
-        places = _row_by_row(packed != IGNORED_LABEL, encoded.layout)
+        counts = on_cpu(labels) != IGNORED_LABEL
+        if attention_mask is not None:
+            counts = counts & (on_cpu(attention_mask) != 0)
+        places = _packed_places(counts, encoded.layout)
         scores = self._score_words(encoded.last_hidden_state[places])
         return MaskedLMOutput(
             loss=mean_cross_entropy(scores, packed[places]),
@@ -97,7 +102,7 @@ class MaskedLM(Head):
         )
 
 
-def _row_by_row(meant: Tensor, layout: PackedLayout) -> Tensor:
-    """Give the packed places that are meant, in the order of the padded batch. Shape: (T,) to (number of places,)."""
-    places = meant.nonzero()[:, 0]
-    return places[layout.token_index[places].argsort()]
+def _packed_places(meant: Tensor, layout: PackedLayout) -> Tensor:
+    """Give the packed places of the tokens that are meant, row by row. Shape: (B, L) to (number of places,)."""
+    (places,) = send_together([on_cpu(meant).flatten().nonzero()[:, 0]], layout.token_index.device)
+    return layout.packed_places()[places]

@@ -20,7 +20,7 @@ def lay_out(inputs: EncoderInputs, *, static_shapes: bool = False) -> tuple[Tens
     """Check a batch and plan its layout.
 
     Args:
-        inputs: Its ids or embeddings, and its mask.
+        inputs: Its ids or embeddings, and its mask, which may be on the CPU: then there is nothing to wait for.
         static_shapes: Keep the padding, so that the forward pass can be captured as one graph.
 
     Returns:
@@ -33,16 +33,16 @@ def lay_out(inputs: EncoderInputs, *, static_shapes: bool = False) -> tuple[Tens
     words = _words(inputs.input_ids, inputs.inputs_embeds)
     mask = inputs.attention_mask
     if mask is None:
-        mask = torch.ones(words.shape[:2], dtype=torch.long, device=words.device)
+        mask = torch.ones(words.shape[:2], dtype=torch.bool, device=words.device if static_shapes else None)
     if mask.shape != words.shape[:2]:
         raise ValueError(
             f"attention_mask has the shape {tuple(mask.shape)}, but the input's rows and columns are "
             f"{tuple(words.shape[:2])}; the same were expected."
         )
     if static_shapes:
-        return words, PaddedLayout.from_mask(mask)
+        return words, PaddedLayout.from_mask(mask, words.device)
     explain_capture()
-    return words, PackedLayout.from_mask(mask)
+    return words, PackedLayout.from_mask(mask, words.device)
 
 
 def _words(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:

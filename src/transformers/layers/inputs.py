@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configuration_utils import PretrainedConfig
+from .transfer import change_both
 
 __all__ = ["EncoderInputs", "look_up", "whole_table"]
 
@@ -23,7 +24,8 @@ class EncoderInputs:
 
     Attributes:
         input_ids: Token ids. Shape: (B, L).
-        attention_mask: 1 where a token is valid; all are where None. Shape: (B, L).
+        attention_mask: 1 where a token is valid; all are where None. It may be on the CPU where the ids are on a
+            GPU, which then need not be waited for. Shape: (B, L).
         token_type_ids: Segment of each token; 0 where None. Shape: (B, L).
         position_ids: Position of each token; where None RoBERTa counts the tokens that are no padding, DeBERTa the
             columns. Shape: (B, L) or (1, L).
@@ -71,7 +73,8 @@ class EncoderInputs:
 
     def map_rows(self, change: Callable[[Tensor], Tensor]) -> EncoderInputs:
         """Change each of the tensors of `per_row` that there is."""
-        changed: dict[str, Any] = {name: change(value) for name, value in self.per_row().items() if value is not None}
+        given = {name: value for name, value in self.per_row().items() if value is not None}
+        changed: dict[str, Any] = {name: change_both(change, value) for name, value in given.items()}
         return replace(self, **changed)
 
     def refuse_decoding(self) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .losses import IGNORED_LABEL
+from .transfer import on_cpu, send_together
 
 __all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "group_rows"]
 
@@ -83,15 +84,16 @@ class PackedLayout:
     first_token: Tensor
 
     @classmethod
-    def from_mask(cls, attention_mask: Tensor) -> PackedLayout:
+    def from_mask(cls, attention_mask: Tensor, device: torch.device | None = None) -> PackedLayout:
         """Plan the layout of a batch.
 
         Any mask is honoured: padding on the right, on the left, or inside a row. A row without any valid token is
-        kept as its first token alone, so that it costs little and gives finite numbers. On an accelerator this waits
-        for the device once, to learn the lengths.
+        kept as its first token alone, so that it costs little and gives finite numbers. The plan is made on the CPU.
+        A mask on an accelerator is waited for, once, unless it was sent there by `transformers.layers.transfer.send`.
 
         Args:
-            attention_mask: 1 (or True) where a token is valid. Shape: (B, L).
+            attention_mask: 1 (or True) where a token is valid; on the CPU or the batch's device. Shape: (B, L).
+            device: Where the batch is; by default where the mask is.
 
         Returns:
             The layout.
@@ -108,8 +110,8 @@ class PackedLayout:
                 f"The batch is empty: {attention_mask.shape[0]} rows of {attention_mask.shape[1]} tokens; at least "
                 "one of each was expected."
             )
-        device = attention_mask.device
-        mask = (attention_mask != 0).cpu()
+        device = attention_mask.device if device is None else device
+        mask = on_cpu(attention_mask) != 0
         batch_size, padded_length = mask.shape
         counts = mask.sum(1)
         first = mask.int().argmax(1)
@@ -118,31 +120,31 @@ class PackedLayout:
         order = torch.argsort(length, descending=True, stable=True)
         lengths = length[order].tolist()
 
-        groups: list[RowGroup] = []
+        ranges = group_rows(lengths, 0 if device.type == "cpu" else GPU_GROUP_PADDING)
+        allowed: list[Tensor] = []
         indices: list[Tensor] = []
         firsts: list[Tensor] = []
         start = 0
-        for begin, end in group_rows(lengths, 0 if device.type == "cpu" else GPU_GROUP_PADDING):
+        for begin, end in ranges:
             rows, longest = order[begin:end], lengths[begin]
             window = first[rows].clamp(max=padded_length - longest)
             columns = window[:, None] + torch.arange(longest)
             index = rows[:, None] * padded_length + columns  # (G, n)
             firsts.append(start + torch.arange(end - begin) * longest + first[rows] - window)
-            allowed = mask.view(-1)[index] | (counts[rows] == 0)[:, None]
-            key_mask = None if bool(allowed.all()) else allowed.to(device)
-            groups.append(RowGroup(begin, end - begin, start, longest, key_mask))
+            allowed.append(mask.view(-1)[index] | (counts[rows] == 0)[:, None])
             indices.append(index.reshape(-1))
             start += index.numel()
         token_index = torch.cat(indices)
-        valid = mask.view(-1)[token_index]
+        valid, *key_masks = _sent_unless_all([mask.view(-1)[token_index], *allowed], device)
+        token_index, row_order, first_token = send_together([token_index, order, torch.cat(firsts)], device)
         return cls(
             batch_size=batch_size,
             padded_length=padded_length,
-            groups=tuple(groups),
-            token_index=token_index.to(device),
-            valid=None if bool(valid.all()) else valid.to(device),
-            row_order=order.to(device),
-            first_token=torch.cat(firsts).to(device),
+            groups=_row_groups(ranges, lengths, key_masks),
+            token_index=token_index,
+            valid=valid,
+            row_order=row_order,
+            first_token=first_token,
         )
 
     def split(self, packed: Tensor) -> list[Tensor]:
@@ -187,10 +189,9 @@ class PackedLayout:
     def unpack(self, packed: Tensor) -> Tensor:
         """Put packed tokens back into a padded batch, zero where the mask is 0. Shape: (T, …) to (B, L, …)."""
         padded = packed.new_zeros((self.batch_size * self.padded_length, *packed.shape[1:]))
-        if self.valid is None:
-            padded = padded.index_copy(0, self.token_index, packed)
-        else:
-            padded = padded.index_copy(0, self.token_index[self.valid], packed[self.valid])
+        if self.valid is not None:
+            packed = packed.masked_fill(~self.valid.view(-1, *[1] * (packed.dim() - 1)), 0)
+        padded = padded.index_copy(0, self.token_index, packed)
         return padded.unflatten(0, (self.batch_size, self.padded_length))
 
     def valid_places(self) -> Tensor:
@@ -251,10 +252,13 @@ class PackedLayout:
         """
         length = self.padded_length
         part = PackedLayout.from_mask(self.valid_places()[rows])
-        place_of = self.token_index.new_zeros(self.batch_size * length)
-        place_of[self.token_index] = torch.arange(self.tokens, device=self.token_index.device)
         row = torch.div(part.token_index, length, rounding_mode="floor")
-        return part, place_of[rows[row] * length + part.token_index % length]
+        return part, self.packed_places()[rows[row] * length + part.token_index % length]
+
+    def packed_places(self) -> Tensor:
+        """Say where each token of the flattened padded batch is packed; 0 where it is not. Shape: (B·L,)."""
+        places = self.token_index.new_zeros(self.batch_size * self.padded_length)
+        return places.index_copy(0, self.token_index, torch.arange(self.tokens, device=places.device))
 
     def first_tokens(self, packed: Tensor) -> Tensor:
         """Take each row's first valid token, rows in packed order. Shape: (T, …) to (B, …)."""
@@ -372,6 +376,24 @@ class PackedOutput:
 def first_column(features: Tensor) -> Tensor:
     """Take the first token of each row where all tokens are given. Shape: (B, L, D) or (B, D) to (B, D)."""
     return features[:, 0] if features.dim() == 3 else features
+
+
+def _row_groups(
+    ranges: Sequence[tuple[int, int]], lengths: Sequence[int], key_masks: Sequence[Tensor | None]
+) -> tuple[RowGroup, ...]:
+    """Put groups behind each other: of each its range of rows, the first of whose lengths it has, and its mask."""
+    groups, start = [], 0
+    for (begin, end), key_mask in zip(ranges, key_masks, strict=True):
+        groups.append(RowGroup(begin, end - begin, start, lengths[begin], key_mask))
+        start += (end - begin) * lengths[begin]
+    return tuple(groups)
+
+
+def _sent_unless_all(masks: Sequence[Tensor], device: torch.device) -> list[Tensor | None]:
+    """Bring masks of truth values from the CPU to a device; None for each that is true everywhere."""
+    wanted = [mask for mask in masks if not bool(mask.all())]
+    sent = iter(send_together(wanted, device) if wanted else [])
+    return [None if bool(mask.all()) else next(sent) for mask in masks]
 
 
 def group_rows(lengths: list[int], free_padding: int) -> list[tuple[int, int]]:

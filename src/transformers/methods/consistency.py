@@ -110,9 +110,9 @@ def mask_tokens(input_ids: Tensor, config: PretrainedConfig) -> Tensor:
         ValueError: If the configuration does not know the ids.
     """
     ids = masking_ids(config)
-    special = torch.tensor([ids[name] for name in ("cls_token_id", "sep_token_id", "pad_token_id")])
     chosen = torch.rand(input_ids.shape, device=input_ids.device) < config.masking_prob
-    chosen &= ~torch.isin(input_ids, special.to(input_ids.device))
+    for name in ("cls_token_id", "sep_token_id", "pad_token_id"):
+        chosen &= input_ids != ids[name]
     return input_ids.masked_fill(chosen, ids["unk_token_id"])
 
 

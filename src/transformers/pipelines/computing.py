@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..layers.inputs import EncoderInputs
+from ..layers.transfer import send
 
 __all__ = ["Batch", "Row", "compute", "padded"]
 
@@ -100,7 +101,7 @@ def padded(rows: Sequence[Row], pad: int, device: torch.device) -> EncoderInputs
     longest = max(len(row.input_ids) for row in rows)
 
     def table(values: Sequence[list[int]], filler: int) -> Tensor:
-        return torch.tensor([each + [filler] * (longest - len(each)) for each in values], device=device)
+        return send(torch.tensor([each + [filler] * (longest - len(each)) for each in values]), device)
 
     types = [row.token_type_ids for row in rows if row.token_type_ids is not None]
     return EncoderInputs(

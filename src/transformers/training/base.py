@@ -30,6 +30,7 @@ from .sharing import choose_parallel
 from .signals import StopRequest
 from .state import TrainerControl, TrainerState
 from .threads import use_threads
+from .unread_steps import UnreadSteps
 
 __all__ = ["TrainerBase"]
 
@@ -98,6 +99,7 @@ class TrainerBase:
         self._learning_rate = 0.0
         self._examples_seen = 0
         self._gradient_norm = math.nan
+        self._unread = UnreadSteps()
         self._ignore_keys_for_eval: list[str] | None = None
         self._is_best = False
         self._stop, self._all_stop = StopRequest(), False

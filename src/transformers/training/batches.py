@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 
 from ..data.samplers import EvalBatchSampler, ExampleSampler, GlobalBatchSampler
 from ..data.token_batches import TokenBatchSampler
+from ..layers.transfer import send
 from ..trainer_utils import set_seed
 from ..utils import logging
 from .checkpoint_state import capture_rng_state, restore_rng_state
@@ -402,5 +403,5 @@ def batch_size_of(batch: Any) -> int:
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move every tensor of a nested batch to a device."""
-    return map_nested(lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value, batch)
+    """Move every tensor of a nested batch to a device, without waiting; see `transformers.layers.transfer.send`."""
+    return map_nested(lambda value: send(value, device) if isinstance(value, Tensor) else value, batch)

@@ -80,7 +80,10 @@ class TrainerCallback:
         """Tell that the weights were updated; the gradients are still there."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
-        """Tell that a step is over; the keywords ``loss`` and ``learning_rate`` hold the step's own."""
+        """Tell that a step is over; the keywords ``loss`` and ``learning_rate`` hold the step's own.
+
+        On a GPU the loss may be a tensor that is still to be computed: to read it (``float(loss)``) is to wait.
+        """
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

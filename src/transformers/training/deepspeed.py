@@ -80,6 +80,11 @@ class DeepSpeedParallel(Parallel):
         self.wrapped = self._engine
         return self._engine, precision.without_casts()
 
+    @property
+    def may_run_ahead(self) -> bool:
+        """No: the engine says after each step whether it was made."""
+        return False
+
     def forward_pass(self, *, last: bool) -> AbstractContextManager[Any]:
         """See ``Parallel``."""
         self._engine.set_gradient_accumulation_boundary(last)

@@ -147,7 +147,7 @@ class FullyShardedParallel(Parallel):
                 name: _share_of(value, like) if isinstance(value, Tensor) and value.shape == like.shape else value
                 for name, value in entry.items()
             }
-        optimizer.load_state_dict({**state, "state": shared})
+        super().load_optimizer_state(optimizer, {**state, "state": shared})
 
 
 def _whole(value: Any) -> Any:

@@ -34,7 +34,7 @@ class ItemCount(Tensor):
 
     @staticmethod
     def __new__(cls, count: int, device: torch.device) -> ItemCount:  # noqa: D102
-        made: ItemCount = torch.tensor(count, device=device).as_subclass(cls)
+        made: ItemCount = torch.full((), count, device=device).as_subclass(cls)  # nothing to copy, so no wait
         made._uses = []
         return made
 

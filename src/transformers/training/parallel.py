@@ -61,6 +61,11 @@ class Parallel:
         return True
 
     @property
+    def may_run_ahead(self) -> bool:
+        """Whether a step of this process is begun without knowing how the last one ended."""
+        return self.args.world_size == 1
+
+    @property
     def engine(self) -> Any:
         """DeepSpeed's engine, if it is in use."""
         return None
@@ -147,8 +152,19 @@ class Parallel:
         return state
 
     def load_optimizer_state(self, optimizer: Any, state: dict[str, Any]) -> None:
-        """Put back what ``optimizer_state`` gave, here or under another way of sharing the work."""
-        optimizer.load_state_dict(state)
+        """Put back what ``optimizer_state`` gave, here or under another way of sharing the work.
+
+        How the update is computed (by a fused kernel, on a GPU) is this run's matter, not the checkpoint's.
+        """
+        optimizer.load_state_dict({**state, "param_groups": _as_computed_here(optimizer, state["param_groups"])})
+
+
+def _as_computed_here(optimizer: Any, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give saved groups of parameters with an optimizer's own choice of the kernels that update them."""
+    if len(groups) != len(optimizer.param_groups):
+        return groups  # which the optimizer refuses, in words
+    kernels = [{name: own[name] for name in ("fused", "foreach") if name in own} for own in optimizer.param_groups]
+    return [{**saved, **own} for saved, own in zip(groups, kernels, strict=True)]
 
 
 def _has_statistics(model: nn.Module) -> bool:

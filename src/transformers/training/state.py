@@ -68,6 +68,11 @@ class TrainerState:
         if self.log_history is None:
             self.log_history = []
 
+    def go_back(self, earlier: TrainerState) -> None:
+        """Stand where an earlier state stood, in steps and epochs."""
+        self.global_step, self.epoch = earlier.global_step, earlier.epoch
+        self.current_epoch, self.epoch_steps_done = earlier.current_epoch, earlier.epoch_steps_done
+
     def save_to_json(self, json_path: str | Path) -> None:
         """Write the state as a JSON file; floats come back bit by bit, arrays among the metrics as lists."""
         text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, default=plain_value) + "\n"

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...layers.transfer import send_together
+
 __all__ = ["RelativePositions", "log_buckets", "relative_positions", "rows_of_all_distances", "table_rows"]
 
 _FURTHEST = 2**20  # no table of relative embeddings tells more distances apart
@@ -106,8 +108,8 @@ class RelativePositions:
             rows: As of `table_rows`. Shape: (2N - 1,).
             device: Where the batch is.
         """
-        used, places = torch.unique(rows, return_inverse=True)
-        return cls(table(used.to(device)), places.to(device))
+        used, places = send_together(torch.unique(rows, return_inverse=True), device)
+        return cls(table(used), places)
 
     @classmethod
     def of_length(cls, table: nn.Embedding, rows: Tensor, length: int) -> RelativePositions:
