@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from head_models import make_head
 from tiny import run_python
 
 import transformers
@@ -203,6 +205,23 @@ def test_imports_drag_nothing_heavy_in() -> None:
     loaded = set(json.loads(run_python(LOADED, code)))
     assert "transformers" in loaded
     assert not loaded & set(HEAVY.split())
+
+
+def test_loading_a_model_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """It takes two seconds, and torch imports it to fill parameters that have no storage."""
+    for family in ("roberta", "deberta"):
+        make_head(family, "sequence-classification").save_pretrained(tmp_path / family)
+    code = """
+import sys
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+for folder in sys.argv[1:]:
+    AutoModel.from_pretrained(folder)
+    AutoModelForMaskedLM.from_pretrained(folder)
+    for method in (dict(apply_lora=True, lora_r=2, lora_alpha=2), dict(apply_adapter=True, adapter_type="houlsby")):
+        AutoModelForSequenceClassification.from_pretrained(folder, **method, adapter_size=8)
+print("torch._dynamo" in sys.modules)
+"""
+    assert run_python(code, tmp_path / "roberta", tmp_path / "deberta").strip() == "False"
 
 
 def test_the_bare_import_loads_no_library_at_all() -> None:

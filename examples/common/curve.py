@@ -63,7 +63,8 @@ def draw_curve(
     except ImportError:
         logger.info("No learning curve: matplotlib is not installed (pip install -e '.[demo]').")
         return None
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4))
+    figure.subplots_adjust(left=0.1, right=0.9, bottom=0.22, top=0.91)  # a layout that measures texts draws it twice
     axes = figure.subplots()
     axes.set_title(title)
     axes.set_xlabel("optimizer step")
@@ -81,7 +82,7 @@ def draw_curve(
             right.plot(
                 *zip(*best, strict=True), color="tab:red", marker="*", markersize=14, ls="", label="best, saved"
             )
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="lower center", ncols=3)
     try:
         with replacing(path) as beside:
             figure.savefig(beside, dpi=120, format="png")

@@ -9,13 +9,16 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers.adapters.metadata import file_sha256
 from transformers.configuration.lora_options import LORA_OPTIONS
 from transformers.training.same_run import METHOD
 from transformers.utils import logging
 from transformers.utils.json_files import load_json
+from transformers.utils.remembered_hashes import ReadFiles
 from transformers.utils.shapes import Anything, ListOf, MapOf, Record, Text, optional
 from transformers.utils.writing import write_text
 
@@ -104,8 +107,9 @@ def _hash_weights(path: str | None) -> str | None:
         found = sorted(file for file in Path(path).iterdir() if file.suffix in (".safetensors", ".bin"))
     digest = hashlib.sha256()
     for file in found:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        files = ReadFiles()
+        files.note(file)
+        digest.update(bytes.fromhex(files.hash("content", partial(file_sha256, file))))
     return digest.hexdigest()
 
 

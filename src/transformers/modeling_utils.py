@@ -35,6 +35,7 @@ from .utils.generic import ModelOutput
 from .utils.hub import split_hub_options
 from .utils.hub_upload import PushToHubMixin, pushing
 from .utils.lazy_names import LazyNames
+from .utils.remembered_hashes import ReadFiles
 
 _LAZY = LazyNames(
     globals(),
@@ -292,9 +293,10 @@ class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
                 f"'{where}' holds weights that were saved in few bits (quantization_config in its config.json), which "
                 "this package does not read. Load the model that it was made of, with load_in_4bit or load_in_8bit."
             )
+        files = ReadFiles()
         if state_dict is None:
             apart = quantization is not None
-            state_dict = load_weights(where, each_by_itself=apart, shared=shared_bases(), **options)
+            state_dict = load_weights(where, each_by_itself=apart, shared=shared_bases(), files=files, **options)
         else:  # the model's parameters are its own, not the caller's tensors
             state_dict = {name: tensor.detach().clone() for name, tensor in state_dict.items()}
         with storage_for(cls):
@@ -302,7 +304,7 @@ class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
         model._initialized = True  # so that init_weights() from here on means all of it
         model._prepare_for(state_dict)
         source = os.fspath(where) or "state_dict"
-        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming, quantization)
+        report = fill_model(model, state_dict, source, dtype, ignore_mismatched_sizes, coming, quantization, files)
         if where:
             model.name_or_path = config.name_or_path = source
         else:

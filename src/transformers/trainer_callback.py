@@ -82,11 +82,13 @@ class ProgressCallback(TrainerCallback):
     def __init__(self) -> None:
         self.training_bar: Any = None
         self.prediction_bar: Any = None
+        self._loss: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the bar, at the step where the training stands."""
+        self._loss = None
         if state.is_local_process_zero:
             self.training_bar = _progress_bar(
                 total=state.max_steps, initial=state.global_step, desc="train", unit="step"
@@ -97,14 +99,15 @@ class ProgressCallback(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        loss: float | None = None,
+        loss: Any = None,
         learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move the bar by a step."""
+        """Move the bar by a step. A loss that would have to be waited for is not read: the last log's stands."""
         if self.training_bar is None:
             return
-        shown = {} if loss is None else {"loss": f"{loss:.4f}"}
+        self._loss = loss if isinstance(loss, float) else self._loss
+        shown = {} if self._loss is None else {"loss": f"{self._loss:.4f}"}
         if learning_rate is not None:
             shown["lr"] = f"{learning_rate:.2e}"
         self.training_bar.set_postfix(shown, refresh=False)
@@ -142,6 +145,7 @@ class ProgressCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Print the figures above the bar."""
+        self._loss = (logs or {}).get("loss", self._loss)
         if self.training_bar is not None:
             self.training_bar.write(_one_line(logs or {}))
 

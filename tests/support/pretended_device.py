@@ -60,6 +60,16 @@ class _OnDevice(Tensor):
     is_cuda = property(lambda self: True)  # type: ignore[assignment]
     is_meta = property(lambda self: False)  # type: ignore[assignment]
 
+    @property
+    def data(self) -> Tensor:  # type: ignore[override]
+        """The same values, apart from what autograd knows."""
+        return self.detach()
+
+    @data.setter
+    def data(self, other: _OnDevice) -> None:
+        Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
+        self.values = other.values
+
     def as_subclass(self, cls: Any) -> Any:
         """Give the same values as another class of tensors, on the device too."""
         return _OnDevice.__new__(_OnDevice if cls is Tensor else _both(cls), self.values)
@@ -67,6 +77,10 @@ class _OnDevice(Tensor):
     def tolist(self) -> Any:
         """Read all values; PyTorch's own way knows no subclasses."""
         return self.cpu().tolist()
+
+    def __format__(self, form: str) -> str:
+        """Write the number, which is to read it."""
+        return format(self.cpu(), form)
 
     def __repr__(self, **_: Any) -> str:
         return f"_OnDevice({self.values!r})"

@@ -32,7 +32,7 @@ class Waits(TrainerCallback):
         self.device.waits.clear()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.after += self.device.waits
+        self.after += self.device.waits  # the bar's too, which was told before
         self.read.append(not isinstance(kwargs["loss"], Tensor))
 
 
@@ -46,29 +46,33 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("family", ["roberta", "deberta"])
-def test_neither_training_nor_evaluation_waits_in_a_step(family: str, tmp_path: Path) -> None:
-    on_cpu = lora_trainer(family, TrainingArguments(str(tmp_path), **ON_DEVICE, **SETTINGS, optim="adamw_torch_fused"))
+@pytest.mark.parametrize(("family", "bf16"), [("roberta", False), ("deberta", False), ("deberta", True)])
+def test_neither_training_nor_evaluation_waits_in_a_step(
+    family: str, bf16: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**ON_DEVICE, **SETTINGS, "bf16": bf16, "disable_tqdm": False}
+    on_cpu = lora_trainer(family, TrainingArguments(str(tmp_path), **settings, optim="adamw_torch_fused"))
     on_cpu.train()
     wanted, metrics = outcome(on_cpu), on_cpu.evaluate()
     with pretended_device() as device:
-        trainer = lora_trainer(family, ArgumentsOfDevice(str(tmp_path), **ON_DEVICE, **SETTINGS))
+        trainer = lora_trainer(family, ArgumentsOfDevice(str(tmp_path), **settings))
         waits = Waits(device)
         trainer.add_callback(waits)
         trainer.train()
         assert waits.after == []
         assert waits.read == [False] * 6
+        assert "loss=" in capsys.readouterr().err  # of the last log: the bar reads none itself
         found = {name: value.cpu() for name, value in outcome(trainer).items()}
         device.waits.clear()
         batch = next(iter(trainer.get_eval_dataloader()))
         trainer.model.eval()
         trainer.prediction_step(trainer.model, batch, False)
         assert device.waits == []
-        assert trainer.evaluate()["eval_loss"] == pytest.approx(metrics["eval_loss"], abs=1e-5)
+        assert trainer.evaluate()["eval_loss"] == pytest.approx(metrics["eval_loss"], abs=2e-2 if bf16 else 1e-5)
     assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-4, check_device=False)
-    assert trainer.state.loss_sum == pytest.approx(on_cpu.state.loss_sum, abs=1e-5)
+    for name, value in wanted.items() if not bf16 else ():  # Adam divides what is rounded by its own size
+        torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-4)
+    assert trainer.state.loss_sum == pytest.approx(on_cpu.state.loss_sum, abs=5e-2 if bf16 else 1e-5)
 
 
 @pytest.mark.parametrize("most", [1, 2, 100])
@@ -96,13 +100,15 @@ def vars_of(args: TrainingArguments) -> dict[str, Any]:
     return {**{name: getattr(args, name) for name in names.split()}, "dataloader_pin_memory": False}
 
 
-@pytest.mark.parametrize("choice", ["stop", "skip", "warn"])
-def test_a_step_that_is_not_finite(choice: str, tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("choice", "optim"), [("stop", "adamw_torch_fused"), ("stop", "sgd"), ("skip", "sgd"), ("warn", "sgd")]
+)
+def test_a_step_that_is_not_finite(choice: str, optim: str, tmp_path: Path) -> None:
     """It is found later, and all is as if it had been found at once: the step, its rows, and the weights before it."""
     settings = {"on_nonfinite": choice, "max_steps": 24, "learning_rate": 0.1, "logging_steps": 10}
 
     def run(folder: Path, kind: type[TrainingArguments]) -> Trainer:
-        args = kind(str(folder), **ON_DEVICE, **settings, optim="adamw_torch_fused")
+        args = kind(str(folder), **ON_DEVICE, **settings, optim=optim)
         torch.manual_seed(0)
         trainer = Trainer(BrokenRow(), args, pad, with_a_broken_row(17))
         if choice == "stop":

@@ -36,7 +36,7 @@ def init_module(module: nn.Module, config: PretrainedConfig) -> None:
 
 
 def init_parameter(module: nn.Module, name: str, parameter: Tensor, config: PretrainedConfig) -> None:
-    """Fill one parameter in place, of whatever module.
+    """Fill one parameter in place, of whatever module; one without storage has nothing to fill.
 
     Args:
         module: What holds it.
@@ -44,6 +44,8 @@ def init_parameter(module: nn.Module, name: str, parameter: Tensor, config: Pret
         parameter: What to fill.
         config: See `init_module`.
     """
+    if parameter.is_meta:  # filling it would import torch's compiler, which takes two seconds
+        return
     with torch.no_grad():
         if isinstance(module, LoraLayer) and name.startswith("lora_"):
             init_lora_parameter(module, name, parameter, config)

@@ -7,17 +7,20 @@ real: its constructor may compute with tensors, and what it made stays wherever 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..base.record import hash_digests
 from ..base.sharing import shared_bases
 from ..configuration.quantization import BitsAndBytesConfig
 from ..methods.lora.starts import start_lora_anew
 from ..methods.trainable import added_parameter_names, mark_trainable
+from ..utils.remembered_hashes import ReadFiles
 from .initialization import init_parameter
 from .load_report import LoadReport, match_state_dict, named_tensors
 from .quantizing import quantize_layers
@@ -29,10 +32,30 @@ _LARGEST_MISSING = 2**29  # bytes; a checkpoint of a few tensors is completed up
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
+class _NothingToFill(TorchFunctionMode):
+    """Lets the functions of `torch.nn.init` do nothing, as there is nothing to fill without storage.
+
+    Torch's own way of doing nothing imports its compiler, which takes two seconds.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _without_storage() -> Iterator[None]:
+    with torch.device("meta"), _NothingToFill():
+        yield
+
+
 def storage_for(model_class: type[VocabularyModel]) -> AbstractContextManager[object]:
     """Give the context to build a model in that is about to be filled: without storage where the class is ours."""
     is_ours = model_class.__module__.startswith(_PACKAGE)
-    return torch.device("meta") if is_ours else nullcontext()
+    return _without_storage() if is_ours else nullcontext()
 
 
 def fill_model(
@@ -43,6 +66,7 @@ def fill_model(
     ignore_mismatched_sizes: bool = False,
     coming: Collection[str] = (),
     quantization: BitsAndBytesConfig | None = None,
+    files: ReadFiles | None = None,
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model.
 
@@ -56,6 +80,7 @@ def fill_model(
         coming: Names of parameters that an adapter will bring, so that nobody need train them.
         quantization: How the encoder's linear layers are to be kept in few bits; None for as they are. The memory of
             their weights in ``state_dict`` is then freed.
+        files: Where ``state_dict`` was read from; the base's hash may be remembered with them.
 
     Returns:
         What was loaded and what was not.
@@ -78,7 +103,7 @@ def fill_model(
     if shared is not None:
         fitting = shared.apart(fitting, {name: own[name].requires_grad for name in fitting})
     dtypes = _storage_dtypes(model, own, fitting, dtype, added)
-    sha256 = _hash_and_quantize(model, fitting, dtypes, quantization)
+    sha256 = _hash_and_quantize(model, fitting, dtypes, quantization, files if shared is None else None)
     own = {name: tensor for name, tensor in own.items() if name in fitting or name not in provided}
     if any(tensor.is_meta for tensor in own.values()):
         tensors = {name: tensor.to(dtypes[name]) for name, tensor in fitting.items()}
@@ -103,6 +128,7 @@ def _hash_and_quantize(
     fitting: dict[str, Tensor],
     dtypes: Mapping[str, torch.dtype],
     quantization: BitsAndBytesConfig | None,
+    files: ReadFiles | None,
 ) -> str | None:
     """Hash the base that a checkpoint provides, where it will be wanted, and keep in few bits what is to be so.
 
@@ -111,6 +137,7 @@ def _hash_and_quantize(
         fitting: What the checkpoint provides; what is kept in few bits is taken out.
         dtypes: In which it will be stored.
         quantization: As of `fill_model`.
+        files: Likewise.
 
     Returns:
         The hash; None where an adapter can do without, and the values are not rounded.
@@ -120,8 +147,12 @@ def _hash_and_quantize(
     if quantization is None and not (model.config.freezes_base or loses):
         return None
     digests = {} if quantization is None else quantize_layers(model, fitting, dtypes, quantization)
-    digests |= model.digest_base({name: tensor for name, tensor in fitting.items() if name in of_base})
-    return hash_digests(digests)
+    base = {name: tensor for name, tensor in fitting.items() if name in of_base}
+    if quantization is None and files is not None:
+        # The class, as it decides which of a checkpoint's tensors is which parameter.
+        parts = [(model.name_with_head(name), tensor.dtype, tensor.shape) for name, tensor in sorted(base.items())]
+        return files.hash(f"{type(model)} {parts}", lambda: model.hash_base(base))
+    return hash_digests(digests | model.digest_base(base))
 
 
 def _check_missing(

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..base.sharing import SharedBases
 from ..utils.hub import cached_file, read_shard_index
 from ..utils.json_files import check_file_size
+from ..utils.remembered_hashes import ReadFiles
 from ..utils.shapes import shown
 from ..utils.writing import replacing, writing_into
 
@@ -50,6 +51,7 @@ def load_weights(
     *,
     each_by_itself: bool = False,
     shared: SharedBases | None = None,
+    files: ReadFiles | None = None,
     **hub_options: Any,
 ) -> dict[str, Tensor]:
     """Read all tensors of a saved model, into the CPU's memory.
@@ -58,6 +60,7 @@ def load_weights(
         path_or_repo_id: A folder, or a hub id; also a file of tensors itself.
         each_by_itself: See `read_tensors`.
         shared: Has what was read before; whoever gives it does not write to the tensors.
+        files: Notes the files that are read.
         **hub_options: See `transformers.utils.hub.cached_file`.
 
     Returns:
@@ -69,6 +72,8 @@ def load_weights(
     """
 
     def read(path: Path) -> dict[str, Tensor]:
+        if files is not None:
+            files.note(path)
         if shared is None or each_by_itself:
             return read_tensors(path, each_by_itself=each_by_itself)
         return shared.tensors_of(path, read_tensors)
