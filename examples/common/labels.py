@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from .tables import Cell, Table, number_of
+from .tables import Cell, Table, number_of, whole_number_of
 
 __all__ = ["PROBLEMS", "Labels", "ModelLabels", "class_names", "read_labels", "values_of"]
 
@@ -64,8 +64,9 @@ class Labels:
 def class_names(names: Sequence[str]) -> tuple[str, ...]:
     """Give each name once, in order: numbers by their value where all are whole numbers, else by their letters."""
     unique = set(names)
-    if all(re.fullmatch(r"-?\d+", name, re.ASCII) for name in unique):
-        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    numbers = {name: number for name in unique if (number := whole_number_of(name)) is not None}
+    if len(numbers) == len(unique):
+        return tuple(sorted(unique, key=lambda name: (numbers[name], name)))
     return tuple(sorted(unique))
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from transformers.utils.writing import replacing
 
-__all__ = ["Cell", "Table", "is_number", "number_of", "write_table"]
+__all__ = ["Cell", "Table", "is_number", "number_of", "whole_number_of", "write_table"]
 
 Cell = str | list[Any] | Mapping[str, Any] | None
 """A text as it stands in the file; numbers and truth values of JSON too. None where there is nothing: a cell without a
 character, ``null``, a key that a row lacks. JSON's lists and objects stay what they are."""
 
+_WHOLE = re.compile(r"-?\d{1,4300}")  # of more digits Python refuses to read any
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
 
 
@@ -84,6 +85,11 @@ def number_of(text: str) -> float | None:
     """Read a number as people and programs write it, ``nan`` and ``inf`` too; None for any other text."""
     word = text.strip()
     return float(word) if _NUMBER.fullmatch(word) else None
+
+
+def whole_number_of(text: str) -> int | None:
+    """Read a whole number; None for any other text, and for more digits than Python reads (4,300)."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def is_number(cells: Sequence[Cell]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.files import read_table
-from common.tables import Cell, Table, number_of
+from common.tables import Cell, Table, number_of, whole_number_of
 
 __all__ = ["Examples", "read_examples"]
 
@@ -90,10 +90,10 @@ def _endings(table: Table) -> list[list[str]]:
 
 def _ending_columns(table: Table) -> Sequence[str]:
     """Name the columns of the endings, in the order of their numbers, of which none may be lacking."""
-    found = {int(match[2]): name for name in table.columns if (match := _ENDING.fullmatch(name))}
+    found = {whole_number_of(match[2]): name for name in table.columns if (match := _ENDING.fullmatch(name))}
     kind = "choice" if any(name.startswith("choice") for name in found.values()) else "ending"
     lacking = next(number for number in range(len(found) + 1) if number not in found)
-    if lacking < max(found, default=0) or len(found) < 2:
+    if lacking < len(found) or len(found) < 2:
         raise ValueError(
             f"'{table.source}' has no column '{kind}{lacking}'; its columns are {table.names_in_words()}. Two endings "
             "or more are needed: ending0, ending1 and so on, or a list named endings."

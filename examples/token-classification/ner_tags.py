@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from common.tables import whole_number_of
 from ner_files import Sentences
 from transformers.utils import logging
 
@@ -50,7 +51,7 @@ def named_tags(sentences: Sentences, names: Sequence[str] | None) -> Sentences:
             "such as --tag_names O B-PER I-PER."
         )
     for row, word, tag in sentences.tagged():
-        if int(tag) >= len(names):
+        if whole_number_of(tag) not in range(len(names)):
             raise ValueError(
                 f"The tag of {sentences.place(row, word)} of '{sentences.source}' is {tag}, and --tag_names has "
                 f"{len(names)} names (0 to {len(names) - 1})."
