@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/transformers/version.p
 # Ranges: from the version that this project was tested with, to the next that may change its interface.
 DEMO = [
     "datasets>=5.2,<6",  # reads GLUE, CSV and JSON, and caches what the tokenizer made of them
-    "scikit-learn>=1.9,<2",  # metrics of scripts of one's own; ours are compared with it
+    "scikit-learn>=1.9,<2",  # metrics, and all that a report counts
     "scipy>=1.17,<2",  # Pearson and Spearman correlation
     "tensorboardX>=2.6,<3",  # event files without TensorFlow
     "rich>=14,<16",  # the table at the end of a run

@@ -101,6 +101,6 @@ def test_dropout_drops_probabilities_and_keeps_the_mean() -> None:
 
 def test_probabilities_stay_finite_in_half_precision() -> None:
     scores = torch.tensor([[[[60000.0, 59000.0, -60000.0]]]], dtype=torch.float16)
-    p = attention_probabilities(scores, torch.tensor([[[[True, True, False]]]]), 1.0)
+    p = attention_probabilities(scores, torch.tensor([[[[True, True, False]]]]))
     assert p.dtype == torch.float16
     assert p[0, 0, 0].tolist() == [1.0, 0.0, 0.0]

@@ -1,6 +1,6 @@
 """The usual metrics, and the warning for a classifier that has collapsed.
 
-Scipy computes correlations; it takes a second to import, so the others do without it.
+Scikit-learn and scipy compute them, which take seconds to import; plain accuracy does without.
 
 Letters in shapes: ``E`` examples, ``N`` labels. A *problem* is one of `transformers.losses`' names: ``regression``,
 ``single_label_classification``, ``multi_label_classification``.
@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from transformers import EvalPrediction
 from transformers.utils import logging
 
-from .counts import FIGURES, count_examples, f1_of_classes
-
 __all__ = ["METRICS", "METRICS_OF_PROBLEM", "make_compute_metrics", "predicted_values", "probabilities"]
 
 logger = logging.get_logger("transformers.examples.metrics")
@@ -32,23 +30,24 @@ def _accuracy(predicted: Values, labels: Values) -> float:
     return float((predicted == labels).reshape(len(labels), -1).all(axis=1).mean())
 
 
-def _f1(predicted: Values, labels: Values) -> float:
-    return float(FIGURES["f1"](count_examples(predicted, labels))[0])
+def _f1(predicted: Values, labels: Values, average: str = "binary") -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, average=average, zero_division=0))
 
 
 def _f1_macro(predicted: Values, labels: Values) -> float:
-    scores = f1_of_classes(count_examples(predicted, labels))
-    # Of several labels every class counts, of one label those that are there.
-    return float(np.nan_to_num(scores).mean() if labels.ndim == 2 else np.nanmean(scores))
+    return _f1(predicted, labels, "macro")
 
 
 def _f1_micro(predicted: Values, labels: Values) -> float:
-    right, labelled, predicted_ = (each.sum() for each in count_examples(predicted, labels))
-    return float(2 * right / (labelled + predicted_)) if labelled + predicted_ else 0.0
+    return _f1(predicted, labels, "micro")
 
 
 def _matthews(predicted: Values, labels: Values) -> float:
-    return float(FIGURES["matthews_correlation"](count_examples(predicted, labels))[0])
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, predicted))
 
 
 def _pearson(predicted: Values, labels: Values) -> float:
@@ -115,11 +114,10 @@ def probabilities(predictions: object, problem: str) -> NDArray[np.float64]:
     Returns:
         Of each class: they add up to 1, or stand each for itself where a text may have several. Shape: (E, N).
     """
+    from scipy.special import expit, softmax
+
     logits = _logits(predictions).astype(np.float64)
-    if problem == "multi_label_classification":
-        return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
-    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+    return np.asarray(expit(logits) if problem == "multi_label_classification" else softmax(logits, axis=-1))
 
 
 def _logits(predictions: object) -> NDArray[np.floating]:

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 from ray.tune import Stopper
 from ray.tune.search import Searcher
@@ -115,7 +116,8 @@ class _Study(Searcher):
                 found = json.loads(result["found"])
                 claim.trial.set_user_attr("sources", found["sources"])
                 pruned = trial_id in self._pruned
-                outcome = Outcome(result["value"], found["metrics"], pruned, result["time_total_s"])
+                seconds, threads = result["time_total_s"], found["threads"]
+                outcome = Outcome(result["value"], found["metrics"], pruned, seconds, threads)
                 end_trial(self._store, self._plan, claim.trial, outcome, self._tell)
 
     def save(self, checkpoint_path: str) -> None:
@@ -176,4 +178,5 @@ def _train(config: dict[str, Any]) -> None:
 
 def _found(metrics: Mapping[str, float]) -> str:
     """Put together what is noted of a trial, as text: Ray would take a dict apart."""
-    return json.dumps({"metrics": dict(metrics), "sources": _sources().counts()})
+    found = {"metrics": dict(metrics), "sources": _sources().counts(), "threads": torch.get_num_threads()}
+    return json.dumps(found)

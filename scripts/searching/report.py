@@ -90,7 +90,7 @@ def _note(trial: FrozenTrial) -> str:
 
 def _print_best(plan: Plan, best: FrozenTrial, shares: dict[str, float], reason: str) -> None:
     print(f"\nBest: trial {best.number}, {plan.metric.removeprefix('eval_')} {best.value:.4f}")
-    print(f"  {plan.command(best.user_attrs['values'])}")
+    print(f"  {_command(plan, best)}")
     folder = adapter_of(plan, best.number)
     if folder.is_dir():
         print(f"  what it has trained is in {folder}")
@@ -104,6 +104,10 @@ def _print_best(plan: Plan, best: FrozenTrial, shares: dict[str, float], reason:
         print(f"\nAt an edge: {line}")
 
 
+def _command(plan: Plan, trial: FrozenTrial) -> str:
+    return plan.command(trial.user_attrs["values"], trial.user_attrs["threads"])
+
+
 def _print_seeds(plan: Plan, several: list[Candidate], failed: list[str]) -> None:
     if several:
         print(f"\nWith several seeds, {plan.metric.removeprefix('eval_')}:")
@@ -112,7 +116,7 @@ def _print_seeds(plan: Plan, several: list[Candidate], failed: list[str]) -> Non
         figures = ", ".join(f"{value:.4f}" for value in each.by_seed.values())
         print(f"  trial {each.number:<4} median {each.median:.4f}{spread}   {figures}")
     if several:
-        print(f"  the best median: {plan.command(several[0].values)}")
+        print(f"  the best median: {plan.command(several[0].values, several[0].threads)}")
     for line in failed:
         print(f"  failed: {line}")
 
@@ -165,7 +169,7 @@ def _record(
         "direction": plan.direction,
         "search_seed": plan.options.search_seed,
         "pruner": plan.options.pruner,
-        "best": _describe(best[0]) | {"command": plan.command(best[0].user_attrs["values"])} if best else None,
+        "best": _describe(best[0]) | {"command": _command(plan, best[0])} if best else None,
         "importance": shares,
         "edges": edges(plan, best[0]) if best else [],
         "seeds": [

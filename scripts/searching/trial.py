@@ -11,6 +11,8 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from common.command_line import Arguments, parse
 from common.lacking import what_is_lacking
 from common.metrics import make_compute_metrics
@@ -43,12 +45,14 @@ class Outcome:
         metrics: All metrics of the last evaluation.
         pruned: Whether it ended early.
         seconds: How long it took.
+        threads: How many threads computed on the CPU: with another number sums are rounded in another way.
     """
 
     value: float
     metrics: dict[str, float]
     pruned: bool
     seconds: float
+    threads: int
 
 
 @dataclass
@@ -159,7 +163,7 @@ def train(
         if what_is_lacking(error) is None:
             raise  # a fault of the program
         raise FailedTrialError(f"not enough memory, threads or files: {str(error).splitlines()[0][:200]}") from error
-    return Outcome(value, metrics, watch.pruned, time.monotonic() - start)
+    return Outcome(value, metrics, watch.pruned, time.monotonic() - start, torch.get_num_threads())
 
 
 def _value(metrics: dict[str, float], metric: str) -> float:

@@ -82,6 +82,7 @@ def end_trial(store: Store, plan: Plan, trial: Any, outcome: Outcome, tell: Tell
     """Note what came out of a trial."""
     trial.set_user_attr("metrics", outcome.metrics)
     trial.set_user_attr("seconds", round(outcome.seconds, 1))
+    trial.set_user_attr("threads", outcome.threads)
     if outcome.pruned:
         store.study.tell(trial, state=TrialState.PRUNED)
     else:

@@ -8,9 +8,8 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve
 
-from common.counts import FIGURES
 from common.reporting.calibration import describe_calibration
-from common.reporting.confusion import count, describe_confusion
+from common.reporting.confusion import FIGURES, count, describe_confusion
 from common.reporting.data_facts import Split, describe_data
 from common.reporting.examples import Examples
 from common.reporting.mistakes import find_suspects

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("optuna")
 
@@ -69,6 +70,8 @@ def test_a_trial_is_the_run_of_its_command(words: Words, tmp_path: Path, capsys:
     best = min(found["trials"], key=lambda trial: trial["value"])
     assert found["best"]["number"] == best["number"]
     assert found["best"]["command"] in said
+    assert {trial["threads"] for trial in found["trials"]} == {torch.get_num_threads()}
+    assert f"--num_threads {torch.get_num_threads()} " in found["best"]["command"]
     command = shlex.split(found["best"]["command"])[2:]
     for trial in (best, found["trials"][2]):
         values, output = trial["values"], tmp_path / f"run-{trial['number']}"

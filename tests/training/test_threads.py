@@ -14,6 +14,7 @@ import torch
 from test_same_run import make
 from training_case import ROOT
 
+from transformers.training import threads
 from transformers.training.same_run import threads_of_run
 from transformers.training.threads import (
     available_processors,
@@ -83,6 +84,16 @@ def test_the_number_is_chosen_and_said(monkeypatch: pytest.MonkeyPatch, caplog: 
         torch.set_num_threads(3)
         choose_threads()
         assert torch.get_num_threads() == 1
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        monkeypatch.setattr(threads, "available_processors", lambda: 8)
+        choose_threads()  # of what it was before the first choice, not of what that has left
+        assert torch.get_num_threads() == 1
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+        torch.set_num_threads(6)
+        choose_threads()
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        choose_threads()
+        assert torch.get_num_threads() == 3
 
 
 def test_a_resumed_run_keeps_the_number_that_nobody_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..counts import count_examples, f1_of_classes, ratio
 from ..metrics import METRICS
 from .figures import figure, table_of
 from .resampling import Values, interval_of_sums
@@ -29,6 +28,8 @@ def describe_several(predicted: NDArray[Any], labels: NDArray[Any], names: Seque
         labels: As many.
         names: The classes in the order of their ids.
     """
+    from sklearn.metrics import multilabel_confusion_matrix, precision_recall_fscore_support
+
     labels, number = labels.astype(np.int64), len(names)
     whole = (predicted == labels).all(axis=1, keepdims=True)
     right, both = predicted * labels, predicted + labels
@@ -43,19 +44,18 @@ def describe_several(predicted: NDArray[Any], labels: NDArray[Any], names: Seque
 
     low, high = interval_of_sums(features, statistic)
     values = [METRICS[name](predicted, labels) for name in _METRICS]
-    counted = count_examples(predicted, labels)
-    precision, recall = ratio(counted.right, counted.predicted, 0.0)[0], ratio(counted.right, counted.labelled, 0.0)[0]
-    f1, (hits, support, guesses) = np.nan_to_num(f1_of_classes(counted)[0]), (each[0].astype(int) for each in counted)
+    columns = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
+    four = multilabel_confusion_matrix(labels, predicted)
     classes = [
         {
             "label": name,
-            "precision": precision[index],
-            "recall": recall[index],
-            "f1": figure(f1[index], low[3 + index], high[3 + index]),
-            "support": support[index],
-            "predicted": guesses[index],
-            "missed": support[index] - hits[index],
-            "invented": guesses[index] - hits[index],
+            "precision": columns[0][index],
+            "recall": columns[1][index],
+            "f1": figure(columns[2][index], low[3 + index], high[3 + index]),
+            "support": columns[3][index],
+            "predicted": predicted[:, index].sum(),
+            "missed": four[index, 1, 0],
+            "invented": four[index, 0, 1],
         }
         for index, name in enumerate(names)
     ]

@@ -56,23 +56,15 @@ def describe_values(predicted: NDArray[Any], labels: NDArray[Any]) -> dict[str, 
 
 def _point_values(predicted: Values, labels: Values) -> list[float]:
     from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
     correlations = [np.nan, np.nan]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant values, too few of them: not a number, which is shown
         if len(labels) > 1:
             correlations = [pearsonr(predicted, labels)[0], spearmanr(predicted, labels)[0]]
-    residuals = predicted - labels
-    errors = [float((residuals**2).mean()), float(np.abs(residuals).mean()), _explained(residuals, labels)]
-    return [*correlations, *errors, float(residuals.mean())]
-
-
-def _explained(residuals: Values, labels: Values) -> float:
-    """Give R2, as scikit-learn defines it where labels are all alike."""
-    if len(labels) < 2:
-        return np.nan
-    squared, spread = (residuals**2).sum(), ((labels - labels.mean()) ** 2).sum()
-    return float(1 - squared / spread) if spread else float(squared == 0)
+        errors = [function(labels, predicted) for function in (mean_squared_error, mean_absolute_error, r2_score)]
+    return [*correlations, *errors, float((predicted - labels).mean())]
 
 
 def _intervals(predicted: Values, labels: Values) -> tuple[Values, Values]:

@@ -48,6 +48,8 @@ def grouped_attention(
         The context, shape (Q, H·d), and the probabilities, shape (B, H, L, L), or None.
     """
     fused = not output_attentions and head_mask is None and (dropout_prob == 0 or query.is_cuda)
+    if not fused:
+        query = query / math.sqrt(query.shape[-1])  # fewer numbers than the scores, and fp16 has more room
     one_query = query.shape[0] != key.shape[0]
     contexts, probabilities, values = [], [], []
     queries = [row[:, None] for row in layout.split_rows(query)] if one_query else layout.split(query)
@@ -57,7 +59,7 @@ def grouped_attention(
         if fused:
             contexts.append(functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob))
             continue
-        p = attention_probabilities(q @ k.transpose(-1, -2), key_mask, math.sqrt(q.shape[-1]))
+        p = attention_probabilities(q @ k.transpose(-1, -2), key_mask)
         p = dropout(p, dropout_prob, training=True)
         if head_mask is not None:
             p = p * head_mask.view(1, -1, 1, 1).to(p.dtype)
@@ -87,19 +89,16 @@ def _causal_mask(group: RowGroup, device: torch.device) -> Tensor:
     return before if group.key_mask is None else before & group.key_mask[:, None, None, :] | itself.diag().diag()
 
 
-def attention_probabilities(scores: Tensor, key_mask: Tensor | None, divisor: float) -> Tensor:
+def attention_probabilities(scores: Tensor, key_mask: Tensor | None) -> Tensor:
     """Turn scores into probabilities.
 
     Args:
-        scores: Products of queries and keys. Shape: (G, H, q, n).
+        scores: Products of scaled queries and keys; overwritten. Shape: (G, H, q, n).
         key_mask: True where a key may be attended to; None where all may. Shape: (G or 1, 1, q or 1, n).
-        divisor: What the scores are divided by.
 
     Returns:
         Probabilities over the keys, in the dtype of ``scores``; the softmax itself is in fp32.
     """
-    dtype = scores.dtype
-    scores = scores / divisor
     if key_mask is not None:
-        scores = scores.masked_fill(~key_mask, float("-inf"))
-    return functional.softmax(scores, dim=-1, dtype=torch.float32).to(dtype)
+        scores = scores.masked_fill_(~key_mask, float("-inf"))
+    return functional.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)

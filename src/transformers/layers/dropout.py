@@ -1,18 +1,22 @@
 """Dropout that is cheap on a CPU.
 
 PyTorch draws one 32-bit number per element there, on one thread, which can take 40 % of a training step. Here one
-64-bit draw serves four elements of 16 bits each.
+64-bit draw serves four elements of 16 bits each, and many draws at once are numpy's SFC64 (Doty-Humphrey, 2010), which
+takes less than half of the time of PyTorch's Mersenne Twister.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = ["Dropout", "StableDropout", "dropout"]
+
+_MANY = 16384
 
 
 class _MaskedScale(torch.autograd.Function):
@@ -30,6 +34,14 @@ class _MaskedScale(torch.autograd.Function):
         return (grad * keep).mul_(ctx.scale), None, None
 
 
+def _draw(number: int) -> Tensor:
+    """Draw 64-bit numbers. Whatever draws them, PyTorch's generator decides which they are. Shape: (number,)."""
+    if number < _MANY:
+        return torch.empty(number, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    return torch.from_numpy(np.random.SFC64(seed).random_raw(number).view(np.int64))
+
+
 def _keep_mask(x: Tensor, p: float) -> tuple[Tensor, float]:
     """Draw which elements stay.
 
@@ -37,7 +49,7 @@ def _keep_mask(x: Tensor, p: float) -> tuple[Tensor, float]:
         A boolean mask of the shape of ``x`` and the exact share of elements that stay on average.
     """
     dropped = round(p * 65536)
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
+    draws = _draw((x.numel() + 3) // 4)
     keep = draws.view(torch.int16)[: x.numel()] >= dropped - 32768
     return keep.view(x.shape), 1 - dropped / 65536
 

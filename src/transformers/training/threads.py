@@ -24,7 +24,7 @@ _CLEARLY_SLOWER = 1.25  # by less a measurement of a quarter of a second can be 
 _SECONDS, _ROUNDS = 0.25, 9
 _ROOT = Path("/")
 
-_chosen = False  # whether the number of this process was chosen by `choose_threads`
+_choice: tuple[int, int] | None = None  # what the number was, and what `choose_threads` has made of it
 
 
 def use_threads(number: int) -> None:
@@ -33,8 +33,8 @@ def use_threads(number: int) -> None:
     Args:
         number: At least 1.
     """
-    global _chosen
-    _chosen = False
+    global _choice
+    _choice = None
     torch.set_num_threads(number)
 
 
@@ -46,14 +46,17 @@ def choose_threads() -> None:
     of a second finds to be clearly faster, since other programs are at work. A number in ``OMP_NUM_THREADS`` or
     ``MKL_NUM_THREADS`` stands.
     """
-    global _chosen
+    global _choice
     if any(os.environ.get(name) for name in _OWN_VARIABLES):
         return
-    most = min(torch.get_num_threads(), available_processors())
+    own = torch.get_num_threads()
+    if _choice is not None and own == _choice[1]:  # other programs may have ended since
+        own = _choice[0]
+    most = min(own, available_processors())
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     number = max(1, most // processes) if processes > 1 else _fastest(most)
     torch.set_num_threads(number)
-    _chosen = True
+    _choice = (own, number)
     why = ""
     if number < most:
         why = f" of {most}: " + (
@@ -70,7 +73,7 @@ def keep_threads(number: int | None) -> None:
     Args:
         number: What the checkpoint says; None where it says nothing.
     """
-    if _chosen and number is not None and number != torch.get_num_threads():
+    if _choice is not None and number is not None and number != torch.get_num_threads():
         torch.set_num_threads(number)
         logger.info("The checkpoint was made with %d threads: the training goes on with them (--num_threads).", number)
 

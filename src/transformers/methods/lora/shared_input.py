@@ -73,8 +73,22 @@ def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
         else:
             assert isinstance(layer, LoraLinear)
             up = update.lora_B.to(x.dtype).t()
-            outputs.append(torch.addmm(layer.base_forward(x), next(parts), up, alpha=update.scaling))
+            result = layer.base_forward(x)
+            add = torch.Tensor.addmm_ if _is_overwritable(layer, result) else torch.addmm
+            outputs.append(add(result, next(parts), up, alpha=update.scaling))
     return outputs
+
+
+def _is_overwritable(layer: LoraLinear, result: Tensor) -> bool:
+    """Say whether a base's product may be added to in place: nobody else needs it, nor what it is a view of.
+
+    Autocast leaves operations in place as they are, so under it the factors' dtypes would differ.
+    """
+    return (
+        type(layer) is LoraLinear
+        and result.dtype == torch.float32
+        and not torch.is_autocast_enabled(result.device.type)
+    )
 
 
 def _plain_update(layer: nn.Module) -> LoraUpdate | None:
