@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from transformers.utils.shapes import Flag, ListOf, MapOf, Null, OneOf, Real, Record, Shape, Text, Whole, optional
+from transformers.utils.shapes import Flag, ListOf, MapOf, Real, Record, Shape, Text, Whole, optional
 
 PERSON = Record(
     {"name": Text(), "age": optional(Whole(0, 150)), "tags": ListOf(Text(("a", "b"))), "rate": Real(0, below=1)},
@@ -79,48 +79,3 @@ def test_long_and_deep_values_are_cut_in_messages() -> None:
         with pytest.raises(ValueError, match="was expected") as caught:
             Whole().check(value, "it")
         assert len(str(caught.value)) < 400
-
-
-PAIR = ListOf(OneOf((Text(), Real())), least=2, most=2)
-MANY = {
-    "whole": (Whole(0, 9), [0, 9, 5], [[10], [-1, 0], [True], [1.0], ["1"], [2**70], [None]]),
-    "real": (Real(-1, 1), [0.5, -1.0], [[1.5], [float("nan")], [float("inf"), 0.0], ["1"], [True], [2**1100]]),
-    "half-open": (Real(below=1.0, above=0.0), [0.5, 1e-9], [[1.0], [0.0, 0.5]]),
-    "text": (Text(), ["", "a"], [[1], ["a", None], [["a"]]]),
-    "choice": (Text(("a", "b")), [], [["c"], ["a", "c"]]),
-    "pattern": (Text(pattern="[a-z]"), [], [["ab"], ["a", "B"]]),
-    "pairs": (
-        PAIR,
-        [["a", -1.0], ("b", 2.0), [1.0, "c"]],
-        [[["a"]], [["a", 1.0, 2.0]], ["ab"], [["a", float("nan")]]],
-    ),
-    "lists": (ListOf(Whole()), [[1, 2], [], [3]], [[[1, "2"]], [1], [{}]]),
-    "either": (OneOf((Null(), Text(), Whole())), ["a", 1], [[1.5], [None, [1]], [True]]),
-    "map": (MapOf(Whole()), [], [[{"a": "b"}], [[]]]),
-    "record": (Record({"a": Whole()}), [], [[{"a": "b"}], [1]]),
-}
-
-
-@pytest.mark.parametrize("name", MANY)
-def test_many_values_fit_where_each_does(name: str) -> None:
-    shape, fitting, others = MANY[name]
-    assert shape.all_fit(fitting)
-    assert shape.all_fit([])
-    for values in others:
-        assert not shape.all_fit(values)
-        assert not shape.all_fit([*fitting, *values])
-        for holder in (ListOf(shape), MapOf(shape)):
-            whole = [*fitting, *values] if isinstance(holder, ListOf) else dict(enumerate([*fitting, *values]))
-            with pytest.raises(ValueError, match="was expected"):
-                holder.check(whole, "it")
-    for value in fitting:
-        shape.check(value, "it")
-
-
-def test_what_is_wrong_among_many_is_named() -> None:
-    pairs = [["a", -1.0]] * 1000
-    ListOf(PAIR).check(pairs, "vocab")
-    with pytest.raises(ValueError, match=r"^vocab\[1000\]\[1\] is None; a text or a finite number was expected"):
-        ListOf(PAIR).check([*pairs, ["b", None]], "vocab")
-    with pytest.raises(ValueError, match=r"^vocab.w7 is -1; a whole number of at least 0 was expected"):
-        MapOf(Whole(0)).check({**{f"w{number}": number for number in range(100)}, "w7": -1}, "vocab")

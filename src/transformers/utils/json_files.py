@@ -11,7 +11,6 @@ import math
 import os
 import re
 import stat
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +174,10 @@ def _finite(word: str) -> float:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     """Say whether a value is nested deeper than a number of levels."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(levels):
-        parts = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
-        level = [part for part in parts if isinstance(part, (dict, list))]
-    return bool(level)
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner if isinstance(item, dict | list))
 
 
 def _refuse_half_pairs(value: Any, name: str) -> None:
