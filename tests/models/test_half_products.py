@@ -157,6 +157,15 @@ def test_a_model_in_fp32_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow")
+def test_a_module_may_be_called_by_keywords() -> None:
+    pooler = _half("roberta", "base", torch.bfloat16).pooler
+    features = torch.randn(3, 32).bfloat16()
+    with _Products() as products:
+        assert torch.equal(pooler(hidden_states=features), pooler(features))
+    assert set(products.dtypes) == {torch.float32}
+
+
+@pytest.mark.usefixtures("slow")
 def test_weights_are_not_kept_in_fp32_for_the_backward_pass() -> None:
     model = _half("roberta", "sequence-classification", torch.bfloat16)
     kept: list[Tensor] = []

@@ -43,7 +43,7 @@ def fast_half_products(forward: Callable[Arguments, Result]) -> Callable[Argumen
 
     @functools.wraps(forward)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        inputs = args[1]
+        inputs = args[1] if len(args) > 1 else next(iter(kwargs.values()), None)
         if isinstance(inputs, Tensor) and inputs.device.type == "cpu" and multiplies_slowly(_dtype_of(inputs)):
             with _WideProducts():
                 return forward(*args, **kwargs)
