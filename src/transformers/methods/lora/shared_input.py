@@ -84,11 +84,8 @@ def _is_overwritable(layer: LoraLinear, result: Tensor) -> bool:
 
     Autocast leaves operations in place as they are, so under it the factors' dtypes would differ.
     """
-    return (
-        type(layer) is LoraLinear
-        and result.dtype == torch.float32
-        and not torch.is_autocast_enabled(result.device.type)
-    )
+    plain = type(layer) is LoraLinear and result.device.type == "cpu" and result.dtype == torch.float32
+    return plain and not torch.is_autocast_enabled("cpu")
 
 
 def _plain_update(layer: nn.Module) -> LoraUpdate | None:
