@@ -155,6 +155,14 @@ def test_suspects_are_labels_that_the_model_contradicts_as_surely_as_elsewhere()
     assert find_suspects(shares, labels).tolist() == [False, False, True, False, False, False]
 
 
+def test_a_model_that_has_learnt_nothing_suspects_no_label() -> None:
+    labels = np.array([0, 0, 1, 1, 1, 1])
+    collapsed = np.array([[0.44, 0.56], [0.42, 0.58], [0.45, 0.55], [0.41, 0.59], [0.4, 0.6], [0.49, 0.51]])
+    assert not find_suspects(collapsed, labels).any()
+    by_chance = np.array([[0.4, 0.6], [0.6, 0.4], [0.6, 0.4], [0.4, 0.6], [0.55, 0.45], [0.4, 0.6]])
+    assert not find_suspects(by_chance, labels).any()
+
+
 def test_duplicates_and_contradictions() -> None:
     train = Split([["One  text", "another", "same", "Same"]], ["x", "y", "x", "x"])
     validation = Split(

@@ -25,11 +25,15 @@ def find_suspects(probabilities: Values, labels: NDArray[Any]) -> NDArray[np.boo
         labels: Class ids. Shape: (E,).
 
     Returns:
-        Whether another class than the label is meant. Shape: (E,).
+        Whether another class than the label is meant. Nowhere where the model names one class alone, or is right less
+        often than by naming the most frequent one: it has nothing to contradict with. Shape: (E,).
     """
     number = probabilities.shape[1]
     own = probabilities[np.arange(len(labels)), labels]
     counts = np.bincount(labels, minlength=number)
+    predicted = probabilities.argmax(axis=1)
+    if (predicted == predicted[:1]).all() or (predicted == labels).sum() < counts.max():
+        return np.zeros(len(labels), dtype=bool)
     means = np.bincount(labels, weights=own, minlength=number) / np.maximum(counts, 1)
     reached = np.where((probabilities >= means) & (counts > 0), probabilities, -1.0)
     meant = reached.argmax(axis=1)
