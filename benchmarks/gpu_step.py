@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from step_benchmark import glue_batches
-from step_limit import MODELS, make_model
+from step_limit import make_model, parser_of_settings
 from step_memory import peak_bytes
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.training.environment import describe_environment
@@ -187,12 +187,7 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, and put the result beside the others."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=sorted(MODELS))
-    parser.add_argument("--text", default="rte", help="rte, sst2, or a number of tokens that all texts have")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--all-linear", action="store_true", help="LoRA in all linear layers of the encoder")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser = parser_of_settings(__doc__)
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
     parser.add_argument("--output", type=Path, default=RESULT)

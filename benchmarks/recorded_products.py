@@ -19,7 +19,7 @@ __all__ = ["Product", "products_of", "time_alone", "timed"]
 
 _aten = torch.ops.aten
 _FIRST_FACTOR = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0, _aten.baddbmm.default: 1}
-_COPIES = 4  # sets of operands that take turns, as a step's layers have weights of their own
+_COPIES = 12  # sets of operands that take turns, as a step's layers have weights of their own
 
 
 @dataclass(frozen=True)

@@ -185,14 +185,20 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Measure, and put the result beside the others."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of_settings(description: str | None) -> argparse.ArgumentParser:
+    """Make a parser of what a step is of: model, texts, LoRA and dtypes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=sorted(MODELS))
     parser.add_argument("--text", default="rte", help="rte, sst2, or a number of tokens that all texts have")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--all-linear", action="store_true", help="LoRA in all linear layers of the encoder")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    return parser
+
+
+def main() -> int:
+    """Measure, and put the result beside the others."""
+    parser = parser_of_settings(__doc__)
     parser.add_argument("--evaluate", action="store_true", help="forward passes instead of training steps")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)

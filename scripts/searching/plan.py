@@ -70,16 +70,18 @@ class Plan:
             flags["seed"] = [str(seed)]
         return to_words({**flags, "output_dir": [str(output)]})
 
-    def command(self, values: Mapping[str, str], threads: int) -> str:
+    def command(self, values: Mapping[str, str], threads: int | None) -> str:
         """Give the command line that trains with these values, to the same figures, as anybody would type it.
 
         Args:
             values: By setting of the space.
-            threads: How many the trial was computed with.
+            threads: How many the trial was computed with; None leaves it to run_glue.py.
         """
         script = os.path.relpath(RUN_GLUE) if Path.cwd() in RUN_GLUE.parents else str(RUN_GLUE)
         flags = {name: words for name, words in self.flags.items() if name not in _OF_SEARCH}
-        flags = merge({"num_threads": [str(threads)], **flags}, self.space.flags_of(values, self.flags))
+        if threads is not None:
+            flags.setdefault("num_threads", [str(threads)])
+        flags = merge(flags, self.space.flags_of(values, self.flags))
         return shlex.join(["python", script, *to_words({**flags, "output_dir": [str(self.folder / "best")]})])
 
     def about(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _print_best(plan: Plan, best: FrozenTrial, shares: dict[str, float], reason:
 
 
 def _command(plan: Plan, trial: FrozenTrial) -> str:
-    return plan.command(trial.user_attrs["values"], trial.user_attrs["threads"])
+    return plan.command(trial.user_attrs["values"], trial.user_attrs.get("threads"))
 
 
 def _print_seeds(plan: Plan, several: list[Candidate], failed: list[str]) -> None:

@@ -24,13 +24,13 @@ class Candidate:
     Attributes:
         number: The trial's.
         values: Its values by setting.
-        threads: How many it was computed with.
+        threads: How many it was computed with; None where an earlier version has not noted it.
         by_seed: What it was worth by seed.
     """
 
     number: int
     values: dict[str, str]
-    threads: int
+    threads: int | None
     by_seed: dict[int, float]
 
     @property
@@ -93,11 +93,10 @@ def candidates(store: Store, seeds: Store, plan: Plan) -> list[Candidate]:
         if own_seed(plan) in plan.options.seeds or not plan.options.seeds:
             by_seed[own_seed(plan)] = complete[number].value
     sign = -1 if plan.direction == "maximize" else 1
-    attributes = {number: trial.user_attrs for number, trial in complete.items()}
-    made = [
-        Candidate(number, attributes[number]["values"], attributes[number]["threads"], dict(sorted(by.items())))
-        for number, by in found.items()
-    ]
+    made = []
+    for number, by_seed in found.items():
+        known = complete[number].user_attrs
+        made.append(Candidate(number, known["values"], known.get("threads"), dict(sorted(by_seed.items()))))
     return sorted(made, key=lambda each: sign * each.median)
 
 

@@ -5,17 +5,18 @@ What other processors compute is what is compared with; every machine can be tol
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from head_models import HEADS, make_head, padded_batch
-from tiny import LORA, shake
+from tiny import LORA, shake, write_base
 from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from transformers import PreTrainedModel
+from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig, PreTrainedModel
 from transformers.layers import half_products
 
 HALVES = [torch.bfloat16, torch.float16]
@@ -105,6 +106,22 @@ def test_no_way_through_a_model_multiplies_halves(family: str, kind: str) -> Non
             hidden.float().square().mean().backward()
     assert len(products.dtypes) > 10
     assert len(encoder.layer) > 1
+    assert set(products.dtypes) == {torch.float32}
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("bits", [{"load_in_4bit": True}, {"load_in_8bit": True}])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])  # four bits may be computed in halves over fp32
+def test_a_base_of_few_bits_multiplies_no_halves(bits: dict[str, Any], dtype: torch.dtype, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    computed = BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=torch.bfloat16)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        write_base(tmp_path / "base"), quantization_config=computed, torch_dtype=dtype, **LORA
+    )
+    with _Products() as products:
+        model.train()(**padded_batch()).logits.float().sum().backward()
+        model.eval()(**padded_batch())
+    assert len(products.dtypes) > 20
     assert set(products.dtypes) == {torch.float32}
 
 

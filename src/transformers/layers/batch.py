@@ -33,7 +33,7 @@ def lay_out(inputs: EncoderInputs, *, static_shapes: bool = False) -> tuple[Tens
     words = _words(inputs.input_ids, inputs.inputs_embeds)
     mask = inputs.attention_mask
     if mask is None:
-        mask = torch.ones(words.shape[:2], dtype=torch.bool, device=words.device if static_shapes else None)
+        mask = torch.ones(words.shape[:2], dtype=torch.bool, device=words.device if static_shapes else "cpu")
     if mask.shape != words.shape[:2]:
         raise ValueError(
             f"attention_mask has the shape {tuple(mask.shape)}, but the input's rows and columns are "

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 __all__ = ["Dropout", "StableDropout", "dropout"]
 
-_MANY = 16384
+_MANY = 16384  # draws for which seeding a generator of its own pays
 
 
 class _MaskedScale(torch.autograd.Function):

@@ -70,9 +70,7 @@ def choose_precision(
     autocast = dtype
     if dtype is not None and device.type == "cpu" and multiplies_slowly(dtype):
         name = "bf16" if dtype == torch.bfloat16 else "fp16"
-        logger.info(
-            "This processor cannot multiply in %s: it saves memory, and a step takes as long as in fp32.", name
-        )
+        logger.info("This processor cannot multiply in %s, so it saves memory but no time.", name)
     if dtype is not None and cast_frozen and _has_frozen_base(model):
         model.cast_frozen_parameters(dtype)  # type: ignore[operator]
         autocast = None
