@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -174,11 +175,12 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     step = make_step(model, batch, options.evaluate)
     step()
     products = products_of(step)
+    peak = peak_bytes(options.device)  # before the operands of the products alone are made
     share = useful_share(products, batch["attention_mask"].cpu(), model.config.num_attention_heads)
     return {
         **measure(step, products, options.rounds, share, options.device),
         "profile": profiled(step) if options.device == "cpu" else None,
-        "peak_bytes": peak_bytes(options.device),
+        "peak_bytes": peak,
         "tokens": int(batch["attention_mask"].sum()),
         "environment": {**describe_environment(options.device), "threads": options.threads},
         "load_average": os.getloadavg(),
@@ -205,16 +207,19 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
+    if len(options.dtypes) > 1:  # in processes of their own: each has its own peak of memory
+        own = [[sys.executable, __file__, *sys.argv[1:], "--dtypes", dtype] for dtype in options.dtypes]
+        return max(subprocess.run(command, check=False).returncode for command in own)
+    (dtype,) = options.dtypes
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     entries = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     layers = "all linear layers" if options.all_linear else "query and value"
     kind = "evaluation" if options.evaluate else "training"
-    for dtype in options.dtypes:
-        entry = entry_of(options, dtype)
-        entries[f"{options.model}, {options.text} x {options.batch_size}, {layers}, {kind}, {dtype}"] = entry
-        print(f"{options.model} {kind} {dtype}: {entry['share_of_limit']:.0%} of the limit", flush=True)
-        print(json.dumps({name: entry[name] for name in ("seconds", "gigaflops", "profile")}, indent=1), flush=True)
+    entry = entry_of(options, dtype)
+    entries[f"{options.model}, {options.text} x {options.batch_size}, {layers}, {kind}, {dtype}"] = entry
+    print(f"{options.model} {kind} {dtype}: {entry['share_of_limit']:.0%} of the limit", flush=True)
+    print(json.dumps({name: entry[name] for name in ("seconds", "gigaflops", "profile")}, indent=1), flush=True)
     options.output.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 
