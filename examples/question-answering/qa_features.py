@@ -101,14 +101,16 @@ def encode_questions(
     )
     owners, offsets = encoded.pop("overflow_to_sample_mapping"), encoded.pop("offset_mapping")
     filled = {context: _characters_before(context) for context in set(batch[CONTEXT])}  # several questions share one
+    parts = [np.array([part == 1 for part in encoded.sequence_ids(row)]) for row in range(len(owners))]
     spans = [
-        _spans(np.array(offset), encoded.sequence_ids(row), filled[batch[CONTEXT][owner]])
-        for row, (offset, owner) in enumerate(zip(offsets, owners, strict=True))
+        _spans(np.array(offset), of_context, filled[batch[CONTEXT][owner]])
+        for offset, of_context, owner in zip(offsets, parts, owners, strict=True)
     ]
     found = {**encoded, OWNER: [numbers[owner] for owner in owners]}
     found[BEGINS], found[ENDS] = [begins for begins, _ in spans], [ends for _, ends in spans]
     if labelled:
-        places = _positions(spans, owners, _first_answers(batch))
+        before = _tokens_before([int(of_context.sum()) for of_context in parts], owners, windows.stride)
+        places = _positions(spans, owners, _first_answers(batch), before)
         found["start_positions"], found["end_positions"] = places[:, 0], places[:, 1]
     return found
 
@@ -148,10 +150,9 @@ def _characters_before(context: str) -> NDArray[np.int64]:
 
 
 def _spans(
-    offsets: NDArray[np.int64], parts: Sequence[int | None], filled: NDArray[np.int64]
+    offsets: NDArray[np.int64], of_context: NDArray[np.bool_], filled: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Give each token's first character and the one after its last; -1 and 0 where it may be no answer's."""
-    of_context = np.array([part == 1 for part in parts])
     begins, ends = np.where(of_context[:, None], offsets, 0).T
     says_something = of_context & (filled[ends] > filled[begins])
     return np.where(says_something, begins, -1).astype(np.int32), np.where(says_something, ends, 0).astype(np.int32)
@@ -174,11 +175,12 @@ def _positions(
     spans: Sequence[tuple[NDArray[Any], NDArray[Any]]],
     owners: Sequence[int],
     answers: Sequence[tuple[int, int] | None],
+    before: Sequence[int],
 ) -> NDArray[np.int64]:
     """Give the answer's first and last token of each window, 0 where it has not all of it. Shape: (windows, 2).
 
-    All of an answer is what the tokens of all of its question's windows have of it: the tokenizer may leave nothing
-    of a character at its end.
+    All of an answer is what all of its question's windows have of it: the tokenizer may leave nothing of a character
+    at its end. It is counted in tokens: a window that begins within a character of several tokens lacks some.
     """
     places = np.zeros((len(spans), 2), dtype=np.int64)
     reach: dict[int, tuple[int, int]] = {}
@@ -187,14 +189,29 @@ def _positions(
         tokens = answer and answer_tokens(begins, ends, *answer)
         if tokens:
             places[row] = tokens
-            low, high = int(begins[tokens[0]]), int(ends[tokens[1]])
-            before = reach.get(owner, (low, high))
-            reach[owner] = min(before[0], low), max(before[1], high)
-    for row, ((begins, ends), owner) in enumerate(zip(spans, owners, strict=True)):
-        first, last = places[row]
-        if last and (int(begins[first]), int(ends[last])) != reach[owner]:
+            low, high = (place + before[row] for place in tokens)
+            so_far = reach.get(owner, (low, high))
+            reach[owner] = min(so_far[0], low), max(so_far[1], high)
+    for row, owner in enumerate(owners):
+        first, last = (int(place) + before[row] for place in places[row])
+        if places[row].any() and (first, last) != reach[owner]:
             places[row] = 0
     return places
+
+
+def _tokens_before(lengths: Sequence[int], owners: Sequence[int], stride: int) -> list[int]:
+    """Count the tokens of a context that come before each of its windows.
+
+    Args:
+        lengths: How many tokens of the context each window has.
+        owners: Each window's row.
+        stride: How many tokens neighbouring windows share.
+    """
+    before: list[int] = []
+    for row, owner in enumerate(owners):
+        goes_on = row > 0 and owners[row - 1] == owner
+        before.append(before[-1] + lengths[row - 1] - stride if goes_on else 0)
+    return before
 
 
 def make_features(

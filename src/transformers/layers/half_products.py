@@ -24,14 +24,25 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-@functools.cache
 def multiplies_slowly(dtype: torch.dtype) -> bool:
     """Say whether this machine's CPU has no instructions to multiply in a dtype, so that fp32 is faster."""
-    if dtype not in (torch.bfloat16, torch.float16):
-        return False
-    name = "_is_mkldnn_bf16_supported" if dtype == torch.bfloat16 else "_is_mkldnn_fp16_supported"
-    supported = getattr(torch.ops.mkldnn, name, None)  # a build without oneDNN has neither
-    return supported is None or not supported()
+    return dtype in _SLOW
+
+
+def _has_instructions(name: str) -> bool:
+    """Ask oneDNN, which a build may lack."""
+    supported = getattr(torch.ops.mkldnn, name, None)
+    return supported is not None and bool(supported())
+
+
+_SLOW = frozenset(
+    dtype
+    for dtype, name in (
+        (torch.bfloat16, "_is_mkldnn_bf16_supported"),
+        (torch.float16, "_is_mkldnn_fp16_supported"),
+    )
+    if not _has_instructions(name)
+)
 
 
 def fast_half_products(forward: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
