@@ -66,7 +66,11 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"transformers": ["py.typed"], "transformers.serving": ["page.html"]},
+    package_data={
+        "transformers": ["py.typed"],
+        "transformers.kernels": ["kernels.cpp"],
+        "transformers.serving": ["page.html"],
+    },
     install_requires=[
         "accelerate>=1.15,<2",  # devices, precision, several processes
         "huggingface_hub>=2.4,<3",  # downloads, cache, sharded files

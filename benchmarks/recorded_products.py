@@ -18,7 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 __all__ = ["Product", "products_of", "time_alone", "timed"]
 
 _aten = torch.ops.aten
-_FIRST_FACTOR = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0, _aten.baddbmm.default: 1}
+_FIRST_FACTOR = {
+    _aten.mm.default: 0,
+    _aten.addmm.default: 1,
+    _aten.addmm_.default: 1,
+    _aten.bmm.default: 0,
+    _aten.baddbmm.default: 1,
+}
+_INTO = {_aten.mm.out: _aten.mm.default, _aten.bmm.out: _aten.bmm.default}
 _COPIES = 12  # sets of operands that take turns, as a step's layers have weights of their own
 
 
@@ -79,9 +86,10 @@ class _Recorder(TorchDispatchMode):
         self.found: Counter[Product] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _FIRST_FACTOR and all(len(each) for each in (a.shape for a in args if isinstance(a, Tensor))):
+        alone = _INTO.get(func, func)
+        if alone in _FIRST_FACTOR and all(len(each) for each in (a.shape for a in args if isinstance(a, Tensor))):
             operands = tuple(Operand.of(each) for each in args if isinstance(each, Tensor))
-            self.found[Product(func, operands)] += 1
+            self.found[Product(alone, operands)] += 1
         return func(*args, **(kwargs or {}))
 
 

@@ -3,9 +3,9 @@
 A step cannot take less time than its matrix products take: those of the frozen layers (forward, and backward to their
 inputs), of LoRA and of attention. They are recorded in one step; then steps, and the very same products alone, take
 turns in the same process. **Share of the limit**: the products' time alone, without what attention computes of
-padding, over the time of the whole step; medians. Beside it the operations, the rate of the products, where the rest
-of the time goes (PyTorch's profiler), and the peak memory. Models have random weights in published shapes, r 8,
-dropout 0.1, AdamW. Ratios to upstream + PEFT: `lora_step.py`.
+padding, over the time of the whole step that ran beside them; the median of all rounds. Beside it the operations, the
+rate of the products, where the rest of the time goes (PyTorch's profiler), and the peak memory. Models have random
+weights in published shapes, r 8, dropout 0.1, AdamW. Ratios to upstream + PEFT: `lora_step.py`.
 
 The result is `results/step_limit.json`, one entry for each setting; those of other settings stay. Needs the GLUE data
 (LORA_SHARED_DATA or ../shared/data)::
@@ -37,6 +37,7 @@ from recorded_products import Product, products_of, time_alone, timed
 from step_benchmark import glue_batches
 from step_memory import peak_bytes
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.kernels.calls import use_kernels
 from transformers.models.auto.configuration_auto import model_class
 from transformers.training.environment import describe_environment
 from transformers.training.heap import keep_freed_memory
@@ -95,6 +96,7 @@ def make_model(name: str, all_linear: bool, dtype: str) -> PreTrainedModel:
 def make_step(model: PreTrainedModel, batch: dict[str, Tensor], evaluate: bool) -> Callable[[], None]:
     """Give the step that is measured, as the Trainer makes it."""
     keep_freed_memory(model)
+    use_kernels()
     if evaluate:
         model.eval()
 
@@ -131,17 +133,24 @@ def measure(
 ) -> dict[str, Any]:
     """Let the step and its products alone take turns."""
     attention = Counter({each: number for each, number in products.items() if each.is_attention})
-    alone = {"layers": time_alone(products - attention, device), "attention": time_alone(attention, device)}
+    parts = {
+        "step": lambda: timed(step, device),
+        "layers": time_alone(products - attention, device),
+        "attention": time_alone(attention, device),
+    }
     times: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds + 1):
-        found = {"step": timed(step, device), **{name: run() for name, run in alone.items()}}
+        order = sorted(parts, reverse=number % 2 == 0)  # in turns, so that a machine that slows down favours neither
+        found = {name: parts[name]() for name in order}
         for name, seconds in found.items() if number else ():  # the first round warms up
             times[name].append(seconds)
     middle = {name: median(values) for name, values in times.items()}
+    rows = zip(times["step"], times["layers"], times["attention"], strict=True)
+    shares = [(layers + share * within) / whole for whole, layers, within in rows]
     operations = sum(each.operations * number for each, number in products.items())
-    limit = middle["layers"] + middle["attention"] * share
     return {
-        "share_of_limit": round(limit / middle["step"], 3),
+        "share_of_limit": round(median(shares), 3),
+        "shares": [round(value, 3) for value in shares],
         "seconds": {name: round(value, 4) for name, value in middle.items()},
         "operations": operations,
         "gigaflops": round(operations / (middle["layers"] + middle["attention"]) / 1e9, 1),

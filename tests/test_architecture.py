@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "transformers"
 ROOMS: dict[str, tuple[str, ...]] = {
     "utils": ("version",),
     "configuration": ("configuration_utils",),
+    "kernels": (),
     "layers": ("activations",),
     "base": (),
     "methods": (),

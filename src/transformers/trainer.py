@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .data.samplers import GlobalBatchSampler
+from .kernels.calls import use_kernels
 from .layers.quantized import number_of_values
 from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
@@ -164,6 +165,7 @@ class Trainer(SearchingTrainer):
         self._note_run(checkpoint)
         run = self._prepare_run()
         keep_freed_memory(self.model)
+        use_kernels(self.args.compile_kernels and self.args.device.type == "cpu")
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
         self._announce(run)

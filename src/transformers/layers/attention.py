@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .compiled_attention import attend, attention_kernels
 from .dropout import dropout
 from .packing import PackedLayout, RowGroup
 
@@ -47,6 +48,10 @@ def grouped_attention(
     Returns:
         The context, shape (Q, H·d), and the probabilities, shape (B, H, L, L), or None.
     """
+    if dropout_prob and not (output_attentions or causal) and head_mask is None:
+        kernels = attention_kernels(query, key, value, dropout_prob)
+        if kernels is not None:
+            return attend(query, key, value, layout, dropout_prob, kernels), None
     fused = not output_attentions and head_mask is None and (dropout_prob == 0 or query.is_cuda)
     if not fused:
         query = query / math.sqrt(query.shape[-1])  # fewer numbers than the scores, and fp16 has more room

@@ -1,22 +1,25 @@
 """Dropout that is cheap on a CPU.
 
 PyTorch draws one 32-bit number per element there, on one thread, which can take 40 % of a training step. Here one
-64-bit draw serves four elements of 16 bits each, and many draws at once are numpy's SFC64 (Doty-Humphrey, 2010), which
-takes less than half of the time of PyTorch's Mersenne Twister.
+64-bit draw serves four elements of 16 bits each, and draws are SplitMix64 (Steele, Lea and Flood, 2014): the number
+at any place is computed by itself, so all threads draw, and a compiled kernel draws once more instead of keeping a
+mask for the gradient. PyTorch's generator gives the seed, plain operations and kernels the same masks.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Dropout", "StableDropout", "dropout"]
+from ..kernels.calls import Kernels, Mask, kernels_for
 
-_MANY = 16384  # draws for which seeding a generator of its own pays
+__all__ = ["Dropout", "StableDropout", "draw_mask", "dropout", "drops_by_mask", "keep_mask"]
+
+# SplitMix64's numbers, as the signed ones that PyTorch has.
+_STEP, _FIRST, _SECOND = (value - 2**64 for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 class _MaskedScale(torch.autograd.Function):
@@ -34,24 +37,55 @@ class _MaskedScale(torch.autograd.Function):
         return (grad * keep).mul_(ctx.scale), None, None
 
 
-def _draw(number: int) -> Tensor:
-    """Draw 64-bit numbers. Whatever draws them, PyTorch's generator decides which they are. Shape: (number,)."""
-    if number < _MANY:
-        return torch.empty(number, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
-    seed = int(torch.empty((), dtype=torch.int64).random_())
-    return torch.from_numpy(np.random.SFC64(seed).random_raw(number).view(np.int64))
+class _Dropped(torch.autograd.Function):
+    """The same by a kernel, which keeps nothing: the gradient is dropout by the same draws."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Mask, kernels: Kernels) -> Tensor:
+        ctx.mask, ctx.kernels = mask, kernels
+        return kernels.drop(x, mask)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Dropped.apply(grad, ctx.mask, ctx.kernels), None, None
 
 
-def _keep_mask(x: Tensor, p: float) -> tuple[Tensor, float]:
+def drops_by_mask(p: float) -> bool:
+    """Say whether a probability is dropped by 16 bits an element: neither zero nor one in their resolution."""
+    return round(p * 65536) not in (0, 65536)
+
+
+def draw_mask(p: float) -> Mask:
     """Draw which elements stay.
 
-    Returns:
-        A boolean mask of the shape of ``x`` and the exact share of elements that stay on average.
+    Args:
+        p: Probability to zero an element; rounded to a multiple of 1/65536, which the scale follows.
     """
     dropped = round(p * 65536)
-    draws = _draw((x.numel() + 3) // 4)
-    keep = draws.view(torch.int16)[: x.numel()] >= dropped - 32768
-    return keep.view(x.shape), 1 - dropped / 65536
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    return Mask(seed, dropped - 32768, 1 / (1 - dropped / 65536))
+
+
+def keep_mask(number: int, mask: Mask) -> Tensor:
+    """Compute which elements stay, as the kernels do.
+
+    Args:
+        number: How many elements, in the order of contiguous memory.
+        mask: What was drawn.
+
+    Returns:
+        True for each that stays. Shape: (number,).
+    """
+    z = torch.arange(1, (number + 3) // 4 + 1).mul_(_STEP).add_(mask.seed)
+    for shift, factor in ((30, _FIRST), (27, _SECOND)):
+        z.bitwise_xor_(_shifted(z, shift)).mul_(factor)
+    z.bitwise_xor_(_shifted(z, 31))
+    return z.view(torch.int16)[:number] >= mask.lowest
+
+
+def _shifted(z: Tensor, places: int) -> Tensor:
+    """Shift unsigned numbers of 64 bits to the right."""
+    return (z >> places).bitwise_and_(2 ** (64 - places) - 1)
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
@@ -69,10 +103,13 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """
     if not training or p == 0.0:
         return x
-    if x.device.type != "cpu" or round(p * 65536) in (0, 65536):
+    if x.device.type != "cpu" or not drops_by_mask(p):
         return functional.dropout(x, p, training=True)
-    keep, share = _keep_mask(x, p)
-    result: Tensor = _MaskedScale.apply(x, keep, 1 / share)
+    mask, kernels = draw_mask(p), kernels_for(x)
+    if kernels is not None:
+        dropped: Tensor = _Dropped.apply(x, mask, kernels)
+        return dropped
+    result: Tensor = _MaskedScale.apply(x, keep_mask(x.numel(), mask).view(x.shape), mask.scale)
     return result
 
 

@@ -329,6 +329,13 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
             "a short measurement finds other programs at work; a number in OMP_NUM_THREADS stands."
         ),
     )
+    compile_kernels: bool = field(
+        default=True,
+        metadata=help_text(
+            "On a CPU, let the C++ compiler of this machine, if there is one, compile dropout and what follows it; a "
+            "second, once. The results are the same up to rounding."
+        ),
+    )
 
     push_to_hub: bool = field(
         default=False,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...layers.hooks import is_hooked
 from .layers import LoraLinear
 from .mix import MIX
 from .quantized import QuantizedLoraLinear
@@ -93,10 +94,7 @@ def _plain_update(layer: nn.Module) -> LoraUpdate | None:
     if type(layer) not in _PLAIN or MIX.get() is not None:
         return None
     assert isinstance(layer, LoraLinear)
-    if layer.merged or not layer.enabled:
-        return None
-    hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-    if hooked or "forward" in vars(layer):  # accelerate puts its own there
+    if layer.merged or not layer.enabled or is_hooked(layer):
         return None
     update = layer.current_update()
     if update is None or not update.is_plain:

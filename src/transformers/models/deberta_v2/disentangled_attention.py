@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...layers.attention import grouped_attention
+from ...layers.compiled_attention import dropped_probabilities
 from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear
@@ -81,8 +82,9 @@ def disentangled_attention(
             scores = first_token_scores(q.transpose(0, 1), k, k_pos, q_pos, _first_token_offsets(group, layout))
         else:
             scores = all_scores(_heads_first(q), k, k_pos, q_pos)
-        p = _probabilities(scores, group.key_mask)  # (H, G, q, n)
-        p = dropout(p, dropout_prob, training=True)
+        p = dropped_probabilities(scores, group.key_mask, dropout_prob)  # (H, G, q, n)
+        if p is None:
+            p = dropout(_probabilities(scores, group.key_mask), dropout_prob, training=True)
         if output_attentions:
             probabilities.append(p.transpose(0, 1))
             values.append(v)

@@ -34,6 +34,7 @@ from ...layers.dropout import StableDropout
 from ...layers.half_products import fast_half_products
 from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column
+from ...layers.residual_norm import residual_norm
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...methods.lora.layers import LoraLayer
 from ...modeling.load_report import drop_position_ids
@@ -142,10 +143,9 @@ class DebertaV2SelfOutput(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Add the projected context to the block's input. Shape: (Q, D) and (Q, D) to (Q, D)."""
-        hidden_states = self.dropout(self.dense(hidden_states))
         if self.adapter is not None:
-            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
-        return self.LayerNorm(hidden_states + input_tensor)
+            return self.adapter(self.dropout(self.dense(hidden_states)), input_tensor, self.LayerNorm)
+        return residual_norm(hidden_states, input_tensor, self.dense, self.dropout, self.LayerNorm)
 
 
 class DebertaV2Attention(nn.Module):
@@ -206,10 +206,9 @@ class DebertaV2Output(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Narrow and add. Shape: (Q, intermediate_size) and (Q, D) to (Q, D)."""
-        hidden_states = self.dropout(self.dense(hidden_states))
         if self.adapter is not None:
-            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
-        return self.LayerNorm(hidden_states + input_tensor)
+            return self.adapter(self.dropout(self.dense(hidden_states)), input_tensor, self.LayerNorm)
+        return residual_norm(hidden_states, input_tensor, self.dense, self.dropout, self.LayerNorm)
 
 
 class DebertaV2Layer(nn.Module):

@@ -36,6 +36,7 @@ from ...layers.dropout import Dropout
 from ...layers.half_products import fast_half_products, linear
 from ...layers.inputs import EncoderInputs, look_up
 from ...layers.packing import PackedLayout, PackedOutput, first_column
+from ...layers.residual_norm import residual_norm
 from ...methods.bottleneck import attention_adapter, feed_forward_adapter
 from ...methods.lora.places import lora_linear
 from ...methods.lora.shared_input import project
@@ -184,10 +185,9 @@ class RobertaSelfOutput(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Add the projected context to the block's input. Shape: (Q, D) and (Q, D) to (Q, D)."""
-        hidden_states = self.dropout(self.dense(hidden_states))
         if self.adapter is not None:
-            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
-        return self.LayerNorm(hidden_states + input_tensor)
+            return self.adapter(self.dropout(self.dense(hidden_states)), input_tensor, self.LayerNorm)
+        return residual_norm(hidden_states, input_tensor, self.dense, self.dropout, self.LayerNorm)
 
 
 class RobertaAttention(nn.Module):
@@ -248,10 +248,9 @@ class RobertaOutput(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """Narrow and add. Shape: (Q, intermediate_size) and (Q, D) to (Q, D)."""
-        hidden_states = self.dropout(self.dense(hidden_states))
         if self.adapter is not None:
-            return self.adapter(hidden_states, input_tensor, self.LayerNorm)
-        return self.LayerNorm(hidden_states + input_tensor)
+            return self.adapter(self.dropout(self.dense(hidden_states)), input_tensor, self.LayerNorm)
+        return residual_norm(hidden_states, input_tensor, self.dense, self.dropout, self.LayerNorm)
 
 
 class RobertaLayer(nn.Module):

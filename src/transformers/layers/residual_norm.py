@@ -1,0 +1,82 @@
+"""``LayerNorm(dropout(dense(x)) + residual)``: the end of each half of a layer (Vaswani et al., 2017, section 3.1).
+
+In training on a CPU all that follows the product is one compiled pass over the tokens where there is a compiler; the
+plain form is the first one here, and what counts.
+
+Letters in shapes: ``T`` tokens, ``I`` input features, ``D`` hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ..kernels.calls import Kernels, Mask, SavedSums, kernels_for
+from .dropout import Dropout, StableDropout, draw_mask, drops_by_mask
+from .frozen_linear import frozen_bias, product
+from .hooks import is_hooked
+
+__all__ = ["residual_norm"]
+
+
+def residual_norm(x: Tensor, residual: Tensor, dense: nn.Module, dropout: nn.Module, norm: nn.Module) -> Tensor:
+    """Project what a sub-layer computed, add it to the sub-layer's input, and normalise.
+
+    Args:
+        x: What it computed. Shape: (T, I).
+        residual: Its input. Shape: (T, D).
+        dense: The projection.
+        dropout: What is applied to the projection.
+        norm: What is applied to the sum.
+
+    Returns:
+        Shape: (T, D).
+    """
+    kernels = _fitting_kernels(residual, dropout, norm)
+    bias = None if kernels is None or x.dtype != residual.dtype else frozen_bias(dense)
+    if bias is not None and bias.dtype != x.dtype:
+        bias = None
+    projected: Tensor = dense(x) if bias is None else product(dense, x)
+    if kernels is None or projected.dtype != residual.dtype:
+        normalised: Tensor = norm(dropout(projected) + residual)
+        return normalised
+    assert isinstance(dropout, Dropout)
+    result: Tensor = _ResidualNorm.apply(projected, bias, residual, norm, draw_mask(dropout.p), kernels)
+    return result
+
+
+def _fitting_kernels(residual: Tensor, dropout: nn.Module, norm: nn.Module) -> Kernels | None:
+    """Give the kernels where both modules are what their names say, unhooked, and the norm is not trained."""
+    if type(dropout) not in (Dropout, StableDropout) or type(norm) is not nn.LayerNorm:
+        return None
+    assert isinstance(dropout, Dropout)
+    if not dropout.training or not drops_by_mask(dropout.p) or is_hooked(dropout) or is_hooked(norm):
+        return None
+    if norm.weight is None or norm.bias is None or norm.weight.requires_grad or norm.bias.requires_grad:
+        return None
+    if residual.dim() != 2 or norm.normalized_shape != (residual.shape[1],) or torch.is_autocast_enabled("cpu"):
+        return None
+    return kernels_for(residual, norm.weight, norm.bias)
+
+
+class _ResidualNorm(torch.autograd.Function):
+    """Inputs: the projection without its frozen bias, shape (T, D), the bias, (D,) or None, the residual, (T, D)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask, kernels: Kernels
+    ) -> Tensor:
+        result, saved = kernels.residual_norm(x, bias, residual, norm, mask)
+        ctx.save_for_backward(saved.sums, saved.mean, saved.scale, norm.weight)
+        ctx.mask, ctx.kernels = mask, kernels
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        sums, mean, scale, weight = ctx.saved_tensors
+        of_x, of_residual = ctx.kernels.residual_norm_backward(grad, SavedSums(sums, mean, scale), weight, ctx.mask)
+        return of_x, None, of_residual, None, None, None

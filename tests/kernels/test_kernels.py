@@ -1,0 +1,337 @@
+"""Compiled kernels against the plain operations that they stand for: the same masks bit for bit, the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from transformers import (
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
+)
+from transformers.kernels import calls
+from transformers.kernels.calls import Mask, kernels_for, use_kernels
+from transformers.layers.attention import grouped_attention
+from transformers.layers.compiled_attention import dropped_probabilities
+from transformers.layers.dropout import Dropout, draw_mask, dropout, keep_mask
+from transformers.layers.packing import PackedLayout
+from transformers.layers.residual_norm import residual_norm
+from transformers.methods.lora.layers import LoraLinear
+
+CLOSE = {torch.float32: {"rtol": 2e-6, "atol": 2e-6}, torch.bfloat16: {"rtol": 2e-2, "atol": 2e-2}}
+DTYPES = [torch.float32, torch.bfloat16]
+SIZES = [1, 3, 4, 5, 511, 512, 513, 100_003]
+
+
+@pytest.fixture(autouse=True)
+def compiled() -> Iterator[None]:
+    """Use kernels; the test skips where there is no compiler."""
+    if not use_kernels():
+        pytest.skip("needs a C++ compiler")
+    yield
+    use_kernels(False)
+
+
+def both_ways(compute: Callable[[], list[Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Compute with kernels and with plain operations, from the same random numbers."""
+    found = []
+    for wanted in (True, False):
+        use_kernels(wanted)
+        torch.manual_seed(1)
+        found.append(compute())
+    use_kernels()
+    return found[0], found[1]
+
+
+def reference_bits(seed: int, number: int) -> list[int]:
+    """Draw 16 bits an element by SplitMix64, in Python's whole numbers."""
+    bits: list[int] = []
+    for place in range(1, (number + 3) // 4 + 1):
+        z = (seed + place * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        z ^= z >> 31
+        bits.extend(z >> shift & 0xFFFF for shift in (0, 16, 32, 48))
+    return bits[:number]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**62 + 12345, 2**63 - 1])
+def test_masks_are_those_of_splitmix(seed: int) -> None:
+    mask = Mask(seed, 20_000 - 32768, 1.5)
+    signed = [bits - 65536 if bits >= 32768 else bits for bits in reference_bits(seed, 1001)]
+    wanted = torch.tensor([bits >= mask.lowest for bits in signed])
+    assert torch.equal(keep_mask(1001, mask), wanted)
+    ones = torch.ones(1001)
+    assert torch.equal(kernels_for(ones).drop(ones, mask), wanted * 1.5)
+
+
+def test_splitmix_gives_its_published_numbers() -> None:
+    # The first numbers of seed 1234567, as the algorithm's authors and every implementation of it give them.
+    wanted = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    bits = reference_bits(1234567, 20)
+    assert [sum(bits[4 * i + j] << 16 * j for j in range(4)) for i in range(5)] == wanted
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("number", SIZES)
+def test_dropout_is_the_plain_one_bit_for_bit(number: int, dtype: torch.dtype) -> None:
+    x, outer = torch.randn(number).to(dtype), torch.randn(number).to(dtype)
+    x[0] = math.inf
+
+    def compute() -> list[Tensor]:
+        own = x.clone().requires_grad_()
+        result = dropout(own, 0.3, training=True)
+        return [result.detach(), *torch.autograd.grad(result, own, outer)]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+
+
+def test_dropout_can_be_differentiated_twice() -> None:
+    x = torch.randn(1000, requires_grad=True)
+    result = dropout(x**3, 0.5, training=True)
+    (slope,) = torch.autograd.grad(result.sum(), x, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), x)
+    torch.testing.assert_close(curvature, 6 * x.detach() * (result.detach() != 0) * 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "width"), [(1, 8), (3, 20), (57, 30), (40, 768), (5, 1025)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_residual_norm(rows: int, width: int, bias: bool, dtype: torch.dtype) -> None:
+    dense, norm, drop = nn.Linear(width, width, bias=bias), nn.LayerNorm(width), Dropout(0.2)
+    for parameter in (*dense.parameters(), *norm.parameters()):
+        nn.init.normal_(parameter)
+        parameter.requires_grad_(False)
+    dense.to(dtype), norm.to(dtype)
+    x, residual, outer = (torch.randn(rows, width).to(dtype) for _ in range(3))
+
+    def compute() -> list[Tensor]:
+        own, other = x.clone().requires_grad_(), residual.clone().requires_grad_()
+        result = residual_norm(own, other, dense, drop, norm)
+        assert ("ResidualNorm" in type(result.grad_fn).__name__) == calls.uses_kernels()
+        return [result.detach(), *torch.autograd.grad(result, (own, other), outer)]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        scale = wanted.float().abs().max()
+        torch.testing.assert_close(found / scale, wanted / scale, **CLOSE[dtype])
+
+
+def _trained_norm(dense: nn.Linear, norm: nn.LayerNorm) -> nn.Module:
+    norm.requires_grad_()
+    return dense
+
+
+def _trained_bias(dense: nn.Linear, norm: nn.LayerNorm) -> nn.Module:
+    dense.bias.requires_grad_()
+    return dense
+
+
+def _lora(dense: nn.Linear, norm: nn.LayerNorm) -> nn.Module:
+    layer = LoraLinear(8, 8, r=2, lora_alpha=4)
+    nn.init.normal_(layer.lora_B)
+    return layer
+
+
+def _watched_norm(dense: nn.Linear, norm: nn.LayerNorm) -> nn.Module:
+    norm.register_forward_hook(lambda module, args, result: 2 * result)
+    return dense
+
+
+def _watched_dense(dense: nn.Linear, norm: nn.LayerNorm) -> nn.Module:
+    dense.register_forward_hook(lambda module, args, result: 2 * result)
+    return dense
+
+
+@pytest.mark.parametrize("change", [_trained_norm, _trained_bias, _lora, _watched_norm, _watched_dense])
+def test_what_is_trained_or_watched_is_computed_as_ever(
+    change: Callable[[nn.Linear, nn.LayerNorm], nn.Module],
+) -> None:
+    dense, norm, drop = nn.Linear(8, 8), nn.LayerNorm(8), Dropout(0.5)
+    dense.requires_grad_(False), norm.requires_grad_(False)
+    layer = change(dense, norm)
+    x, residual = torch.randn(6, 8, requires_grad=True), torch.randn(6, 8, requires_grad=True)
+    trained = [p for module in (layer, norm) for p in module.parameters() if p.requires_grad]
+
+    def compute() -> list[Tensor]:
+        result = residual_norm(x, residual, layer, drop, norm)
+        return [result.detach(), *torch.autograd.grad(result.square().sum(), [x, residual, *trained])]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def masks(lengths: list[int], longest: int, holes: bool) -> Tensor:
+    """Make an attention mask; with holes, some rows lack tokens inside of them."""
+    mask = torch.zeros(len(lengths), longest)
+    for row, length in enumerate(lengths):
+        mask[row, :length] = 1
+        if holes and length > 4:
+            mask[row, 1 : 1 + row % 3] = 0
+    return mask
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("holes", [True, False])
+@pytest.mark.parametrize("lengths", [[1], [7, 3, 3], [17, 16, 16, 5, 1, 17], [600, 31]])
+@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5)])
+def test_attention(lengths: list[int], heads: int, size: int, holes: bool, dtype: torch.dtype) -> None:
+    layout = PackedLayout.from_mask(masks(lengths, max(lengths), holes))
+    query, key, value, outer = (torch.randn(layout.tokens, heads, size).to(dtype) for _ in range(4))
+
+    def compute() -> list[Tensor]:
+        own = [each.clone().requires_grad_() for each in (query, key, value)]
+        result, _ = grouped_attention(*own, layout, dropout_prob=0.1)
+        return [result.detach(), *torch.autograd.grad(result, own, outer.flatten(1))]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        scale = wanted.float().abs().max().clamp(min=1e-3)
+        torch.testing.assert_close(found / scale, wanted / scale, **CLOSE[dtype])
+
+
+def test_attention_of_one_query_a_row_and_shown_probabilities_are_plain() -> None:
+    layout = PackedLayout.from_mask(masks([5, 4, 2], 5, holes=False))
+    query, key = torch.randn(3, 2, 4), torch.randn(layout.tokens, 2, 4)
+    ours, plain = both_ways(lambda: [grouped_attention(query, key, key, layout, dropout_prob=0.5)[0]])
+    torch.testing.assert_close(ours, plain)
+    _, shown = grouped_attention(key, key, key, layout, dropout_prob=0.5, output_attentions=True)
+    assert shown is not None
+    assert shown.shape == (3, 2, 5, 5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("queries", [1, 9])
+@pytest.mark.parametrize("masked", [True, False])
+def test_dropped_probabilities(queries: int, masked: bool, dtype: torch.dtype) -> None:
+    scores, outer = (torch.randn(3, 2, queries, 9).mul(4).to(dtype) for _ in range(2))
+    key_mask = torch.tensor([[True] * 9, [True] * 5 + [False] * 4]) if masked else None
+
+    def ours() -> list[Tensor]:
+        torch.manual_seed(1)
+        own = scores.clone().requires_grad_()
+        result = dropped_probabilities(own * 1, key_mask, 0.3)
+        assert result is not None
+        return [result.detach(), *torch.autograd.grad(result, own, outer)]
+
+    def plain() -> list[Tensor]:
+        use_kernels(False)
+        torch.manual_seed(1)
+        own = scores.clone().requires_grad_()
+        hidden = own if key_mask is None else own.masked_fill(~key_mask[:, None], -math.inf)
+        result = dropout(functional.softmax(hidden.float(), -1).to(dtype), 0.3, training=True)
+        return [result.detach(), *torch.autograd.grad(result, own, outer)]
+
+    for found, wanted in zip(ours(), plain(), strict=True):
+        torch.testing.assert_close(found, wanted, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_at_its_ends(dtype: torch.dtype) -> None:
+    lowest = torch.finfo(dtype).min
+    rows = [[0.0, -50.0, -86.0, -87.5, -100.0], [1e30, 1e30, -1e30, 0.0, lowest], [-3.0, lowest, lowest, lowest, 2.0]]
+    scores = torch.tensor(rows).to(dtype)
+    wanted = functional.softmax(scores.double(), -1)
+    probabilities = scores.clone()
+    kernels_for(scores).probabilities(probabilities, None, 3, draw_mask(0.5))
+    torch.testing.assert_close(
+        probabilities.double(), wanted, rtol=4e-3 if dtype == torch.bfloat16 else 3e-7, atol=1e-37
+    )
+    for bad in (math.nan, math.inf):
+        broken = torch.tensor([[0.0, bad, 1.0], [1.0, 2.0, 3.0]]).to(dtype)
+        kernels_for(broken).probabilities(broken, None, 2, draw_mask(0.5))
+        assert broken[0].isnan().all()
+        assert broken[1].isfinite().all()
+
+
+def test_softmax_is_as_exact_as_fp32_is() -> None:
+    scores = torch.linspace(-80, 0, 100_000)[None]
+    wanted = functional.softmax(scores.double(), -1)
+    kernels_for(scores).probabilities(scores, None, 1, draw_mask(0.5))
+    assert float(((scores.double() - wanted) / wanted).abs().max()) < 1e-6
+
+
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "apply_lora": True,
+    "lora_r": 4,
+    "lora_alpha": 8,
+}
+POSITIONS = {"relative_attention": True, "pos_att_type": "p2c|c2p", "position_buckets": 4, "share_att_key": True}
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "roberta": lambda: RobertaForSequenceClassification(RobertaConfig(**SMALL)),
+    "tokens": lambda: RobertaForTokenClassification(RobertaConfig(**SMALL)),
+    "all-linear": lambda: RobertaForSequenceClassification(RobertaConfig(**SMALL, lora_target_modules="all-linear")),
+    "checkpointing": lambda: RobertaForSequenceClassification(RobertaConfig(**SMALL, gradient_checkpointing=True)),
+    "deberta": lambda: DebertaV2ForSequenceClassification(DebertaV2Config(**SMALL, **POSITIONS)),
+    "full": lambda: RobertaForSequenceClassification(RobertaConfig(**{**SMALL, "apply_lora": False})),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_learns_the_same(name: str) -> None:
+    """Three steps of AdamW: losses, gradients and weights."""
+    lengths = [12, 11, 12, 3, 1, 7]
+    mask = masks(lengths, 12, holes=True).long()
+    ids = torch.randint(3, 50, (6, 12)) * mask + (1 - mask)
+    labels = torch.arange(6) % 2 if name != "tokens" else torch.randint(0, 2, (6, 12))
+
+    def compute() -> list[Tensor]:
+        torch.manual_seed(3)
+        model = MODELS[name]()
+        for parameter_name, parameter in model.named_parameters():
+            if "lora_B" in parameter_name:
+                nn.init.normal_(parameter, std=0.1)
+        model.train()
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, eps=1e-3)
+        losses = []
+        for _ in range(3):
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        return [torch.stack(losses), *(p.detach().clone() for p in model.parameters() if p.requires_grad)]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    x, norm = torch.randn(200, 768), nn.LayerNorm(768).requires_grad_(False)
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        torch.manual_seed(2)
+        found.append([dropout(x, 0.1, True), residual_norm(x, x, nn.Identity(), Dropout(0.1), norm)])
+    torch.set_num_threads(before)
+    for one, three in zip(*found, strict=True):
+        assert torch.equal(one, three)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [torch.randn(4, 8, dtype=torch.float64), torch.randn(4, 8).half(), torch.randn(4, 8, device="meta")],
+    ids=["float64", "float16", "meta"],
+)
+def test_other_tensors_are_left_to_plain_operations(x: Tensor) -> None:
+    assert kernels_for(x) is None
+    assert kernels_for(torch.randn(4, 8), x) is None
