@@ -8,7 +8,7 @@ all linear layers; forward, backward and AdamW on batches of 16 RTE pairs padded
     .venv/bin/python benchmarks/lora_step.py deberta-v3-base [--rounds 3] [--batches 3] [--all-linear] [--dtypes …]
 
 The exit code is 1 unless the goal is reached, in fp32 and in bf16: DeBERTa's step 3 times faster, RoBERTa's twice (2.4
-times with all linear layers), in at most half of the memory.
+times with all linear layers), in at most 30 % of the memory.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def main() -> int:
             f"({row['cpu_speedup']:.2f} in CPU time), {row['memory_share']:.0%} of the memory"
         )
         goal = max(shape.goal, 2.4 if options.all_linear else 0)
-        reached = reached and row["speedup"] >= goal and row["memory_share"] <= 0.5
+        reached = reached and row["speedup"] >= goal and row["memory_share"] <= 0.3
     return 0 if reached else 1
 
 

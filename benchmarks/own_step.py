@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 
 from step_memory import peak_bytes
 from transformers import AutoModelForSequenceClassification
+from transformers.kernels.calls import use_kernels
+from transformers.training.heap import keep_freed_memory
 
 
 def main(model_folder: str, settings: str) -> None:
@@ -34,6 +36,8 @@ def main(model_folder: str, settings: str) -> None:
     if options["dtype"] != "float32":
         model.cast_frozen_parameters(getattr(torch, options["dtype"]))
     model.to(device).train()
+    keep_freed_memory(model)  # this and kernels as the Trainer does
+    use_kernels(device == "cpu")
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     print(json.dumps({"torch": torch.__version__, "trained": model.num_parameters(only_trainable=True)}), flush=True)
     for line in sys.stdin:

@@ -77,15 +77,15 @@ KINDS = {
 }
 
 
-def make_model(name: str, all_linear: bool, dtype: str) -> PreTrainedModel:
-    """Make a classifier with LoRA and random weights."""
+def make_model(name: str, all_linear: bool, dtype: str, apply_lora: bool = True) -> PreTrainedModel:
+    """Make a classifier with random weights, with LoRA unless it is to be trained in full."""
     family: Shape = DEBERTA if name.startswith("deberta") else ROBERTA
     config: PretrainedConfig = family.model.config_class(**MODELS[name])  # type: ignore[misc]
     more: dict[str, Any] = {}
     if all_linear:
         with torch.device("meta"):
             more["lora_target_modules"] = linear_layers(family.model(config))
-    for field, value in {"apply_lora": True, "lora_r": 8, "lora_alpha": 16, "num_labels": 2, **more}.items():
+    for field, value in {"apply_lora": apply_lora, "lora_r": 8, "lora_alpha": 16, "num_labels": 2, **more}.items():
         setattr(config, field, value)
     model: PreTrainedModel = model_class(config.model_type, "sequence-classification")(config)
     if dtype != "float32":

@@ -43,6 +43,19 @@ def test_is_compiled_once_and_kept_for_its_user_alone(home: Path, monkeypatch: p
     assert list(home.iterdir()) == [kept]
 
 
+def test_a_umask_that_lets_the_group_write(home: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "shared")}
+    program = "import os; os.umask(0o002)\n" + KEEP
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split()[-1] == "True"
+    folder = tmp_path / "shared" / compiling.FOLDER
+    (kept,) = folder.iterdir()
+    assert (stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(kept.stat().st_mode)) == (0o700, 0o600)
+
+
 def test_another_source_is_another_file(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "kernels.cpp"
     other.write_text(compiling._SOURCE.read_text() + "// changed\n")

@@ -93,7 +93,7 @@ def test_a_card_tells_settings_and_results(tmp_path: Path) -> None:
 
 def test_results_are_those_of_the_saved_weights(tmp_path: Path) -> None:
     watched = {"evaluation_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": True}
-    trainer = build(tmp_path, "out", max_steps=6, learning_rate=3.0, greater_is_better=True, **watched)
+    trainer = build(tmp_path, "out", max_steps=6, learning_rate=0.01, greater_is_better=True, **watched)
     trainer.train()
     trainer.save_model()
     losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]

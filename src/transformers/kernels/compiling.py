@@ -60,6 +60,7 @@ def _kept(compiler: str) -> ctypes.CDLL | None:
         if not place.exists():
             with tempfile.TemporaryDirectory() as name:
                 write_bytes(place, _compile(compiler, Path(name)).read_bytes())
+            place.chmod(0o600)  # a umask may let the group write
         return ctypes.CDLL(str(place)) if _is_private(place) else None
     except OSError as error:  # no room, no right, or a damaged file
         logger.debug("Kernels are not kept: %s", error)

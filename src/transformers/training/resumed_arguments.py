@@ -55,7 +55,7 @@ FREE = _names(
     "sharded_ddp deepspeed report_to ddp_find_unused_parameters dataloader_pin_memory skip_memory_metrics "
     "eval_on_start save_only_model save_safetensors resume_from_checkpoint gradient_checkpointing ddp_timeout fsdp "
     "include_for_metrics save_on_preemption push_to_hub hub_model_id hub_strategy hub_token hub_private_repo "
-    "hub_always_push hub_revision num_threads"
+    "hub_always_push hub_revision num_threads compile_kernels"
 )
 
 Changes = dict[str, tuple[Any, Any]]
