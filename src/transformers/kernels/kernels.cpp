@@ -11,9 +11,9 @@
 
 namespace {
 
-constexpr int64_t BLOCK = 512;          // elements whose factors are made at once
-constexpr int64_t FEW = 32768;          // elements that one thread computes faster alone
-constexpr int64_t LANES = 16;           // numbers of the widest vectors
+constexpr int64_t BLOCK = 512;  // elements whose factors are made at once
+constexpr int64_t FEW = 32768;  // elements that one thread computes faster alone
+constexpr int64_t LANES = 16;   // numbers of the widest vectors
 constexpr uint64_t STEP = 0x9E3779B97F4A7C15ull;
 
 // As many numbers as fill vectors: what is left of one would be computed singly.
@@ -81,7 +81,7 @@ inline float exponential(float x) {
   value = value * rest + 1.6666665459e-1f;
   value = value * rest + 5.0000001201e-1f;
   value = value * rest * rest + rest + 1.0f;
-  const int32_t bits = (int32_t(n) + 127) << 23;
+  const uint32_t bits = uint32_t(int32_t(n) + 127) << 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return x < lowest ? 0.0f : value * power;
@@ -101,8 +101,8 @@ void drop(const T* x, T* result, int64_t number, Dropout dropout) {
 // LayerNorm (Ba et al., 2016, equation 4) of dropout(x + x_bias) + residual; `x_bias` may be null. `sum`, `mean` and
 // `scale` are for the gradient.
 template <class T>
-void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weight, const T* bias, float epsilon, T* result, T* sum,
-                   float* mean, float* scale, int64_t rows, int64_t width, Dropout dropout) {
+void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weight, const T* bias, float epsilon,
+                   T* result, T* sum, float* mean, float* scale, int64_t rows, int64_t width, Dropout dropout) {
 #pragma omp parallel for schedule(static) if (rows * width > FEW)
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t start = row * width;
