@@ -146,7 +146,18 @@ def with_several_seeds(folder: Path) -> dict[str, Any]:
         reached = list(pool.map(lambda run: train(folder / f"{run[0]}-{run[1]}", flags[run[0]], run[1]), runs))
     accuracy = {name: [value for run, value in zip(runs, reached, strict=True) if run[0] == name] for name in flags}
     means = {name: round(mean(values), 4) for name, values in accuracy.items()}
-    return {"accuracy": accuracy, "means": means, "seeds": SEEDS, "best_flags": shlex.join(flags["best"])}
+    return {
+        "accuracy": accuracy,
+        "means": means,
+        "seeds": SEEDS,
+        "best_flags": shlex.join(without_paths(flags["best"])),
+    }
+
+
+def without_paths(words: list[str]) -> list[str]:
+    """Leave the flags out that name places of this machine."""
+    places = {"--glue_dataset", "--output_dir"}
+    return [word for before, word in zip(["", *words], words, strict=False) if not places & {before, word}]
 
 
 def train(output: Path, flags: list[str], seed: int) -> float:
