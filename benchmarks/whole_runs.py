@@ -157,6 +157,7 @@ def write(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
         capture_output=True,
         text=True,
         check=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     record = {
         "question": "a whole run, from the command to the table: run_glue.py against upstream's Trainer + PEFT",
