@@ -66,7 +66,7 @@ def test_training_evaluation_prediction_and_every_next_command(
     ]
     validation, test = write(tmp_path / "validation.json", rows), write(tmp_path / "test.json", questions("s", 4))
     words = [*start, "--validation_file", validation, "--test_file", test, "--do_eval", "--do_predict"]
-    words += ["--lora_target_modules", "all-linear", "--max_steps", "60", "--learning_rate", "3e-2"]
+    words += ["--lora_target_modules", "all-linear", "--max_steps", "200", "--learning_rate", "1e-2"]
     assert run(*words, "--output_dir", out) == 0
     printed = capsys.readouterr()
     assert "the answers of 1 of 11 questions are in no window of 32 tokens" in printed.err

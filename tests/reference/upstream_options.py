@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+from bitsandbytes.nn import modules as bitsandbytes_modules
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 
 def load_base(folder: Path) -> torch.nn.Module:
     quantization = json.loads((folder / "options.json").read_text()).get("quantization")
+    bitsandbytes_modules.has_avx512bf16 = lambda: False  # its form for such processors fails on narrow layers
     bits = {} if quantization is None else {"quantization_config": BitsAndBytesConfig(**quantization)}
     return AutoModelForSequenceClassification.from_pretrained(
         folder / "base", num_labels=2, attn_implementation="eager", dtype=torch.float32, **bits

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..serving.options import ServeOptions
+from .interrupts import ending_at_once
 
 __all__ = ["add_command"]
 
@@ -51,7 +52,8 @@ def run_serve(options: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     chosen = ServeOptions(**{field.name: getattr(options, field.name) for field in fields(ServeOptions)})
     try:
-        from ..serving.running import run_server
+        with ending_at_once():
+            from ..serving.running import run_server
     except ImportError as error:
         raise ValueError(f"Serving needs fastapi, uvicorn and prometheus-client ({error}): {_NEEDS}.") from error
     return run_server(chosen)

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from ..version import __version__
+from .interrupts import INTERRUPTED, SAID, ending_at_once
 
 __all__ = ["main"]
-
-_INTERRUPTED = 130
 
 _HUB = "accounts and repositories are huggingface_hub's; write `hf auth login`, `hf auth whoami` or `hf upload`."
 _UPSTREAM = "it belongs to model types and tools that this package does not have; upstream Transformers has it."
@@ -40,12 +39,13 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"transformers-cli: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("transformers-cli: interrupted.", file=sys.stderr)
-        return _INTERRUPTED
+        print(SAID, file=sys.stderr)
+        return INTERRUPTED
 
 
 def _run(given: Sequence[str]) -> int:
-    from . import adapter, env, export, serve  # they need PyTorch, which takes its time: Ctrl-C may come meanwhile
+    with ending_at_once():
+        from . import adapter, env, export, serve  # they need PyTorch, which takes its time
 
     parser = argparse.ArgumentParser(prog="transformers-cli", description="Tools around models and adapters.")
     parser.add_argument("--version", action="version", version=__version__)
