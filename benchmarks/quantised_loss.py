@@ -26,6 +26,7 @@ import torch
 
 from other_side import ROOT
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers.kernels.calls import uses_kernels
 from transformers.training.environment import describe_environment
 
 LORA = {"apply_lora": True, "lora_r": 8, "lora_alpha": 16, "lora_target_modules": "all-linear"}
@@ -139,7 +140,8 @@ def main() -> int:
     settings = {name: value for name, value in vars(options).items() if name not in left_out}
     settings |= {"model": options.model.name, "batch": BATCH, "lora": LORA}
     device = "cuda" if options.gpu else "cpu"
-    report = {"settings": settings, "results": results, "environment": describe_environment(device)}
+    environment = {**describe_environment(device), "compiled_kernels": uses_kernels()}
+    report = {"settings": settings, "results": results, "environment": environment}
     options.output.write_text(json.dumps(report, indent=2) + "\n")
     return 0
 

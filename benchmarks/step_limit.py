@@ -37,7 +37,7 @@ from recorded_products import Product, products_of, time_alone, timed
 from step_benchmark import glue_batches
 from step_memory import peak_bytes
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.kernels.calls import use_kernels
+from transformers.kernels.calls import use_kernels, uses_kernels
 from transformers.models.auto.configuration_auto import model_class
 from transformers.training.environment import describe_environment
 from transformers.training.heap import keep_freed_memory
@@ -191,7 +191,7 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
         "profile": profiled(step) if options.device == "cpu" else None,
         "peak_bytes": peak,
         "tokens": int(batch["attention_mask"].sum()),
-        "environment": {**describe_environment(options.device), "threads": options.threads},
+        "environment": {**describe_environment(options.device), "compiled_kernels": uses_kernels()},
         "load_average": os.getloadavg(),
     }
 

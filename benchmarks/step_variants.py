@@ -29,6 +29,7 @@ from torch.nn import functional
 from recorded_products import timed
 from step_benchmark import glue_batches
 from step_limit import MODELS, make_model, make_step
+from transformers.kernels.calls import uses_kernels
 from transformers.training.environment import describe_environment
 
 RESULT = Path(__file__).parent / "results" / "step_variants.json"
@@ -84,7 +85,7 @@ def main() -> int:
         "padding_to_512": ratios["lora, padded to 512"],
         "lora_over_full": round(1 / ratios["full"], 3),
         "times": {name: [round(value, 4) for value in values] for name, values in times.items()},
-        "environment": describe_environment("cpu"),
+        "environment": {**describe_environment("cpu"), "compiled_kernels": uses_kernels()},
         "load_average": os.getloadavg(),
     }
     RESULT.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -46,6 +46,7 @@ def describe_results(
         arguments: The run's flags by group, such as ``model_arguments``; the Trainer's are added. Access tokens are
             left out.
     """
+    from transformers.kernels.calls import uses_kernels
     from transformers.training.environment import describe_environment
 
     model = trainer.model
@@ -60,7 +61,7 @@ def describe_results(
         "global_batch_size": trainer.args.global_batch_size,
         **{group: without_secrets(flags) for group, flags in arguments.items()},
         "training_arguments": trainer.args.to_dict(),
-        "environment": describe_environment(trainer.args.device),
+        "environment": {**describe_environment(trainer.args.device), "compiled_kernels": uses_kernels()},
         "output": str(Path(trainer.args.output_dir).resolve()),
         "holds_adapter": bool(model.config.freezes_base),
         "quantization": _describe_bits(model),

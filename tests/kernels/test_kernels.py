@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +24,9 @@ from transformers import (
 from transformers.kernels import calls
 from transformers.kernels.calls import Mask, kernels_for, use_kernels
 from transformers.layers.attention import grouped_attention
-from transformers.layers.compiled_attention import dropped_probabilities
+from transformers.layers.compiled_attention import attention_kernels, dropped_probabilities
 from transformers.layers.dropout import Dropout, draw_mask, dropout, keep_mask
+from transformers.layers.half_products import multiplies_slowly
 from transformers.layers.packing import PackedLayout
 from transformers.layers.residual_norm import residual_norm
 from transformers.methods.lora.layers import LoraLinear
@@ -90,6 +94,7 @@ def test_dropout_is_the_plain_one_bit_for_bit(number: int, dtype: torch.dtype) -
     def compute() -> list[Tensor]:
         own = x.clone().requires_grad_()
         result = dropout(own, 0.3, training=True)
+        assert ("Dropped" in type(result.grad_fn).__name__) == calls.uses_kernels()
         return [result.detach(), *torch.autograd.grad(result, own, outer)]
 
     ours, plain = both_ways(compute)
@@ -193,6 +198,8 @@ def test_attention(lengths: list[int], heads: int, size: int, holes: bool, dtype
 
     def compute() -> list[Tensor]:
         own = [each.clone().requires_grad_() for each in (query, key, value)]
+        fits = attention_kernels(query, key, value, 0.1) is not None
+        assert fits == (calls.uses_kernels() and not multiplies_slowly(dtype))
         result, _ = grouped_attention(*own, layout, dropout_prob=0.1)
         return [result.detach(), *torch.autograd.grad(result, own, outer.flatten(1))]
 
@@ -263,6 +270,17 @@ def test_softmax_is_as_exact_as_fp32_is() -> None:
     assert float(((scores.double() - wanted) / wanted).abs().max()) < 1e-6
 
 
+def counted(method: Callable[..., Any], used: Counter[tuple[str, bool]]) -> Callable[..., Any]:
+    """Count a method's calls, with and without kernels in use."""
+
+    @functools.wraps(method)
+    def wrapped(*args: Any) -> Any:
+        used[method.__name__, calls.uses_kernels()] += 1
+        return method(*args)
+
+    return wrapped
+
+
 SMALL = {
     "vocab_size": 50,
     "hidden_size": 32,
@@ -284,9 +302,26 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
 }
 
 
+def test_a_value_alone_that_learns_gets_its_gradient_alone() -> None:
+    layout = PackedLayout.from_mask(masks([7, 3, 3], 7, holes=False))
+    query, key, value, outer = (torch.randn(layout.tokens, 2, 4) for _ in range(4))
+
+    def compute() -> list[Tensor]:
+        own = value.clone().requires_grad_()
+        result, _ = grouped_attention(query, key, own, layout, dropout_prob=0.1)
+        return [result.detach(), *torch.autograd.grad(result, own, outer.flatten(1))]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_learns_the_same(name: str) -> None:
-    """Three steps of AdamW: losses, gradients and weights."""
+def test_a_model_learns_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three steps of AdamW: losses and weights; norms are trained in a full fine-tuning, and so computed plainly."""
+    used: Counter[tuple[str, bool]] = Counter()
+    for method in ("residual_norm", "probabilities", "drop"):
+        monkeypatch.setattr(calls.Kernels, method, counted(getattr(calls.Kernels, method), used))
     lengths = [12, 11, 12, 3, 1, 7]
     mask = masks(lengths, 12, holes=True).long()
     ids = torch.randint(3, 50, (6, 12)) * mask + (1 - mask)
@@ -312,6 +347,9 @@ def test_a_model_learns_the_same(name: str) -> None:
     ours, plain = both_ways(compute)
     for found, wanted in zip(ours, plain, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    expected = {"probabilities", "drop"} if name == "full" else {"residual_norm", "probabilities", "drop"}
+    assert {method for method, in_use in used if in_use} == expected
+    assert not any(not in_use for _, in_use in used)
 
 
 def test_threads_do_not_change_a_bit() -> None:

@@ -48,7 +48,7 @@ def _page_faults(what: str, folder: Path, **environment: str) -> tuple[int, int]
 def test_memory_that_was_freed_is_taken_again_without_a_page_fault(what: str, tmp_path: Path) -> None:
     before, after = _page_faults(what, tmp_path)
     assert before > 50_000
-    assert after < before / 2  # most often none, now and then those of one buffer
+    assert after < before / 2  # most often none, now and then one buffer's: two fifths at most
 
 
 @needs_glibc

@@ -33,7 +33,7 @@ def grouped_attention(
     """Attend within each row, one group of rows of like length after the other.
 
     PyTorch's fused kernel is taken wherever it can do the job: on a CPU it knows no dropout, and it never gives the
-    probabilities.
+    probabilities. Dropout on a CPU is for compiled kernels, where there are any.
 
     Args:
         query: One for every token, or one for every row, in packed order. Shape: (Q, H, d).

@@ -11,7 +11,7 @@ Letters in shapes: ``T`` packed tokens, ``H`` heads, ``d`` size of a head, ``G``
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -82,7 +82,7 @@ class _Attention(torch.autograd.Function):
             torch.bmm(dropped, v_part, out=part)
             kept.append(scores)
         ctx.save_for_backward(q, k, v, *kept)
-        ctx.layout, ctx.kernels, ctx.masks, ctx.shape = layout, kernels, masks, (heads, size)
+        ctx.layout, ctx.spans, ctx.kernels, ctx.masks, ctx.shape = layout, spans, kernels, masks, (heads, size)
         return kernels.heads_beside(context, spans, heads, size)
 
     @staticmethod
@@ -91,26 +91,27 @@ class _Attention(torch.autograd.Function):
         q, k, v, *kept = ctx.saved_tensors
         heads, size = ctx.shape
         kernels: Kernels = ctx.kernels
-        spans = _spans_of(ctx.layout)
-        outer = kernels.heads_apart(grad, spans)
-        of_q, of_k, of_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        groups = _by_group(ctx.layout, heads, size, q, k, v, outer, of_q, of_k, of_v)
+        outer = kernels.heads_apart(grad, ctx.spans)
+        found = [torch.empty_like(q) if needed else None for needed in ctx.needs_input_grad[:3]]  # of q, k and v
+        groups = _by_group(ctx.layout, heads, size, q, k, v, outer, *found)
         for (_, q_part, k_part, v_part, outer_part, to_q, to_k, to_v), probabilities, mask in zip(
             groups, kept, ctx.masks, strict=True
         ):
             inner = torch.bmm(outer_part, v_part.transpose(1, 2))  # of the dropped probabilities, then of the scores
             dropped = torch.empty_like(probabilities)
             kernels.probabilities_backward(probabilities, inner, inner, mask, dropped)
-            torch.bmm(dropped.transpose(1, 2), outer_part, out=to_v)
-            torch.bmm(inner, k_part, out=to_q)
-            torch.bmm(inner.transpose(1, 2), q_part, out=to_k)
-        found = zip((of_q, of_k, of_v), (math.sqrt(size), 1.0, 1.0), strict=True)
-        return (
-            *(kernels.heads_beside(each, spans, heads, size, divisor) for each, divisor in found),
-            None,
-            None,
-            None,
+            if to_v is not None:
+                torch.bmm(dropped.transpose(1, 2), outer_part, out=to_v)
+            if to_q is not None:
+                torch.bmm(inner, k_part, out=to_q)
+            if to_k is not None:
+                torch.bmm(inner.transpose(1, 2), q_part, out=to_k)
+        divisors = (math.sqrt(size), 1.0, 1.0)
+        gradients = (
+            None if each is None else kernels.heads_beside(each, ctx.spans, heads, size, divisor)
+            for each, divisor in zip(found, divisors, strict=True)
         )
+        return (*gradients, None, None, None)
 
 
 def dropped_probabilities(scores: Tensor, key_mask: Tensor | None, dropout_prob: float) -> Tensor | None:
@@ -157,13 +158,15 @@ def _spans_of(layout: PackedLayout) -> Tensor:
     return torch.tensor(spans, dtype=torch.int64)
 
 
-def _by_group(layout: PackedLayout, heads: int, size: int, *apart: Tensor) -> Iterator[tuple[Any, ...]]:
+def _by_group(layout: PackedLayout, heads: int, size: int, *apart: Tensor | None) -> Iterator[tuple[Any, ...]]:
     """Give each group with its part of tensors in the order of `Kernels.heads_apart`, as views of (G·H, n, d)."""
     parts = zip(*(_parts(layout.groups, heads, size, each) for each in apart), strict=True)
     for group, own in zip(layout.groups, parts, strict=True):
         yield group, *own
 
 
-def _parts(groups: tuple[RowGroup, ...], heads: int, size: int, apart: Tensor) -> list[Tensor]:
+def _parts(groups: tuple[RowGroup, ...], heads: int, size: int, apart: Tensor | None) -> Sequence[Tensor | None]:
+    if apart is None:
+        return [None] * len(groups)
     pieces = apart.split([group.rows * group.length * heads * size for group in groups])
     return [piece.view(group.rows * heads, group.length, size) for piece, group in zip(pieces, groups, strict=True)]

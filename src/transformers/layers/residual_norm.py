@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from ..kernels.calls import Kernels, Mask, SavedSums, kernels_for
 from .dropout import Dropout, StableDropout, draw_mask, drops_by_mask
-from .frozen_linear import frozen_bias, product
 from .hooks import is_hooked
 
 __all__ = ["residual_norm"]
@@ -36,16 +36,24 @@ def residual_norm(x: Tensor, residual: Tensor, dense: nn.Module, dropout: nn.Mod
         Shape: (T, D).
     """
     kernels = _fitting_kernels(residual, dropout, norm)
-    bias = None if kernels is None or x.dtype != residual.dtype else frozen_bias(dense)
-    if bias is not None and bias.dtype != x.dtype:
-        bias = None
-    projected: Tensor = dense(x) if bias is None else product(dense, x)
+    bias = None if kernels is None else _frozen_bias(dense, residual.dtype)
+    projected: Tensor = dense(x) if bias is None else functional.linear(x, dense.weight)  # type: ignore[arg-type]
     if kernels is None or projected.dtype != residual.dtype:
         normalised: Tensor = norm(dropout(projected) + residual)
         return normalised
     assert isinstance(dropout, Dropout)
     result: Tensor = _ResidualNorm.apply(projected, bias, residual, norm, draw_mask(dropout.p), kernels)
     return result
+
+
+def _frozen_bias(dense: nn.Module, dtype: torch.dtype) -> Tensor | None:
+    """Give the bias that a kernel may add, since filling the product's output with it first is a pass of its own.
+
+    None where the layer is anything but a frozen `torch.nn.Linear` of the dtype.
+    """
+    if type(dense) is not nn.Linear or is_hooked(dense) or dense.bias is None or dense.bias.dtype != dtype:
+        return None
+    return None if dense.weight.requires_grad or dense.bias.requires_grad else dense.bias
 
 
 def _fitting_kernels(residual: Tensor, dropout: nn.Module, norm: nn.Module) -> Kernels | None:

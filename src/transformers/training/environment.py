@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from ..kernels.calls import uses_kernels
 from ..version import __version__
 
 __all__ = ["describe_environment"]
@@ -38,7 +37,7 @@ def describe_environment(device: torch.device | str | None = None) -> dict[str, 
 
     Returns:
         ``versions`` by library, ``commit`` (None outside a checkout, with ``-dirty`` where files were changed),
-        ``device``, ``threads``, ``compiled_kernels`` (whether they were in use), ``python`` and ``platform``.
+        ``device``, ``threads``, ``python`` and ``platform``.
     """
     versions = {"transformers": __version__}
     for name in _LIBRARIES:
@@ -51,7 +50,6 @@ def describe_environment(device: torch.device | str | None = None) -> dict[str, 
         "commit": _commit(),
         "device": _device_name(torch.device(device or "cpu")),
         "threads": torch.get_num_threads(),
-        "compiled_kernels": uses_kernels(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
