@@ -1,7 +1,7 @@
 """What do compiled kernels save of a training step on the CPU, and of its pieces?
 
 Steps of RoBERTa-base's and DeBERTa-v3-base's shapes on 16 RTE pairs, with kernels and with plain operations, in turn
-in one process; and each piece, forward and backward, on tensors of such a step. A ratio is the median, over all rounds,
+in one process; and each piece, forward and backward, on tensors of such a step. A ratio is the median over the rounds
 of the time with kernels over that without in the same round. The result is `results/kernels.json`. Needs g++, and the
 GLUE data (LORA_SHARED_DATA or ../shared/data)::
 
