@@ -68,7 +68,7 @@ setup(
     packages=find_packages("src"),
     package_data={
         "transformers": ["py.typed"],
-        "transformers.kernels": ["kernels.cpp"],
+        "transformers.kernels": ["*.cpp", "*.h"],
         "transformers.serving": ["page.html"],
     },
     install_requires=[

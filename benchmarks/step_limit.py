@@ -1,7 +1,7 @@
 """How far is a LoRA step from the limit of the machine?
 
 A step cannot take less time than its matrix products take: those of the frozen layers (forward, and backward to their
-inputs), of LoRA and of attention. They are recorded in one step; then steps, and the very same products alone, take
+inputs), of LoRA and of attention. They are recorded in one step of plain operations; then steps, and the very same products alone, take
 turns in the same process. **Share of the limit**: the products' time alone, without what attention computes of
 padding, over the time of the whole step that ran beside them; the median of all rounds. Beside it the operations, the
 rate of the products, where the rest of the time goes (PyTorch's profiler), and the peak memory. Models have random
@@ -75,6 +75,7 @@ KINDS = {
     "AdamW": ("_foreach", "_fused_adam", "lerp", "addcdiv", "addcmul", "sqrt"),
     "other element-wise": ("add", "mul", "div", "sub", "sum", "tanh", "where", "neg", "exp"),
 }
+COMPILED = ("_Attention", "_ResidualNorm", "_Dropped")  # as autograd calls what runs kernels
 
 
 def make_model(name: str, all_linear: bool, dtype: str, apply_lora: bool = True) -> PreTrainedModel:
@@ -168,11 +169,21 @@ def profiled(step: Callable[[], None]) -> dict[str, float]:
     shares: Counter[str] = Counter()
     for event in recorded.key_averages():
         name = event.key.removeprefix("aten::")
-        kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), None)
-        if event.key.startswith("aten::"):
-            shares[kind or "the rest"] += event.self_cpu_time_total / 1e6
+        kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "the rest")
+        kind = "compiled kernels" if name.removesuffix("Backward") in COMPILED else kind
+        if event.key.startswith("aten::") or kind == "compiled kernels":
+            shares[kind] += event.self_cpu_time_total / 1e6
     shares["Python and dispatching"] = max(0.0, whole - sum(shares.values()))
     return {kind: round(seconds / whole, 3) for kind, seconds in shares.most_common()}
+
+
+def plain_products(step: Callable[[], None]) -> Counter[Product]:
+    """Record a step's products as plain operations compute them: those within a compiled kernel are not seen."""
+    compiled = uses_kernels()
+    use_kernels(False)
+    products = products_of(step)
+    use_kernels(compiled)
+    return products
 
 
 def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
@@ -183,8 +194,8 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     batch = {name: values.to(options.device) for name, values in batch.items()}
     step = make_step(model, batch, options.evaluate)
     step()
-    products = products_of(step)
-    peak = peak_bytes(options.device)  # before the operands of the products alone are made
+    peak = peak_bytes(options.device)  # before plain operations, and the products alone, take more
+    products = plain_products(step)
     share = useful_share(products, batch["attention_mask"].cpu(), model.config.num_attention_heads)
     return {
         **measure(step, products, options.rounds, share, options.device),

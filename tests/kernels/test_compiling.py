@@ -24,8 +24,20 @@ print(use_kernels())
 """
 
 
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sources that compile at once, in place of the real ones."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "numbers.h").write_text("constexpr int ONE = 1;\n")
+    for name in compiling._CONTRACTION:
+        (folder / name).write_text(f'#include "numbers.h"\nextern "C" int {Path(name).stem}() {{ return ONE; }}\n')
+    monkeypatch.setattr(compiling, "_SOURCES", folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place of one's own to keep what is compiled."""
     from huggingface_hub import constants
 
@@ -56,10 +68,10 @@ def test_a_umask_that_lets_the_group_write(home: Path, tmp_path: Path) -> None:
     assert (stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(kept.stat().st_mode)) == (0o700, 0o600)
 
 
-def test_another_source_is_another_file(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    other = tmp_path / "kernels.cpp"
-    other.write_text(compiling._SOURCE.read_text() + "// changed\n")
-    monkeypatch.setattr(compiling, "_SOURCE", other)
+@pytest.mark.parametrize("name", ["attention.cpp", "numbers.h"])
+def test_another_source_is_another_file(home: Path, sources: Path, name: str) -> None:
+    with (sources / name).open("a") as source:
+        source.write("// changed\n")
     assert compiling.load() is not None
     assert len(list(home.iterdir())) == 2
 
@@ -99,12 +111,8 @@ def test_without_a_compiler(home: Path, monkeypatch: pytest.MonkeyPatch, caplog:
     assert "Without a C++ compiler" in caplog.text
 
 
-def test_a_compiler_that_fails_says_why(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken = tmp_path / "kernels.cpp"
-    broken.write_text("this is no C++\n")
-    monkeypatch.setattr(compiling, "_SOURCE", broken)
+def test_a_compiler_that_fails_says_why(sources: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (sources / "attention.cpp").write_text("this is no C++\n")
     with caplog.at_level(logging.INFO, "transformers"):
         assert compiling.load() is None
     assert "Kernels were not compiled, plain operations do their work" in caplog.text

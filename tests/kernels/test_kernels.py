@@ -24,12 +24,11 @@ from transformers import (
 from transformers.kernels import calls
 from transformers.kernels.calls import Mask, kernels_for, use_kernels
 from transformers.layers.attention import grouped_attention
-from transformers.layers.compiled_attention import attention_kernels, dropped_probabilities
 from transformers.layers.dropout import Dropout, draw_mask, dropout, keep_mask
-from transformers.layers.half_products import multiplies_slowly
 from transformers.layers.packing import PackedLayout
 from transformers.layers.residual_norm import residual_norm
 from transformers.methods.lora.layers import LoraLinear
+from transformers.models.deberta_v2.disentangled_attention import disentangled_attention
 
 CLOSE = {torch.float32: {"rtol": 2e-6, "atol": 2e-6}, torch.bfloat16: {"rtol": 2e-2, "atol": 2e-2}}
 DTYPES = [torch.float32, torch.bfloat16]
@@ -188,97 +187,147 @@ def masks(lengths: list[int], longest: int, holes: bool) -> Tensor:
     return mask
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("holes", [True, False])
-@pytest.mark.parametrize("lengths", [[1], [7, 3, 3], [17, 16, 16, 5, 1, 17], [600, 31]])
-@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5)])
-def test_attention(lengths: list[int], heads: int, size: int, holes: bool, dtype: torch.dtype) -> None:
-    layout = PackedLayout.from_mask(masks(lengths, max(lengths), holes))
-    query, key, value, outer = (torch.randn(layout.tokens, heads, size).to(dtype) for _ in range(4))
-
-    def compute() -> list[Tensor]:
-        own = [each.clone().requires_grad_() for each in (query, key, value)]
-        fits = attention_kernels(query, key, value, 0.1) is not None
-        assert fits == (calls.uses_kernels() and not multiplies_slowly(dtype))
-        result, _ = grouped_attention(*own, layout, dropout_prob=0.1)
-        return [result.detach(), *torch.autograd.grad(result, own, outer.flatten(1))]
-
-    ours, plain = both_ways(compute)
-    for found, wanted in zip(ours, plain, strict=True):
-        scale = wanted.float().abs().max().clamp(min=1e-3)
-        torch.testing.assert_close(found / scale, wanted / scale, **CLOSE[dtype])
-
-
-def test_attention_of_one_query_a_row_and_shown_probabilities_are_plain() -> None:
-    layout = PackedLayout.from_mask(masks([5, 4, 2], 5, holes=False))
-    query, key = torch.randn(3, 2, 4), torch.randn(layout.tokens, 2, 4)
-    ours, plain = both_ways(lambda: [grouped_attention(query, key, key, layout, dropout_prob=0.5)[0]])
-    torch.testing.assert_close(ours, plain)
-    _, shown = grouped_attention(key, key, key, layout, dropout_prob=0.5, output_attentions=True)
-    assert shown is not None
-    assert shown.shape == (3, 2, 5, 5)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("queries", [1, 9])
-@pytest.mark.parametrize("masked", [True, False])
-def test_dropped_probabilities(queries: int, masked: bool, dtype: torch.dtype) -> None:
-    scores, outer = (torch.randn(3, 2, queries, 9).mul(4).to(dtype) for _ in range(2))
-    key_mask = torch.tensor([[True] * 9, [True] * 5 + [False] * 4]) if masked else None
-
-    def ours() -> list[Tensor]:
-        torch.manual_seed(1)
-        own = scores.clone().requires_grad_()
-        result = dropped_probabilities(own * 1, key_mask, 0.3)
-        assert result is not None
-        return [result.detach(), *torch.autograd.grad(result, own, outer)]
-
-    def plain() -> list[Tensor]:
-        use_kernels(False)
-        torch.manual_seed(1)
-        own = scores.clone().requires_grad_()
-        hidden = own if key_mask is None else own.masked_fill(~key_mask[:, None], -math.inf)
-        result = dropout(functional.softmax(hidden.float(), -1).to(dtype), 0.3, training=True)
-        return [result.detach(), *torch.autograd.grad(result, own, outer)]
-
-    for found, wanted in zip(ours(), plain(), strict=True):
-        torch.testing.assert_close(found, wanted, **CLOSE[dtype])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_softmax_at_its_ends(dtype: torch.dtype) -> None:
-    lowest = torch.finfo(dtype).min
-    rows = [[0.0, -50.0, -86.0, -87.5, -100.0], [1e30, 1e30, -1e30, 0.0, lowest], [-3.0, lowest, lowest, lowest, 2.0]]
-    scores = torch.tensor(rows).to(dtype)
-    wanted = functional.softmax(scores.double(), -1)
-    probabilities = scores.clone()
-    kernels_for(scores).probabilities(probabilities, None, 3, draw_mask(0.5))
-    torch.testing.assert_close(
-        probabilities.double(), wanted, rtol=4e-3 if dtype == torch.bfloat16 else 3e-7, atol=1e-37
-    )
-    for bad in (math.nan, math.inf):
-        broken = torch.tensor([[0.0, bad, 1.0], [1.0, 2.0, 3.0]]).to(dtype)
-        kernels_for(broken).probabilities(broken, None, 2, draw_mask(0.5))
-        assert broken[0].isnan().all()
-        assert broken[1].isfinite().all()
-
-
-def test_softmax_is_as_exact_as_fp32_is() -> None:
-    scores = torch.linspace(-80, 0, 100_000)[None]
-    wanted = functional.softmax(scores.double(), -1)
-    kernels_for(scores).probabilities(scores, None, 1, draw_mask(0.5))
-    assert float(((scores.double() - wanted) / wanted).abs().max()) < 1e-6
-
-
 def counted(method: Callable[..., Any], used: Counter[tuple[str, bool]]) -> Callable[..., Any]:
     """Count a method's calls, with and without kernels in use."""
 
     @functools.wraps(method)
-    def wrapped(*args: Any) -> Any:
+    def wrapped(*args: Any, **options: Any) -> Any:
         used[method.__name__, calls.uses_kernels()] += 1
-        return method(*args)
+        return method(*args, **options)
 
     return wrapped
+
+
+def check_close(compute: Callable[[], list[Tensor]], dtype: torch.dtype) -> None:
+    """Compare both ways, in parts of each tensor's largest number."""
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        assert found.dtype == wanted.dtype
+        scale = wanted.float().abs().max().clamp(min=1.0)  # gradients of one key's score are zero but for rounding
+        torch.testing.assert_close(found / scale, wanted / scale, **CLOSE[dtype])
+
+
+LENGTHS = [[1], [7, 3, 3], [17, 16, 16, 5, 1, 17], [600, 31], [130, 64, 63, 65, 128, 2, 2, 2, 2, 2]]
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bool]]:
+    """Count the kernels' calls, with and without kernels in use."""
+    used: Counter[tuple[str, bool]] = Counter()
+    for method in ("residual_norm", "attend", "attend_backward", "drop"):
+        monkeypatch.setattr(calls.Kernels, method, counted(getattr(calls.Kernels, method), used))
+    return used
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [0.0, 0.1])
+@pytest.mark.parametrize("holes", [True, False])
+@pytest.mark.parametrize("one_query", [True, False])
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5)])
+def test_attention(
+    lengths: list[int],
+    heads: int,
+    size: int,
+    one_query: bool,
+    holes: bool,
+    p: float,
+    dtype: torch.dtype,
+    counts: Counter[tuple[str, bool]],
+) -> None:
+    layout = PackedLayout.from_mask(masks(lengths, max(lengths), holes))
+    queries = len(lengths) if one_query else layout.tokens
+    query, outer = (torch.randn(queries, heads, size).to(dtype) for _ in range(2))
+    beside = torch.randn(layout.tokens, 2, heads, size).to(dtype)  # as one product of keys and values gives them
+
+    def compute() -> list[Tensor]:
+        own = [query.clone().requires_grad_(), *(each.detach().requires_grad_() for each in beside.unbind(1))]
+        result, _ = grouped_attention(*own, layout, dropout_prob=p)
+        with torch.no_grad():
+            torch.manual_seed(1)
+            again, _ = grouped_attention(*own, layout, dropout_prob=p)
+        return [result.detach(), again, *torch.autograd.grad(result, own, outer.flatten(1))]
+
+    check_close(compute, dtype)
+    assert counts == {("attend", True): 2, ("attend_backward", True): 1}
+
+
+TERMS = [(True, True), (True, False), (False, True)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [0.0, 0.1])
+@pytest.mark.parametrize("one_query", [True, False])
+@pytest.mark.parametrize("terms", TERMS, ids=["both", "c2p", "p2c"])
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5)])
+def test_disentangled_attention(
+    lengths: list[int],
+    heads: int,
+    size: int,
+    terms: tuple[bool, bool],
+    one_query: bool,
+    p: float,
+    dtype: torch.dtype,
+    counts: Counter[tuple[str, bool]],
+) -> None:
+    mask = masks(lengths, max(lengths) + 2, holes=True).roll(2, dims=1)
+    mask[-1, 0] = 1  # a row whose first token is not the first of its window
+    layout = PackedLayout.from_mask(mask)
+    longest = layout.groups[0].length
+    queries = len(lengths) if one_query else layout.tokens
+    query, outer = (torch.randn(queries, heads, size).to(dtype) for _ in range(2))
+    tokens = [torch.randn(layout.tokens, heads, size).to(dtype) for _ in range(2)]
+    tables = [torch.randn(2 * longest - 1, heads, size).to(dtype) if term else None for term in terms]
+
+    def compute() -> list[Tensor]:
+        own = [each if each is None else each.clone().requires_grad_() for each in (query, *tokens, *tables)]
+        result, _ = disentangled_attention(*own, layout, dropout_prob=p)  # type: ignore[arg-type]
+        learned = [each for each in own if each is not None]
+        return [result.detach(), *torch.autograd.grad(result, learned, outer.flatten(1))]
+
+    check_close(compute, dtype)
+    assert counts == {("attend", True): 1, ("attend_backward", True): 1}
+
+
+def test_shown_probabilities_and_causal_attention_are_plain(counts: Counter[tuple[str, bool]]) -> None:
+    layout = PackedLayout.from_mask(masks([5, 4, 2], 5, holes=False))
+    key = torch.randn(layout.tokens, 2, 4)
+    _, shown = grouped_attention(key, key, key, layout, dropout_prob=0.5, output_attentions=True)
+    assert shown is not None
+    assert shown.shape == (3, 2, 5, 5)
+    grouped_attention(key, key, key, layout, causal=True)
+    assert set(counts) == {("drop", True)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_at_its_ends(dtype: torch.dtype) -> None:
+    """A query of ones and keys of one number each: scores far apart, infinite, and none at all."""
+    layout = PackedLayout.from_mask(torch.ones(1, 5))
+    value = torch.eye(5, 8).to(dtype)[:, None]  # the context is the probabilities
+    for row in ([0.0, -50.0, -86.0, -87.5, -100.0], [1e30, 1e30, -1e30, 0.0, -3e38], [-3.0, -3e38, -3e38, -3e38, 2.0]):
+        key = torch.tensor(row).to(dtype)[:, None, None] * torch.eye(1, 8).to(dtype)
+        query = (math.sqrt(8) * torch.ones(5, 1, 8)).to(dtype)
+        found, _ = grouped_attention(query, key, value, layout)
+        scores = (query[:, 0].double() @ key[:, 0].double().T) / math.sqrt(8)
+        wanted = functional.softmax(scores, -1)
+        torch.testing.assert_close(found[:, :5].double(), wanted, rtol=4e-3 if dtype == torch.bfloat16 else 3e-6, atol=1e-36)
+    for bad in (math.nan, math.inf):
+        key = torch.tensor([0.0, bad, 1.0, 2.0, 3.0]).to(dtype)[:, None, None].expand(5, 1, 8)
+        query = torch.ones(5, 1, 8).to(dtype)
+        found, _ = grouped_attention(query, key, value, layout)
+        assert found.isnan().all()
+
+
+def test_scores_beside_a_wrong_one_are_right() -> None:
+    layout = PackedLayout.from_mask(masks([4, 4], 4, holes=False))
+    x = torch.randn(8, 2, 4)
+    broken = x.clone()
+    broken[:4] = math.nan
+    found, _ = grouped_attention(broken, broken, broken, layout)
+    wanted, _ = grouped_attention(x, x, x, layout)
+    assert found[:4].isnan().all()
+    assert torch.equal(found[4:], wanted[4:])
 
 
 SMALL = {
@@ -317,11 +366,8 @@ def test_a_value_alone_that_learns_gets_its_gradient_alone() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_learns_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_learns_the_same(name: str, counts: Counter[tuple[str, bool]]) -> None:
     """Three steps of AdamW: losses and weights; norms are trained in a full fine-tuning, and so computed plainly."""
-    used: Counter[tuple[str, bool]] = Counter()
-    for method in ("residual_norm", "probabilities", "drop"):
-        monkeypatch.setattr(calls.Kernels, method, counted(getattr(calls.Kernels, method), used))
     lengths = [12, 11, 12, 3, 1, 7]
     mask = masks(lengths, 12, holes=True).long()
     ids = torch.randint(3, 50, (6, 12)) * mask + (1 - mask)
@@ -347,9 +393,8 @@ def test_a_model_learns_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     ours, plain = both_ways(compute)
     for found, wanted in zip(ours, plain, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
-    expected = {"probabilities", "drop"} if name == "full" else {"residual_norm", "probabilities", "drop"}
-    assert {method for method, in_use in used if in_use} == expected
-    assert not any(not in_use for _, in_use in used)
+    expected = {"attend", "attend_backward", "drop"} | (set() if name == "full" else {"residual_norm"})
+    assert set(counts) == {(method, True) for method in expected}
 
 
 def test_threads_do_not_change_a_bit() -> None:

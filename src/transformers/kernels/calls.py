@@ -3,22 +3,22 @@
 Nothing is compiled before `use_kernels`, which the Trainer calls. Until then, and where there is no compiler,
 `kernels_for` gives None and the plain operations of `layers` are computed.
 
-Letters in shapes: ``T`` tokens, ``D`` hidden size, ``H`` heads, ``d`` size of a head, ``R`` rows of a batch, ``G``
-rows of a group, ``n`` their length.
+Letters in shapes: ``T`` tokens, ``D`` hidden size, ``H`` heads, ``d`` size of a head, ``R`` rows of a batch, ``N`` the
+longest one's length, ``Q`` queries: ``T``, or ``R`` where each row has one.
 """
 
 from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from . import compiling
 
-__all__ = ["Kernels", "Mask", "SavedSums", "kernels_for", "use_kernels", "uses_kernels"]
+__all__ = ["AttentionBatch", "AttentionInputs", "Kernels", "Mask", "SavedSums", "kernels_for", "use_kernels", "uses_kernels"]
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _ARRAY, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -60,6 +60,89 @@ class SavedSums:
     scale: Tensor
 
 
+class AttentionInputs(NamedTuple):
+    """What is attended with and to; all of one dtype.
+
+    Attributes:
+        query: One for every token, or one for every row. Shape: (Q, H, d).
+        key: Shape: (T, H, d).
+        value: Shape: (T, H, d).
+        position_key: Of the distances of the longest row, falling; None without them. Shape: (2N - 1, H, d).
+        position_query: Likewise.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    position_key: Tensor | None = None
+    position_query: Tensor | None = None
+
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """Where they are in memory."""
+        return tuple(_place(each) for each in self)
+
+    def readable(self) -> AttentionInputs:
+        """Give them with a token's numbers one after the other, and the tables' distances too."""
+        tokens = (each if _token_is_contiguous(each) else each.contiguous() for each in self[:3])
+        return AttentionInputs(*tokens, *(None if each is None else each.contiguous() for each in self[3:]))
+
+
+@dataclass(frozen=True)
+class AttentionBatch:
+    """The rows of a packed batch, the scale of their scores, and what dropout leaves of their probabilities.
+
+    Attributes:
+        rows: Of each its first token and its length; its first query, their number, and the token of the row that this
+            one is of; its group, the place of its first element among the group's draws, and how far on the next
+            head's is. Shape: (R, 8).
+        seeds: Of each group's draws. Shape: (number of groups,).
+        key_mask: True for tokens that may be attended to; None where all may. Shape: (T,).
+        longest: The longest row's length, ``N``.
+        scale: What products are multiplied by.
+        lowest: As of `Mask`; the lowest of all numbers where all elements stay.
+        kept: The scale of `Mask`.
+    """
+
+    rows: Tensor
+    seeds: Tensor
+    key_mask: Tensor | None
+    longest: int
+    scale: float
+    lowest: int
+    kept: float
+
+    def described(self, inputs: AttentionInputs) -> _Batch:
+        """Describe the batch to a compiled function."""
+        heads, size = inputs.query.shape[1:]
+        steps = (each.stride(0) for each in inputs[:3])
+        places = (self.rows.data_ptr(), self.seeds.data_ptr(), _place(self.key_mask))
+        numbers = (self.rows.shape[0], heads, size, self.longest, *steps)
+        return _Batch(*places, *numbers, self.scale, self.lowest, self.kept)
+
+
+class _Batch(ctypes.Structure):
+    """``Batch`` of attention.cpp."""
+
+    _fields_ = (
+        *((name, _ARRAY) for name in ("row", "seeds", "key_mask")),
+        *((name, _INT) for name in ("rows", "heads", "size", "longest", "query_step", "key_step", "value_step")),
+        ("scale", ctypes.c_float),
+        ("lowest", ctypes.c_int16),
+        ("kept", ctypes.c_float),
+    )
+
+
+def _place(tensor: Tensor | None) -> int | None:
+    """Give where a tensor is in memory; None for none."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _token_is_contiguous(x: Tensor) -> bool:
+    """Say whether a token's numbers stand one after the other. Shape: (T, H, d)."""
+    return x.stride(2) == 1 and x.stride(1) == x.shape[2]
+
+
 class Kernels:
     """The compiled functions for one dtype.
 
@@ -76,12 +159,10 @@ class Kernels:
         self._norm.argtypes = [*(_ARRAY,) * 5, ctypes.c_float, *(_ARRAY,) * 4, _INT, _INT, *_MASK]
         self._norm_backward = library[f"residual_norm_backward_{name}"]
         self._norm_backward.argtypes = [*(_ARRAY,) * 7, _INT, _INT, *_MASK]
-        self._apart, self._beside = library[f"heads_apart_{name}"], library[f"heads_beside_{name}"]
-        self._apart.argtypes = self._beside.argtypes = [*(_ARRAY,) * 3, *(_INT,) * 3, ctypes.c_float]
-        self._probabilities = library[f"probabilities_{name}"]
-        self._probabilities.argtypes = [*(_ARRAY,) * 3, *(_INT,) * 4, *_MASK]
-        self._probabilities_backward = library[f"probabilities_backward_{name}"]
-        self._probabilities_backward.argtypes = [*(_ARRAY,) * 4, *(_INT,) * 2, *_MASK]
+        self._attend = library[f"attend_{name}"]
+        self._attend.argtypes = [_ARRAY] * 8
+        self._attend_backward = library[f"attend_backward_{name}"]
+        self._attend_backward.argtypes = [_ARRAY] * 13
         for function in vars(self).values():
             function.restype = None
 
@@ -93,8 +174,8 @@ class Kernels:
         return result
 
     def residual_norm(
-        self, x: Tensor, x_bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask
-    ) -> tuple[Tensor, SavedSums]:
+        self, x: Tensor, x_bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask, keep: bool = True
+    ) -> tuple[Tensor, SavedSums | None]:
         """Normalise ``dropout(x + x_bias) + residual``.
 
         Args:
@@ -103,12 +184,14 @@ class Kernels:
             residual: Shape: (T, D).
             norm: Weight, bias and epsilon.
             mask: Of the dropout.
+            keep: Give what the gradient needs.
 
         Returns:
-            The normalised sum, shape (T, D), and what its gradient needs.
+            The normalised sum, shape (T, D), and what its gradient needs, or None.
         """
         x, residual = x.contiguous(), residual.contiguous()
-        result, sums = torch.empty_like(x), torch.empty_like(x)
+        result = torch.empty_like(x)
+        sums = torch.empty_like(x) if keep else result  # each is read once more before it is written over
         rows, width = x.shape
         mean, scale = torch.empty(2, rows)
         self._norm(
@@ -121,7 +204,7 @@ class Kernels:
             width,
             *mask.arguments,
         )
-        return result, SavedSums(sums, mean, scale)
+        return result, SavedSums(sums, mean, scale) if keep else None
 
     def residual_norm_backward(
         self, gradient: Tensor, saved: SavedSums, weight: Tensor, mask: Mask
@@ -133,66 +216,52 @@ class Kernels:
         self._norm_backward(*(each.data_ptr() for each in arrays), *gradient.shape, *mask.arguments)
         return of_x, of_residual
 
-    def heads_apart(self, x: Tensor, spans: Tensor, divisor: float = 1.0) -> Tensor:
-        """Put one head of a row after the other, each divided by a number.
+    def attend(
+        self, batch: AttentionBatch, inputs: AttentionInputs, keep: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend within each row of a batch.
 
         Args:
-            x: Each token's heads beside each other. Shape: (T, H, d).
-            spans: Each row's first token and its number of tokens. Shape: (R, 2).
-            divisor: The number.
+            batch: Its rows and their dropout.
+            inputs: What is attended with and to.
+            keep: Give what the gradient needs.
 
         Returns:
-            A row's tokens from ``H·d`` times its first token on, in the order (H, n, d). Shape: (T·H·d,).
+            The context, shape (Q, H, d), and the highest score of each query and the inverse of the sum of exponentials
+            below it, fp32, shape (Q, H, 2), or None.
         """
-        x = x.contiguous()
-        result = torch.empty_like(x)
-        heads, size = x.shape[1:]
-        self._apart(x.data_ptr(), result.data_ptr(), spans.data_ptr(), spans.shape[0], heads, size, divisor)
-        return result.view(-1)
+        query = inputs.query
+        context = torch.empty(query.shape, dtype=query.dtype)
+        saved = torch.empty(*query.shape[:2], 2) if keep else None
+        self._attend(ctypes.byref(batch.described(inputs)), *inputs.places, context.data_ptr(), _place(saved))
+        return context, saved
 
-    def heads_beside(self, x: Tensor, spans: Tensor, heads: int, size: int, divisor: float = 1.0) -> Tensor:
-        """Undo `heads_apart`. Shape: (T·H·d,) to (T, H, d)."""
-        result = torch.empty_like(x)
-        self._beside(x.data_ptr(), result.data_ptr(), spans.data_ptr(), spans.shape[0], heads, size, divisor)
-        return result.view(-1, heads, size)
-
-    def probabilities(self, scores: Tensor, key_mask: Tensor | None, alike: int, mask: Mask) -> Tensor:
-        """Make probabilities over the keys of scores, in place, and dropout of them.
+    def attend_backward(
+        self,
+        batch: AttentionBatch,
+        inputs: AttentionInputs,
+        gradient: Tensor,
+        saved: Tensor,
+        wanted: tuple[bool, bool, bool, bool, bool],
+    ) -> list[Tensor | None]:
+        """Give the gradients of `attend`.
 
         Args:
-            scores: Contiguous. Shape: (…, n).
-            key_mask: True where a key may be attended to; None where all may. Shape: (G, n).
-            alike: How many rows of scores follow each other that one row of ``key_mask`` belongs to; those of the
-                next one come then, and after the last one those of the first again.
-            mask: Of the dropout.
-
-        Returns:
-            What dropout leaves. Shape: (…, n).
+            batch: As of `attend`.
+            inputs: As of `attend`.
+            gradient: Of the context. Shape: (Q, H, d).
+            saved: As of `attend`.
+            wanted: Of which inputs, in their order.
         """
-        dropped = torch.empty_like(scores)
-        length = scores.shape[-1]
-        keys = None if key_mask is None else key_mask.contiguous()
-        place, masks = (None, 1) if keys is None else (keys.data_ptr(), keys.shape[0])
-        sides = (scores.numel() // length, length, alike, masks)
-        self._probabilities(scores.data_ptr(), dropped.data_ptr(), place, *sides, *mask.arguments)
-        return dropped
-
-    def probabilities_backward(
-        self, probabilities: Tensor, gradient: Tensor, of_scores: Tensor, mask: Mask, dropped: Tensor | None = None
-    ) -> None:
-        """Make the gradient of scores from that of dropped probabilities.
-
-        Args:
-            probabilities: As `probabilities` leaves them. Shape: (…, n).
-            gradient: Contiguous. Shape: (…, n).
-            of_scores: Where the result is put; may be ``gradient`` itself. Shape: (…, n).
-            mask: Of the dropout.
-            dropped: Where the dropped probabilities are put once more. Shape: (…, n).
-        """
-        length = gradient.shape[-1]
-        place = None if dropped is None else dropped.data_ptr()
-        arrays = (probabilities.data_ptr(), gradient.data_ptr(), of_scores.data_ptr(), place)
-        self._probabilities_backward(*arrays, gradient.numel() // length, length, *mask.arguments)
+        gradient = gradient.contiguous()
+        found = [
+            torch.empty(each.shape, dtype=each.dtype) if each is not None and want else None
+            for each, want in zip(inputs, wanted, strict=True)
+        ]
+        described = ctypes.byref(batch.described(inputs))
+        places = (*inputs.places, gradient.data_ptr(), saved.data_ptr())
+        self._attend_backward(described, *places, *(_place(each) for each in found))
+        return found
 
 
 _compiled: dict[torch.dtype, Kernels] | None = None  # None before the first attempt

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .compiled_attention import attend, attention_kernels
+from ..kernels.calls import AttentionInputs
+from .compiled_attention import compiled_attention
 from .dropout import dropout
 from .packing import PackedLayout, RowGroup
 
@@ -32,8 +33,8 @@ def grouped_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attend within each row, one group of rows of like length after the other.
 
-    PyTorch's fused kernel is taken wherever it can do the job: on a CPU it knows no dropout, and it never gives the
-    probabilities. Dropout on a CPU is for compiled kernels, where there are any.
+    Compiled kernels do all of it at once, on a CPU, where they are in use. PyTorch's fused kernel is taken elsewhere if
+    it can do the job: on a CPU it knows no dropout, and it never gives the probabilities.
 
     Args:
         query: One for every token, or one for every row, in packed order. Shape: (Q, H, d).
@@ -48,10 +49,11 @@ def grouped_attention(
     Returns:
         The context, shape (Q, H·d), and the probabilities, shape (B, H, L, L), or None.
     """
-    if dropout_prob and not (output_attentions or causal) and head_mask is None:
-        kernels = attention_kernels(query, key, value, dropout_prob)
-        if kernels is not None:
-            return attend(query, key, value, layout, dropout_prob, kernels), None
+    if not (output_attentions or causal) and head_mask is None:
+        inputs, scale = AttentionInputs(query, key, value), 1 / math.sqrt(query.shape[-1])
+        compiled = compiled_attention(inputs, layout, scale, dropout_prob, heads_first=False)
+        if compiled is not None:
+            return compiled, None
     fused = not output_attentions and head_mask is None and (dropout_prob == 0 or query.is_cuda)
     if not fused:
         query = query / math.sqrt(query.shape[-1])  # fewer numbers than the scores, and fp16 has more room

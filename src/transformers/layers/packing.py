@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -155,6 +156,34 @@ class PackedLayout:
     def split_rows(self, per_row: Tensor) -> list[Tensor]:
         """Cut a tensor with one entry a row, in packed order, into the groups. Shape: (B, …) to (G, …) of each."""
         return list(per_row.split([group.rows for group in self.groups]))
+
+    @cached_property
+    def row_table(self) -> Tensor:
+        """Each row's first token, its length, its group, its place there, and the group's rows, in packed order.
+
+        On the CPU. Shape: (B, 5).
+        """
+        rows = [
+            (group.start + row * group.length, group.length, number, row, group.rows)
+            for number, group in enumerate(self.groups)
+            for row in range(group.rows)
+        ]
+        return torch.tensor(rows, dtype=torch.int64)
+
+    @cached_property
+    def key_mask(self) -> Tensor | None:
+        """True for a packed token that may be attended to; None where all may. Shape: (T,)."""
+        if all(group.key_mask is None for group in self.groups):
+            return None
+        device = self.token_index.device
+        return torch.cat(
+            [
+                torch.ones(group.rows * group.length, dtype=torch.bool, device=device)
+                if group.key_mask is None
+                else group.key_mask.flatten()
+                for group in self.groups
+            ]
+        )
 
     @property
     def tokens(self) -> int:

@@ -1,6 +1,6 @@
 """``LayerNorm(dropout(dense(x)) + residual)``: the end of each half of a layer (Vaswani et al., 2017, section 3.1).
 
-In training on a CPU all that follows the product is one compiled pass over the tokens where there is a compiler; the
+On a CPU all that follows the product is one compiled pass over the tokens where there is a compiler; the
 plain form is the first one here, and what counts.
 
 Letters in shapes: ``T`` tokens, ``I`` input features, ``D`` hidden size.
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ..kernels.calls import Kernels, Mask, SavedSums, kernels_for
-from .dropout import Dropout, StableDropout, draw_mask, drops_by_mask
+from .dropout import KEEP_ALL, Dropout, StableDropout, draw_mask, drops_by_mask
 from .hooks import is_hooked
 
 __all__ = ["residual_norm"]
@@ -41,8 +41,12 @@ def residual_norm(x: Tensor, residual: Tensor, dense: nn.Module, dropout: nn.Mod
     if kernels is None or projected.dtype != residual.dtype:
         normalised: Tensor = norm(dropout(projected) + residual)
         return normalised
-    assert isinstance(dropout, Dropout)
-    result: Tensor = _ResidualNorm.apply(projected, bias, residual, norm, draw_mask(dropout.p), kernels)
+    assert isinstance(dropout, Dropout) and isinstance(norm, nn.LayerNorm)
+    mask = draw_mask(dropout.p) if dropout.training and dropout.p else KEEP_ALL
+    if torch.is_grad_enabled() and (projected.requires_grad or residual.requires_grad):
+        result: Tensor = _ResidualNorm.apply(projected, bias, residual, norm, mask, kernels)
+    else:
+        result, _ = kernels.residual_norm(projected, bias, residual, norm, mask, keep=False)
     return result
 
 
@@ -61,7 +65,7 @@ def _fitting_kernels(residual: Tensor, dropout: nn.Module, norm: nn.Module) -> K
     if type(dropout) not in (Dropout, StableDropout) or type(norm) is not nn.LayerNorm:
         return None
     assert isinstance(dropout, Dropout)
-    if not dropout.training or not drops_by_mask(dropout.p) or is_hooked(dropout) or is_hooked(norm):
+    if dropout.training and dropout.p and not drops_by_mask(dropout.p) or is_hooked(dropout) or is_hooked(norm):
         return None
     if norm.weight is None or norm.bias is None or norm.weight.requires_grad or norm.bias.requires_grad:
         return None

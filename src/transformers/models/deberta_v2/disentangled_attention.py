@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...kernels.calls import AttentionInputs
 from ...layers.attention import grouped_attention
-from ...layers.compiled_attention import dropped_probabilities
+from ...layers.compiled_attention import compiled_attention
 from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
 from ...methods.lora.layers import LoraLinear
@@ -68,6 +69,11 @@ def disentangled_attention(
     """
     terms = 1 + (position_key is not None) + (position_query is not None)
     scale = 1 / math.sqrt(query.shape[-1] * terms)
+    if not output_attentions:
+        inputs = AttentionInputs(query, key, value, position_key, position_query)
+        compiled = compiled_attention(inputs, layout, scale, dropout_prob, heads_first=True)
+        if compiled is not None:
+            return compiled, None
     query = query * scale  # before the products: after them, fp16 may have overflowed
     position_key = None if position_key is None else position_key.transpose(0, 1).contiguous()  # (H, 2N - 1, d)
     position_query = None if position_query is None else (position_query * scale).transpose(0, 1).contiguous()
@@ -82,9 +88,7 @@ def disentangled_attention(
             scores = first_token_scores(q.transpose(0, 1), k, k_pos, q_pos, _first_token_offsets(group, layout))
         else:
             scores = all_scores(_heads_first(q), k, k_pos, q_pos)
-        p = dropped_probabilities(scores, group.key_mask, dropout_prob)  # (H, G, q, n)
-        if p is None:
-            p = dropout(_probabilities(scores, group.key_mask), dropout_prob, training=True)
+        p = dropout(_probabilities(scores, group.key_mask), dropout_prob, training=True)  # (H, G, q, n)
         if output_attentions:
             probabilities.append(p.transpose(0, 1))
             values.append(v)

@@ -2,10 +2,10 @@
 
 Steps of RoBERTa-base's and DeBERTa-v3-base's shapes on 16 RTE pairs, with kernels and with plain operations, in turn
 in one process; and each piece, forward and backward, on tensors of such a step. A ratio is the median over the rounds
-of the time with kernels over that without in the same round. The result is `results/kernels.json`. Needs g++, and the
+of the time with kernels over that without in the same round. The result is `results/compiled_kernels.json`. Needs g++, and the
 GLUE data (LORA_SHARED_DATA or ../shared/data)::
 
-    .venv/bin/python benchmarks/kernels.py [--rounds 7] [--threads 2]
+    .venv/bin/python benchmarks/compiled_kernels.py [--rounds 7] [--threads 2]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from transformers.layers.packing import PackedLayout
 from transformers.layers.residual_norm import residual_norm
 from transformers.training.environment import describe_environment
 
-RESULT = Path(__file__).parent / "results" / "kernels.json"
+RESULT = Path(__file__).parent / "results" / "compiled_kernels.json"
 ROWS, LENGTH, HEADS, SIZE = 16, 72, 12, 64
 
 

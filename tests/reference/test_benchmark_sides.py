@@ -1,0 +1,20 @@
+"""The other sides of the benchmarks can be imported where upstream is: no script beside them hides a library."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.reference
+
+BENCHMARKS = Path(__file__).resolve().parent.parent.parent / "benchmarks"
+
+
+def test_upstreams_sides_import_in_its_environment(reference_python: str) -> None:
+    names = sorted(path.stem for path in BENCHMARKS.glob("upstream_*.py"))
+    assert len(names) > 5
+    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import {', '.join(names)}"
+    done = subprocess.run([reference_python, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
