@@ -2,8 +2,8 @@
 
 Steps of RoBERTa-base's and DeBERTa-v3-base's shapes on 16 RTE pairs, with kernels and with plain operations, in turn
 in one process; and each piece, forward and backward, on tensors of such a step. A ratio is the median over the rounds
-of the time with kernels over that without in the same round. The result is `results/compiled_kernels.json`. Needs g++, and the
-GLUE data (LORA_SHARED_DATA or ../shared/data)::
+of the time with kernels over that without in the same round. The result is `results/compiled_kernels.json`. Needs
+g++, and the GLUE data (LORA_SHARED_DATA or ../shared/data)::
 
     .venv/bin/python benchmarks/compiled_kernels.py [--rounds 7] [--threads 2]
 """

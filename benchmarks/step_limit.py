@@ -1,11 +1,11 @@
 """How far is a LoRA step from the limit of the machine?
 
 A step cannot take less time than its matrix products take: those of the frozen layers (forward, and backward to their
-inputs), of LoRA and of attention. They are recorded in one step of plain operations; then steps, and the very same products alone, take
-turns in the same process. **Share of the limit**: the products' time alone, without what attention computes of
-padding, over the time of the whole step that ran beside them; the median of all rounds. Beside it the operations, the
-rate of the products, where the rest of the time goes (PyTorch's profiler), and the peak memory. Models have random
-weights in published shapes, r 8, dropout 0.1, AdamW. Ratios to upstream + PEFT: `lora_step.py`.
+inputs), of LoRA and of attention. They are recorded in one step of plain operations; then steps, and the very same
+products alone, take turns in the same process. **Share of the limit**: the products' time alone, without what
+attention computes of padding, over the time of the whole step that ran beside them; the median of all rounds. Beside
+it the operations, the rate of the products, where the rest of the time goes (PyTorch's profiler), and the peak memory.
+Models have random weights in published shapes, r 8, dropout 0.1, AdamW. Ratios to upstream + PEFT: `lora_step.py`.
 
 The result is `results/step_limit.json`, one entry for each setting; those of other settings stay. Needs the GLUE data
 (LORA_SHARED_DATA or ../shared/data)::

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .data.samplers import GlobalBatchSampler
-from .kernels.calls import use_kernels
 from .layers.quantized import number_of_values
 from .optimization import waits_for_metrics
 from .trainer_callback import DefaultFlowCallback, ProgressCallback, TrainerCallback, is_better, metric_key
@@ -33,7 +32,6 @@ from .training import batches as data
 from .training.checkpoint import clear_leftovers
 from .training.checkpoint_state import restore_rng_state
 from .training.few_bits import check_few_bits
-from .training.heap import keep_freed_memory
 from .training.item_count import ItemCount
 from .training.lost_processes import explaining_lost_processes
 from .training.overrides import overrides, takes
@@ -164,8 +162,7 @@ class Trainer(SearchingTrainer):
             self._settle_arguments(checkpoint)
         self._note_run(checkpoint)
         run = self._prepare_run()
-        keep_freed_memory(self.model)
-        use_kernels(self.args.compile_kernels and self.args.device.type == "cpu")
+        self._prepare_processor()
         set_seed(self.args.seed + self.args.process_index)  # processes must not share their dropout
         rng_state = None if checkpoint is None else self._resume(checkpoint)
         self._announce(run)

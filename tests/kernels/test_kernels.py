@@ -23,8 +23,9 @@ from transformers import (
 )
 from transformers.kernels import calls
 from transformers.kernels.calls import Mask, kernels_for, use_kernels
+from transformers.layers.activations import gelu
 from transformers.layers.attention import grouped_attention
-from transformers.layers.dropout import Dropout, draw_mask, dropout, keep_mask
+from transformers.layers.dropout import Dropout, dropout, keep_mask
 from transformers.layers.packing import PackedLayout
 from transformers.layers.residual_norm import residual_norm
 from transformers.methods.lora.layers import LoraLinear
@@ -311,7 +312,9 @@ def test_softmax_at_its_ends(dtype: torch.dtype) -> None:
         found, _ = grouped_attention(query, key, value, layout)
         scores = (query[:, 0].double() @ key[:, 0].double().T) / math.sqrt(8)
         wanted = functional.softmax(scores, -1)
-        torch.testing.assert_close(found[:, :5].double(), wanted, rtol=4e-3 if dtype == torch.bfloat16 else 3e-6, atol=1e-36)
+        torch.testing.assert_close(
+            found[:, :5].double(), wanted, rtol=4e-3 if dtype == torch.bfloat16 else 3e-6, atol=1e-36
+        )
     for bad in (math.nan, math.inf):
         key = torch.tensor([0.0, bad, 1.0, 2.0, 3.0]).to(dtype)[:, None, None].expand(5, 1, 8)
         query = torch.ones(5, 1, 8).to(dtype)
@@ -349,6 +352,22 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "deberta": lambda: DebertaV2ForSequenceClassification(DebertaV2Config(**SMALL, **POSITIONS)),
     "full": lambda: RobertaForSequenceClassification(RobertaConfig(**{**SMALL, "apply_lora": False})),
 }
+
+
+def test_the_slope_of_gelu_is_the_same_bit_for_bit() -> None:
+    every = torch.arange(65536).to(torch.int16).view(torch.bfloat16)
+    every = torch.cat([every[every.isfinite()], torch.randn(70_000).bfloat16()])
+    outer = torch.randn(every.numel()).bfloat16()
+
+    def compute() -> list[Tensor]:
+        x = every.clone().requires_grad_()
+        result = gelu(x)
+        assert ("Tabulated" in type(result.grad_fn).__name__) == calls.uses_kernels()
+        return [result.detach(), *torch.autograd.grad(result, x, outer)]
+
+    ours, plain = both_ways(compute)
+    for found, wanted in zip(ours, plain, strict=True):
+        assert torch.equal(found, wanted)
 
 
 def test_a_value_alone_that_learns_gets_its_gradient_alone() -> None:

@@ -145,12 +145,11 @@ struct Head {
     }
   }
 
-  void turn(const float* rows, float* turned) const {
-    for (int64_t i = 0; i < size; ++i) {
-      float* to = turned + i * keys;
-      for (int64_t t = 0; t < length; ++t) to[t] = rows[t * width + i];
-      for (int64_t t = length; t < keys; ++t) to[t] = 0;
-    }
+  // Transpose a head's tokens.
+  void turn(float* rows, float* turned) const {
+    std::fill(rows + length * width, rows + keys * width, 0.0f);
+    for (int64_t t = 0; t < keys; t += 4)
+      for (int64_t i = 0; i < width; i += 4) turn_four(rows + t * width + i, width, turned + i * keys + t, keys);
   }
 
   // Where the table has the distances of some queries (or keys) to all that they meet; then a score stands in row i,

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import compiling
+from .attention_batch import ARRAY, INT, AttentionBatch, AttentionInputs, place_of
 
-__all__ = ["AttentionBatch", "AttentionInputs", "Kernels", "Mask", "SavedSums", "kernels_for", "use_kernels", "uses_kernels"]
+__all__ = ["Kernels", "Mask", "SavedSums", "kernels_for", "use_kernels", "uses_kernels"]
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-_ARRAY, _INT = ctypes.c_void_p, ctypes.c_int64
 _MASK: tuple[type[ctypes._SimpleCData[Any]], ...] = (ctypes.c_uint64, ctypes.c_int16, ctypes.c_float)
 
 
@@ -60,89 +60,6 @@ class SavedSums:
     scale: Tensor
 
 
-class AttentionInputs(NamedTuple):
-    """What is attended with and to; all of one dtype.
-
-    Attributes:
-        query: One for every token, or one for every row. Shape: (Q, H, d).
-        key: Shape: (T, H, d).
-        value: Shape: (T, H, d).
-        position_key: Of the distances of the longest row, falling; None without them. Shape: (2N - 1, H, d).
-        position_query: Likewise.
-    """
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    position_key: Tensor | None = None
-    position_query: Tensor | None = None
-
-    @property
-    def places(self) -> tuple[int | None, ...]:
-        """Where they are in memory."""
-        return tuple(_place(each) for each in self)
-
-    def readable(self) -> AttentionInputs:
-        """Give them with a token's numbers one after the other, and the tables' distances too."""
-        tokens = (each if _token_is_contiguous(each) else each.contiguous() for each in self[:3])
-        return AttentionInputs(*tokens, *(None if each is None else each.contiguous() for each in self[3:]))
-
-
-@dataclass(frozen=True)
-class AttentionBatch:
-    """The rows of a packed batch, the scale of their scores, and what dropout leaves of their probabilities.
-
-    Attributes:
-        rows: Of each its first token and its length; its first query, their number, and the token of the row that this
-            one is of; its group, the place of its first element among the group's draws, and how far on the next
-            head's is. Shape: (R, 8).
-        seeds: Of each group's draws. Shape: (number of groups,).
-        key_mask: True for tokens that may be attended to; None where all may. Shape: (T,).
-        longest: The longest row's length, ``N``.
-        scale: What products are multiplied by.
-        lowest: As of `Mask`; the lowest of all numbers where all elements stay.
-        kept: The scale of `Mask`.
-    """
-
-    rows: Tensor
-    seeds: Tensor
-    key_mask: Tensor | None
-    longest: int
-    scale: float
-    lowest: int
-    kept: float
-
-    def described(self, inputs: AttentionInputs) -> _Batch:
-        """Describe the batch to a compiled function."""
-        heads, size = inputs.query.shape[1:]
-        steps = (each.stride(0) for each in inputs[:3])
-        places = (self.rows.data_ptr(), self.seeds.data_ptr(), _place(self.key_mask))
-        numbers = (self.rows.shape[0], heads, size, self.longest, *steps)
-        return _Batch(*places, *numbers, self.scale, self.lowest, self.kept)
-
-
-class _Batch(ctypes.Structure):
-    """``Batch`` of attention.cpp."""
-
-    _fields_ = (
-        *((name, _ARRAY) for name in ("row", "seeds", "key_mask")),
-        *((name, _INT) for name in ("rows", "heads", "size", "longest", "query_step", "key_step", "value_step")),
-        ("scale", ctypes.c_float),
-        ("lowest", ctypes.c_int16),
-        ("kept", ctypes.c_float),
-    )
-
-
-def _place(tensor: Tensor | None) -> int | None:
-    """Give where a tensor is in memory; None for none."""
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _token_is_contiguous(x: Tensor) -> bool:
-    """Say whether a token's numbers stand one after the other. Shape: (T, H, d)."""
-    return x.stride(2) == 1 and x.stride(1) == x.shape[2]
-
-
 class Kernels:
     """The compiled functions for one dtype.
 
@@ -154,15 +71,17 @@ class Kernels:
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         name = _NAMES[dtype]
         self._drop = library[f"drop_{name}"]
-        self._drop.argtypes = [_ARRAY, _ARRAY, _INT, *_MASK]
+        self._drop.argtypes = [ARRAY, ARRAY, INT, *_MASK]
         self._norm = library[f"residual_norm_{name}"]
-        self._norm.argtypes = [*(_ARRAY,) * 5, ctypes.c_float, *(_ARRAY,) * 4, _INT, _INT, *_MASK]
+        self._norm.argtypes = [*(ARRAY,) * 5, ctypes.c_float, *(ARRAY,) * 4, INT, INT, *_MASK]
         self._norm_backward = library[f"residual_norm_backward_{name}"]
-        self._norm_backward.argtypes = [*(_ARRAY,) * 7, _INT, _INT, *_MASK]
+        self._norm_backward.argtypes = [*(ARRAY,) * 7, INT, INT, *_MASK]
         self._attend = library[f"attend_{name}"]
-        self._attend.argtypes = [_ARRAY] * 8
+        self._attend.argtypes = [ARRAY] * 8
         self._attend_backward = library[f"attend_backward_{name}"]
-        self._attend_backward.argtypes = [_ARRAY] * 13
+        self._attend_backward.argtypes = [ARRAY] * 13
+        self._times_slope = library["times_slope"]
+        self._times_slope.argtypes = [*(ARRAY,) * 4, INT]
         for function in vars(self).values():
             function.restype = None
 
@@ -173,9 +92,23 @@ class Kernels:
         self._drop(x.data_ptr(), result.data_ptr(), x.numel(), *mask.arguments)
         return result
 
+    def times_slope(self, x: Tensor, slopes: Tensor, gradient: Tensor) -> Tensor:
+        """Give the gradient of an element-wise function of bfloat16.
+
+        Args:
+            x: The function's argument. Shape: (…).
+            slopes: Its slope for each argument, in the order of their 16 bits, fp32. Shape: (65536,).
+            gradient: Of the function's value. Shape: (…).
+        """
+        x, gradient = x.contiguous(), gradient.contiguous()
+        result = torch.empty_like(gradient)
+        arrays = (x, slopes, gradient, result)
+        self._times_slope(*(each.data_ptr() for each in arrays), x.numel())
+        return result
+
     def residual_norm(
-        self, x: Tensor, x_bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask, keep: bool = True
-    ) -> tuple[Tensor, SavedSums | None]:
+        self, x: Tensor, x_bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask
+    ) -> tuple[Tensor, SavedSums]:
         """Normalise ``dropout(x + x_bias) + residual``.
 
         Args:
@@ -184,27 +117,35 @@ class Kernels:
             residual: Shape: (T, D).
             norm: Weight, bias and epsilon.
             mask: Of the dropout.
-            keep: Give what the gradient needs.
 
         Returns:
-            The normalised sum, shape (T, D), and what its gradient needs, or None.
+            The normalised sum, shape (T, D), and what its gradient needs.
         """
+        sums, (mean, scale) = torch.empty_like(residual), torch.empty(2, residual.shape[0])
+        return self._normalise(x, x_bias, residual, norm, mask, sums, mean, scale), SavedSums(sums, mean, scale)
+
+    def residual_norm_alone(
+        self, x: Tensor, x_bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask
+    ) -> Tensor:
+        """Do as `residual_norm`, and keep nothing."""
+        return self._normalise(x, x_bias, residual, norm, mask, None, None, None)
+
+    def _normalise(
+        self, x: Tensor, x_bias: Tensor | None, residual: Tensor, norm: nn.LayerNorm, mask: Mask, *saved: Tensor | None
+    ) -> Tensor:
         x, residual = x.contiguous(), residual.contiguous()
         result = torch.empty_like(x)
-        sums = torch.empty_like(x) if keep else result  # each is read once more before it is written over
-        rows, width = x.shape
-        mean, scale = torch.empty(2, rows)
         self._norm(
             x.data_ptr(),
-            None if x_bias is None else x_bias.data_ptr(),
+            place_of(x_bias),
             *(each.data_ptr() for each in (residual, norm.weight, norm.bias)),
             norm.eps,
-            *(each.data_ptr() for each in (result, sums, mean, scale)),
-            rows,
-            width,
+            result.data_ptr(),
+            *(place_of(each) for each in saved),
+            *x.shape,
             *mask.arguments,
         )
-        return result, SavedSums(sums, mean, scale) if keep else None
+        return result
 
     def residual_norm_backward(
         self, gradient: Tensor, saved: SavedSums, weight: Tensor, mask: Mask
@@ -227,13 +168,13 @@ class Kernels:
             keep: Give what the gradient needs.
 
         Returns:
-            The context, shape (Q, H, d), and the highest score of each query and the inverse of the sum of exponentials
-            below it, fp32, shape (Q, H, 2), or None.
+            The context, shape (Q, H, d); and each query's highest score and the inverse of its sum of exponentials,
+            fp32, shape (Q, H, 2), or None.
         """
         query = inputs.query
         context = torch.empty(query.shape, dtype=query.dtype)
         saved = torch.empty(*query.shape[:2], 2) if keep else None
-        self._attend(ctypes.byref(batch.described(inputs)), *inputs.places, context.data_ptr(), _place(saved))
+        self._attend(ctypes.byref(batch.described(inputs)), *inputs.places, context.data_ptr(), place_of(saved))
         return context, saved
 
     def attend_backward(
@@ -260,7 +201,7 @@ class Kernels:
         ]
         described = ctypes.byref(batch.described(inputs))
         places = (*inputs.places, gradient.data_ptr(), saved.data_ptr())
-        self._attend_backward(described, *places, *(_place(each) for each in found))
+        self._attend_backward(described, *places, *(place_of(each) for each in found))
         return found
 
 

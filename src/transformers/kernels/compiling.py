@@ -1,8 +1,8 @@
 """From C++ to functions of this process: compiled once for a machine, kept, and loaded.
 
-A C++ compiler takes some seconds. What it made is kept in ``kernels`` of ``HF_HOME``, named by the source, the compiler
-and the processor, and used again only where nobody but this user could have written it; else it is compiled for this
-process alone.
+A C++ compiler takes some seconds. What it made is kept in ``kernels`` of ``HF_HOME``, named by the sources, the
+compiler and the processor, and used again only where nobody but this user could have written it; else it is compiled
+for this process alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.get_logger(__name__)
 
 FOLDER = "kernels"
 _SOURCES = Path(__file__).parent
-# Each source, and whether a product and a sum may be rounded once: in what multiplies matrices, where it is twice as fast.
+# Each source, and whether a product and a sum may be rounded once: where matrices are multiplied it is twice as fast.
 _CONTRACTION = {"elementwise.cpp": "off", "attention.cpp": "fast"}
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 _NEEDED = "GOMP_parallel"  # of the OpenMP library that PyTorch has loaded: a second one would have threads of its own
@@ -96,7 +96,9 @@ def _run(command: list[str]) -> str:
 
 def _key(compiler: str) -> str:
     """Name what is compiled by all that it depends on."""
-    sources = [path.read_text(encoding="utf-8") for path in sorted(_SOURCES.iterdir()) if path.suffix in (".h", ".cpp")]
+    sources = [
+        path.read_text(encoding="utf-8") for path in sorted(_SOURCES.iterdir()) if path.suffix in (".h", ".cpp")
+    ]
     parts = (*sources, repr((_FLAGS, _CONTRACTION)), _run([compiler, "--version"]), platform.machine(), _processor())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

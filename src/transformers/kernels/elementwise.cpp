@@ -23,14 +23,14 @@ void drop(const T* x, T* result, int64_t number, Dropout dropout) {
 }
 
 // LayerNorm (Ba et al., 2016, equation 4) of dropout(x + x_bias) + residual; `x_bias` may be null. `sum`, `mean` and
-// `scale` are for the gradient.
+// `scale` are for the gradient; where it is not wanted they are null, and a sum stands where its result is put then.
 template <class T>
 void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weight, const T* bias, float epsilon,
                    T* result, T* sum, float* mean, float* scale, int64_t rows, int64_t width, Dropout dropout) {
 #pragma omp parallel for schedule(static) if (rows * width > FEW)
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t start = row * width;
-    T* own = sum + start;
+    T* own = (sum ? sum : result) + start;
     float total = 0;
     for (int64_t first = 0; first < width; first += BLOCK) {
       float factor[BLOCK];
@@ -55,8 +55,7 @@ void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weig
       squares += distance * distance;
     }
     const float inverse = 1 / std::sqrt(squares / width + epsilon);
-    mean[row] = middle;
-    scale[row] = inverse;
+    if (sum) mean[row] = middle, scale[row] = inverse;
     for (int64_t i = 0; i < width; ++i)
       store(result[start + i], (widen(own[i]) - middle) * inverse * widen(weight[i]) + widen(bias[i]));
   }
@@ -96,6 +95,13 @@ void residual_norm_backward(const T* gradient, const T* sum, const float* mean, 
 }
 
 }  // namespace
+
+// The gradient of a function of bfloat16: each of its 65,536 arguments has its slope in a table.
+extern "C" void times_slope(const BFloat16* x, const float* slopes, const BFloat16* gradient, BFloat16* result,
+                            int64_t number) {
+#pragma omp parallel for schedule(static) if (number > FEW)
+  for (int64_t i = 0; i < number; ++i) store(result[i], widen(gradient[i]) * slopes[x[i].bits]);
+}
 
 #define EXPORT(T, NAME)                                                                                              \
   extern "C" void drop_##NAME(const T* x, T* result, int64_t number, uint64_t seed, int16_t lowest, float scale) {   \

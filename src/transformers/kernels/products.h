@@ -64,4 +64,23 @@ __attribute__((noinline)) void multiply(Left a, const float* b, int64_t b_row, f
   for (; j < columns; j += WIDTH) multiply_columns<ROWS, 1>(a, b + j, b_row, c + j, c_row, rows, depth, add);
 }
 
+// Transpose four rows of four numbers.
+inline void turn_four(const float* x, int64_t x_row, float* turned, int64_t turned_row) {
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+  typedef float Four __attribute__((vector_size(16)));
+  Four a, b, c, d;
+  std::memcpy(&a, x, sizeof a), std::memcpy(&b, x + x_row, sizeof b);
+  std::memcpy(&c, x + 2 * x_row, sizeof c), std::memcpy(&d, x + 3 * x_row, sizeof d);
+  const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_after = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_after = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const Four rows[4] = {
+      __builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+      __builtin_shufflevector(ab_after, cd_after, 0, 1, 4, 5), __builtin_shufflevector(ab_after, cd_after, 2, 3, 6, 7)};
+  for (int i = 0; i < 4; ++i) std::memcpy(turned + i * turned_row, &rows[i], sizeof rows[i]);
+#else
+  for (int i = 0; i < 4; ++i)
+    for (int t = 0; t < 4; ++t) turned[i * turned_row + t] = x[t * x_row + i];
+#endif
+}
+
 }  // namespace

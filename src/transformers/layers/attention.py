@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..kernels.calls import AttentionInputs
+from ..kernels.attention_batch import AttentionInputs
 from .compiled_attention import compiled_attention
 from .dropout import dropout
 from .packing import PackedLayout, RowGroup
@@ -33,7 +33,7 @@ def grouped_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attend within each row, one group of rows of like length after the other.
 
-    Compiled kernels do all of it at once, on a CPU, where they are in use. PyTorch's fused kernel is taken elsewhere if
+    Compiled kernels do all of it at once on a CPU, where they are in use. PyTorch's fused kernel is taken elsewhere if
     it can do the job: on a CPU it knows no dropout, and it never gives the probabilities.
 
     Args:

@@ -1,8 +1,8 @@
 """Attention on a CPU as one compiled function of a whole batch: products, softmax, dropout and context.
 
 What it computes is said by the plain forms, `transformers.layers.attention.grouped_attention` and
-`transformers.models.deberta_v2.disentangled_attention.disentangled_attention`, dropout's draws included. Products are in
-fp32 whatever the dtype. Of the scores nothing is kept for the gradient but two numbers a query.
+`transformers.models.deberta_v2.disentangled_attention.disentangled_attention`, dropout's draws included. Products are
+in fp32 whatever the dtype. Of the scores nothing is kept for the gradient but two numbers a query.
 
 Letters in shapes: ``T`` packed tokens, ``H`` heads, ``d`` size of a head, ``Q`` queries: ``T``, or one a row.
 """
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..kernels.calls import AttentionBatch, AttentionInputs, Kernels, kernels_for
+from ..kernels.attention_batch import AttentionBatch, AttentionInputs
+from ..kernels.calls import Kernels, kernels_for
 from .dropout import draw_masks, drops_by_mask
 from .packing import PackedLayout
 

@@ -41,12 +41,13 @@ def residual_norm(x: Tensor, residual: Tensor, dense: nn.Module, dropout: nn.Mod
     if kernels is None or projected.dtype != residual.dtype:
         normalised: Tensor = norm(dropout(projected) + residual)
         return normalised
-    assert isinstance(dropout, Dropout) and isinstance(norm, nn.LayerNorm)
+    assert isinstance(dropout, Dropout)
+    assert isinstance(norm, nn.LayerNorm)
     mask = draw_mask(dropout.p) if dropout.training and dropout.p else KEEP_ALL
     if torch.is_grad_enabled() and (projected.requires_grad or residual.requires_grad):
         result: Tensor = _ResidualNorm.apply(projected, bias, residual, norm, mask, kernels)
     else:
-        result, _ = kernels.residual_norm(projected, bias, residual, norm, mask, keep=False)
+        result = kernels.residual_norm_alone(projected, bias, residual, norm, mask)
     return result
 
 
@@ -65,7 +66,7 @@ def _fitting_kernels(residual: Tensor, dropout: nn.Module, norm: nn.Module) -> K
     if type(dropout) not in (Dropout, StableDropout) or type(norm) is not nn.LayerNorm:
         return None
     assert isinstance(dropout, Dropout)
-    if dropout.training and dropout.p and not drops_by_mask(dropout.p) or is_hooked(dropout) or is_hooked(norm):
+    if (dropout.training and dropout.p and not drops_by_mask(dropout.p)) or is_hooked(dropout) or is_hooked(norm):
         return None
     if norm.weight is None or norm.bias is None or norm.weight.requires_grad or norm.bias.requires_grad:
         return None

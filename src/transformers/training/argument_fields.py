@@ -332,8 +332,8 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
     compile_kernels: bool = field(
         default=True,
         metadata=help_text(
-            "On a CPU, let the C++ compiler of this machine, if there is one, compile dropout and what follows it; a "
-            "second, once. The results are the same up to rounding."
+            "On a CPU, let the C++ compiler of this machine, if there is one, compile attention, dropout and what "
+            "follows it; some seconds, once. The results are the same up to rounding."
         ),
     )
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler, SequentialSam
 from .. import trainer_pt_utils
 from ..data.samplers import ExampleSampler
 from ..integrations import get_reporting_integration_callbacks
+from ..kernels.calls import use_kernels
 from ..trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
 from ..trainer_pt_utils import LabelSmoother
 from ..trainer_utils import EvalPrediction, TrainerMemoryTracker, set_seed
@@ -23,6 +24,7 @@ from ..utils import logging
 from . import batches as data
 from .callback_base import CallbackHandler, TrainerCallback
 from .devices import build_accelerator
+from .heap import keep_freed_memory
 from .item_count import ItemCount
 from .overrides import overrides, warn_of_methods_without_effect
 from .precision import choose_precision
@@ -162,6 +164,11 @@ class TrainerBase:
         self._known_columns = None if takes is None else {*takes, *self.label_names, "label", "label_ids"}
 
     # -- data ----------------------------------------------------------------------------------------------------
+
+    def _prepare_processor(self) -> None:
+        """Let steps on a CPU keep the memory that they free, and use compiled kernels."""
+        keep_freed_memory(self.model)
+        use_kernels(self.args.compile_kernels and self.args.device.type == "cpu")
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Build the loader of the training set.

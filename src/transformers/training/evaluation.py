@@ -22,7 +22,6 @@ from .evaluation_batches import (
     owned_examples,
     summarize,
 )
-from .heap import keep_freed_memory
 from .item_count import ItemCount
 from .lost_processes import explaining_lost_processes
 from .overrides import overrides, takes
@@ -171,7 +170,7 @@ class EvaluatingTrainer(UpdatingTrainer):
         only_loss = self.args.prediction_loss_only if prediction_loss_only is None else prediction_loss_only
         self.callback_handler.eval_dataloader = dataloader
         self.model.eval()
-        keep_freed_memory(self.model)
+        self._prepare_processor()
         batches = CollectedBatches()
         with_inputs = "inputs" in (self.args.include_for_metrics or ()) and not only_loss
         main_input = getattr(self.model, "main_input_name", "input_ids")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...kernels.calls import AttentionInputs
+from ...kernels.attention_batch import AttentionInputs
 from ...layers.attention import grouped_attention
 from ...layers.compiled_attention import compiled_attention
 from ...layers.dropout import StableDropout, dropout
