@@ -1,6 +1,6 @@
 // Attention within the rows of a packed batch, and its gradients. What belongs to one head of one row is multiplied,
-// made to probabilities and dropped while it is in the cache; of the scores nothing is kept but what their softmax was
-// divided by, and the gradient makes them again (Dao et al., 2022, section 3.1).
+// made to probabilities and dropped while it is in the cache. The gradient has the probabilities, or nothing but what
+// their softmax was divided by, and makes them again then (Dao et al., 2022, section 3.1).
 //
 // The plain forms are layers/attention.py and models/deberta_v2/disentangled_attention.py, whose relative positions are
 // here `Positions`: with them a score is q_i k_j + q_i K(i - j) + k_j Q(i - j) (He et al., 2021, section 3.1).
@@ -31,6 +31,7 @@ struct Row {
   int64_t start, length;            // its first token, and how many
   int64_t query, queries, offset;   // its first query, how many, and the token that this one is of
   int64_t group, first, head_step;  // whose draws its dropout takes, from which element on, and how far heads are apart
+  int64_t kept;                     // where its probabilities are among all that are kept
 };
 
 struct Batch {
@@ -207,6 +208,9 @@ struct Head {
     for (int64_t j = 0; j < keys; ++j) score[j] *= inverse;
   }
 
+  // Where a query's probabilities are kept.
+  int64_t kept(int64_t query) const { return row.kept + (number * row.queries + query) * length; }
+
   // What dropout multiplies a query's probabilities by.
   void draw_factors(int64_t query) {
     const Dropout dropout{batch.seeds[row.group], batch.lowest, batch.kept};
@@ -218,7 +222,7 @@ struct Head {
 
 template <class T>
 void attend(const Batch& batch, const T* query, const T* key, const T* value, const T* position_key,
-            const T* position_query, T* context, float* saved) {
+            const T* position_query, T* context, float* sums, T* probabilities) {
   const Positions keys_of_distances(position_key, batch, 1), queries_of_distances(position_query, batch, batch.scale);
 #pragma omp parallel if (batch.rows * batch.heads * batch.longest * batch.size > SMALL)
   {
@@ -238,7 +242,11 @@ void attend(const Batch& batch, const T* query, const T* key, const T* value, co
             float* score = head.scores + i * head.keys;
             float sides[2];
             head.soften(score, sides[0], sides[1], false);
-            if (saved) std::memcpy(saved + 2 * ((head.row.query + first + i) * batch.heads + h), sides, sizeof sides);
+            if (sums) std::memcpy(sums + 2 * ((head.row.query + first + i) * batch.heads + h), sides, sizeof sides);
+            if (probabilities) {
+              T* place = probabilities + head.kept(first + i);
+              for (int64_t j = 0; j < head.length; ++j) store(place[j], score[j]);
+            }
             head.draw_factors(first + i);
             for (int64_t j = 0; j < head.length; ++j) score[j] *= head.factor[j];
           }
@@ -256,16 +264,23 @@ struct Gradients {
   T *query, *key, *value, *position_key, *position_query;
 };
 
+// What `attend` kept: one of both, the other is null.
+template <class T>
+struct Kept {
+  const float* sums;       // the highest score and the inverse of the sum, of each query
+  const T* probabilities;  // before dropout
+};
+
 // The gradients of one head of one row; those of positions are added to the tables of distances.
 template <class T>
 struct HeadGradients {
   Head& head;
   const Gradients<T>& wanted;
 
-  void compute(const float* saved, float* of_position_key, float* of_position_query) {
+  void compute(const Kept<T>& kept, float* of_position_key, float* of_position_query) {
     for (int64_t first = 0; first < head.row.queries; first += QUERIES) {
       const int64_t count = std::min(QUERIES, head.row.queries - first), keys = head.keys, width = head.width;
-      score_gradients(first, count, saved);
+      score_gradients(first, count, kept);
       const float *q = head.q + first * width, *outer = head.outer + first * width;
       if (wanted.value)
         multiply({head.dropped, 1, keys}, outer, width, head.of_v, width, head.length, count, width, first > 0);
@@ -282,17 +297,23 @@ struct HeadGradients {
   }
 
   // The dropped probabilities once more, and the gradient of the scores.
-  void score_gradients(int64_t first, int64_t count, const float* saved) {
+  void score_gradients(int64_t first, int64_t count, const Kept<T>& kept) {
     const int64_t length = head.length, keys = head.keys;
-    head.score(first, count);
+    if (kept.sums) head.score(first, count);
     multiply({head.outer + first * head.width, head.width, 1}, head.v_turned, keys, head.of_scores,
              keys, count, head.size, keys);
     for (int64_t i = 0; i < count; ++i) {
       float *p = head.scores + i * keys, *gradient = head.of_scores + i * keys;
       float *dropped = head.dropped + i * keys, *factor = head.factor;
-      float sides[2];
-      std::memcpy(sides, saved + 2 * ((head.row.query + first + i) * head.batch.heads + head.number), sizeof sides);
-      head.soften(p, sides[0], sides[1], true);
+      if (kept.sums) {
+        float sides[2];
+        const int64_t query = head.row.query + first + i;
+        std::memcpy(sides, kept.sums + 2 * (query * head.batch.heads + head.number), sizeof sides);
+        head.soften(p, sides[0], sides[1], true);
+      } else {
+        const T* place = kept.probabilities + head.kept(first + i);
+        for (int64_t j = 0; j < length; ++j) p[j] = widen(place[j]);
+      }
       head.draw_factors(first + i);
       float along = 0;
 #pragma omp simd reduction(+ : along)
@@ -360,7 +381,7 @@ void write_table(const std::vector<float>& sums, const Batch& batch, int64_t tab
 
 template <class T>
 void attend_backward(const Batch& batch, const T* query, const T* key, const T* value, const T* position_key,
-                     const T* position_query, const T* outer, const float* saved, const Gradients<T>& wanted) {
+                     const T* position_query, const T* outer, const Kept<T>& kept, const Gradients<T>& wanted) {
   const Positions keys_of_distances(position_key, batch, 1), queries_of_distances(position_query, batch, batch.scale);
   // Chunks do not depend on the number of threads, and so neither do the sums.
   const int64_t together = wanted.position_key || wanted.position_query ? CHUNK : 1;
@@ -381,10 +402,10 @@ void attend_backward(const Batch& batch, const T* query, const T* key, const T* 
           head.read(key, head.row.start, head.length, batch.key_step, 1, head.k);
           head.read(value, head.row.start, head.length, batch.value_step, 1, head.v);
           head.read(outer, head.row.query, head.row.queries, batch.heads * batch.size, 1, head.outer);
-          head.turn(head.k, head.k_turned);
+          if (kept.sums) head.turn(head.k, head.k_turned);
           head.turn(head.v, head.v_turned);
           const int64_t at = (chunk * batch.heads + h) * part;
-          gradients.compute(saved, wanted.position_key ? of_position_key.data() + at : nullptr,
+          gradients.compute(kept, wanted.position_key ? of_position_key.data() + at : nullptr,
                             wanted.position_query ? of_position_query.data() + at : nullptr);
         }
   }
@@ -396,15 +417,16 @@ void attend_backward(const Batch& batch, const T* query, const T* key, const T* 
 
 #define EXPORT(T, NAME)                                                                                             \
   extern "C" void attend_##NAME(const Batch* batch, const T* query, const T* key, const T* value,                   \
-                                const T* position_key, const T* position_query, T* context, float* saved) {         \
-    attend(*batch, query, key, value, position_key, position_query, context, saved);                                \
+                                const T* position_key, const T* position_query, T* context, float* sums,            \
+                                T* probabilities) {                                                                 \
+    attend(*batch, query, key, value, position_key, position_query, context, sums, probabilities);                  \
   }                                                                                                                 \
   extern "C" void attend_backward_##NAME(const Batch* batch, const T* query, const T* key, const T* value,          \
                                          const T* position_key, const T* position_query, const T* outer,            \
-                                         const float* saved, T* of_query, T* of_key, T* of_value,                   \
-                                         T* of_position_key, T* of_position_query) {                                \
-    attend_backward(*batch, query, key, value, position_key, position_query, outer, saved,                          \
-                    {of_query, of_key, of_value, of_position_key, of_position_query});                              \
+                                         const float* sums, const T* probabilities, T* of_query, T* of_key,         \
+                                         T* of_value, T* of_position_key, T* of_position_query) {                   \
+    attend_backward<T>(*batch, query, key, value, position_key, position_query, outer, {sums, probabilities},       \
+                       {of_query, of_key, of_value, of_position_key, of_position_query});                           \
   }
 
 EXPORT(float, float32)

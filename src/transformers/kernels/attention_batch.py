@@ -61,13 +61,14 @@ class AttentionBatch:
     Attributes:
         rows: Of each its first token and its length; its first query, their number, and the token of the row that this
             one is of; its group, the place of its first element among the group's draws, and how far on the next
-            head's is. Shape: (R, 8).
+            head's is; the place of its first probability among all. Shape: (R, 9).
         seeds: Of each group's draws. Shape: (number of groups,).
         key_mask: True for tokens that may be attended to; None where all may. Shape: (T,).
         longest: The longest row's length, ``N``.
         scale: What products are multiplied by.
         lowest: As of `Mask`; the lowest of all numbers where all elements stay.
         kept: The scale of `Mask`.
+        probabilities: How many there are, of all heads and rows.
     """
 
     rows: Tensor
@@ -77,6 +78,7 @@ class AttentionBatch:
     scale: float
     lowest: int
     kept: float
+    probabilities: int
 
     def described(self, inputs: AttentionInputs) -> _Batch:
         """Describe the batch to a compiled function."""

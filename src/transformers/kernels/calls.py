@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import compiling
 from .attention_batch import ARRAY, INT, AttentionBatch, AttentionInputs, place_of
 
-__all__ = ["Kernels", "Mask", "SavedSums", "kernels_for", "use_kernels", "uses_kernels"]
+__all__ = ["Kernels", "Mask", "SavedScores", "SavedSums", "kernels_for", "use_kernels", "uses_kernels"]
 
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _MASK: tuple[type[ctypes._SimpleCData[Any]], ...] = (ctypes.c_uint64, ctypes.c_int16, ctypes.c_float)
@@ -60,6 +60,18 @@ class SavedSums:
     scale: Tensor
 
 
+class SavedScores(NamedTuple):
+    """What the gradient of `Kernels.attend` needs: one of both.
+
+    Attributes:
+        sums: Each query's highest score and the inverse of its sum of exponentials, fp32. Shape: (Q, H, 2).
+        probabilities: Before dropout, one row of the batch after the other. Shape: (their number,).
+    """
+
+    sums: Tensor | None
+    probabilities: Tensor | None
+
+
 class Kernels:
     """The compiled functions for one dtype.
 
@@ -77,9 +89,9 @@ class Kernels:
         self._norm_backward = library[f"residual_norm_backward_{name}"]
         self._norm_backward.argtypes = [*(ARRAY,) * 7, INT, INT, *_MASK]
         self._attend = library[f"attend_{name}"]
-        self._attend.argtypes = [ARRAY] * 8
+        self._attend.argtypes = [ARRAY] * 9
         self._attend_backward = library[f"attend_backward_{name}"]
-        self._attend_backward.argtypes = [ARRAY] * 13
+        self._attend_backward.argtypes = [ARRAY] * 14
         self._times_slope = library["times_slope"]
         self._times_slope.argtypes = [*(ARRAY,) * 4, INT]
         for function in vars(self).values():
@@ -157,24 +169,25 @@ class Kernels:
         self._norm_backward(*(each.data_ptr() for each in arrays), *gradient.shape, *mask.arguments)
         return of_x, of_residual
 
-    def attend(
-        self, batch: AttentionBatch, inputs: AttentionInputs, keep: bool = True
-    ) -> tuple[Tensor, Tensor | None]:
+    def attend(self, batch: AttentionBatch, inputs: AttentionInputs, keep: bool = True) -> tuple[Tensor, SavedScores]:
         """Attend within each row of a batch.
 
         Args:
             batch: Its rows and their dropout.
             inputs: What is attended with and to.
-            keep: Give what the gradient needs.
+            keep: Keep what the gradient needs: probabilities where they take no more than the inputs do.
 
         Returns:
-            The context, shape (Q, H, d); and each query's highest score and the inverse of its sum of exponentials,
-            fp32, shape (Q, H, 2), or None.
+            The context, shape (Q, H, d), and what is kept.
         """
-        query = inputs.query
-        context = torch.empty(query.shape, dtype=query.dtype)
-        saved = torch.empty(*query.shape[:2], 2) if keep else None
-        self._attend(ctypes.byref(batch.described(inputs)), *inputs.places, context.data_ptr(), place_of(saved))
+        context = torch.empty(inputs.query.shape, dtype=inputs.query.dtype)
+        saved = SavedScores(None, None)
+        if keep and batch.probabilities <= sum(each.numel() for each in inputs[:3]):
+            saved = SavedScores(None, torch.empty(batch.probabilities, dtype=context.dtype))
+        elif keep:
+            saved = SavedScores(torch.empty(*context.shape[:2], 2), None)
+        places = (*inputs.places, context.data_ptr(), place_of(saved.sums), place_of(saved.probabilities))
+        self._attend(ctypes.byref(batch.described(inputs)), *places)
         return context, saved
 
     def attend_backward(
@@ -182,7 +195,7 @@ class Kernels:
         batch: AttentionBatch,
         inputs: AttentionInputs,
         gradient: Tensor,
-        saved: Tensor,
+        saved: SavedScores,
         wanted: tuple[bool, bool, bool, bool, bool],
     ) -> list[Tensor | None]:
         """Give the gradients of `attend`.
@@ -199,9 +212,8 @@ class Kernels:
             torch.empty(each.shape, dtype=each.dtype) if each is not None and want else None
             for each, want in zip(inputs, wanted, strict=True)
         ]
-        described = ctypes.byref(batch.described(inputs))
-        places = (*inputs.places, gradient.data_ptr(), saved.data_ptr())
-        self._attend_backward(described, *places, *(place_of(each) for each in found))
+        places = (*inputs.places, gradient.data_ptr(), place_of(saved.sums), place_of(saved.probabilities))
+        self._attend_backward(ctypes.byref(batch.described(inputs)), *places, *(place_of(each) for each in found))
         return found
 
 

@@ -2,7 +2,7 @@
 
 What it computes is said by the plain forms, `transformers.layers.attention.grouped_attention` and
 `transformers.models.deberta_v2.disentangled_attention.disentangled_attention`, dropout's draws included. Products are
-in fp32 whatever the dtype. Of the scores nothing is kept for the gradient but two numbers a query.
+in fp32 whatever the dtype. For the gradient probabilities are kept, or of long rows two numbers a query.
 
 Letters in shapes: ``T`` packed tokens, ``H`` heads, ``d`` size of a head, ``Q`` queries: ``T``, or one a row.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..kernels.attention_batch import AttentionBatch, AttentionInputs
-from ..kernels.calls import Kernels, kernels_for
+from ..kernels.calls import Kernels, SavedScores, kernels_for
 from .dropout import draw_masks, drops_by_mask
 from .packing import PackedLayout
 
@@ -63,16 +63,16 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, batch: AttentionBatch, kernels: Kernels, *given: Tensor | None) -> Tensor:
         inputs = AttentionInputs(*given).readable()  # type: ignore[arg-type]
         context, saved = kernels.attend(batch, inputs)
-        ctx.save_for_backward(*inputs, saved)
+        ctx.save_for_backward(*inputs, *saved)
         ctx.batch, ctx.kernels = batch, kernels
         return context
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, saved = ctx.saved_tensors
-        found = ctx.kernels.attend_backward(ctx.batch, AttentionInputs(*inputs), grad, saved, ctx.needs_input_grad[2:])
-        return (None, None, *found)
+        *inputs, sums, probabilities = ctx.saved_tensors
+        given, saved = AttentionInputs(*inputs), SavedScores(sums, probabilities)
+        return (None, None, *ctx.kernels.attend_backward(ctx.batch, given, grad, saved, ctx.needs_input_grad[2:]))
 
 
 def _batch_of(
@@ -85,14 +85,16 @@ def _batch_of(
     else:
         queries = (start, length, torch.zeros_like(start))
     elements = queries[1] * length  # a head's
+    of_rows = heads * elements
     draws = (elements * place, elements * rows) if heads_first else (elements * heads * place, elements)
     seeds, lowest, kept = draw_masks(dropout_prob, len(layout.groups))
     return AttentionBatch(
-        rows=torch.stack((start, length, *queries, group, *draws), dim=1),
+        rows=torch.stack((start, length, *queries, group, *draws, of_rows.cumsum(0) - of_rows), dim=1),
         seeds=seeds,
         key_mask=layout.key_mask,
         longest=layout.groups[0].length,
         scale=scale,
         lowest=lowest,
         kept=kept,
+        probabilities=int(of_rows.sum()),
     )
