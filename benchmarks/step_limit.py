@@ -75,7 +75,7 @@ KINDS = {
     "AdamW": ("_foreach", "_fused_adam", "lerp", "addcdiv", "addcmul", "sqrt"),
     "other element-wise": ("add", "mul", "div", "sub", "sum", "tanh", "where", "neg", "exp"),
 }
-COMPILED = ("_Attention", "_ResidualNorm", "_Dropped")  # as autograd calls what runs kernels
+COMPILED = ("_Attention", "_ResidualNorm", "_Dropped", "_TabulatedGelu")  # as autograd calls what runs kernels
 
 
 def make_model(name: str, all_linear: bool, dtype: str, apply_lora: bool = True) -> PreTrainedModel:

@@ -20,7 +20,9 @@ namespace {
 constexpr int64_t QUERIES = 64;  // whose scores are in the cache at once
 constexpr int64_t FEW = 16;      // queries, or keys, that are multiplied by their distances at once
 constexpr int64_t CHUNK = 8;     // rows of the batch whose gradients of positions are summed one after the other
-constexpr int64_t SMALL = 1 << 16;
+constexpr int64_t HEADS = 4;     // of a row that one thread computes one after the other
+constexpr int64_t SMALL = 1 << 16;  // work for which threads are not worth their start
+constexpr int64_t LINE = 64;  // bytes that come into the cache at once
 constexpr float LOWEST = -std::numeric_limits<float>::infinity();
 
 }  // namespace
@@ -133,6 +135,7 @@ struct Head {
       const T* from = x + (start + t) * step + number * size;
       float* to = rows + t * width;
       for (int64_t i = 0; i < size; ++i) to[i] = widen(from[i]) * times;
+      for (int64_t i = 0; i < size; i += LINE / int64_t(sizeof(T))) __builtin_prefetch(from + size + i);  // the next head's
       for (int64_t i = size; i < width; ++i) to[i] = 0;
     }
   }
@@ -227,7 +230,7 @@ void attend(const Batch& batch, const T* query, const T* key, const T* value, co
 #pragma omp parallel if (batch.rows * batch.heads * batch.longest * batch.size > SMALL)
   {
     Head head(batch, keys_of_distances, queries_of_distances);
-#pragma omp for collapse(2) schedule(dynamic, 2)
+#pragma omp for collapse(2) schedule(dynamic, HEADS)
     for (int64_t r = 0; r < batch.rows; ++r)
       for (int64_t h = 0; h < batch.heads; ++h) {
         head.begin(batch.row[r], h);
@@ -393,7 +396,7 @@ void attend_backward(const Batch& batch, const T* query, const T* key, const T* 
   {
     Head head(batch, keys_of_distances, queries_of_distances);
     HeadGradients<T> gradients{head, wanted};
-#pragma omp for collapse(2) schedule(dynamic)
+#pragma omp for collapse(2) schedule(dynamic, together == 1 ? HEADS : 1)
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
       for (int64_t h = 0; h < batch.heads; ++h)
         for (int64_t r = chunk * together; r < std::min(batch.rows, (chunk + 1) * together); ++r) {
