@@ -418,12 +418,18 @@ def test_a_model_learns_the_same(name: str, counts: Counter[tuple[str, bool]]) -
 
 def test_threads_do_not_change_a_bit() -> None:
     x, norm = torch.randn(200, 768), nn.LayerNorm(768).requires_grad_(False)
+    layout = PackedLayout.from_mask(masks([30, 29, 17, 4] * 5, 30, holes=True))
+    tokens = [torch.randn(layout.tokens, 4, 16, requires_grad=True) for _ in range(3)]
+    tables = [torch.randn(59, 4, 16, requires_grad=True) for _ in range(2)]
     before = torch.get_num_threads()
     found = []
     for threads in (1, 3):
         torch.set_num_threads(threads)
         torch.manual_seed(2)
-        found.append([dropout(x, 0.1, True), residual_norm(x, x, nn.Identity(), Dropout(0.1), norm)])
+        context, _ = disentangled_attention(*tokens, *tables, layout, dropout_prob=0.1)
+        gradients = torch.autograd.grad(context.square().sum(), [*tokens, *tables])
+        normal = residual_norm(x, x, nn.Identity(), Dropout(0.1), norm)
+        found.append([dropout(x, 0.1, True), normal, context, *gradients])
     torch.set_num_threads(before)
     for one, three in zip(*found, strict=True):
         assert torch.equal(one, three)
