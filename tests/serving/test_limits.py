@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from browser import CHROMIUM, page
+from plain_signals import not_ignored
 from served import in_process, running
 
 from transformers.commands.transformers_cli import main
@@ -135,11 +136,16 @@ def test_what_cannot_begin_says_why_in_one_line(
 
 def test_ctrl_c_while_libraries_load_is_one_line(adapters: Path) -> None:
     words = [sys.executable, "-m", "transformers.commands.transformers_cli", "serve", "--adapters", str(adapters)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with not_ignored(signal.SIGINT):  # as what a shell starts in the background ignores it
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    with process:
         maps, end = Path(f"/proc/{process.pid}/maps"), time.monotonic() + 60
         while "libtorch" not in maps.read_text():
             assert time.monotonic() < end
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == "transformers-cli: interrupted.\n"
+        try:
+            assert process.communicate(timeout=60)[1] == "transformers-cli: interrupted.\n"
+        finally:
+            process.kill()
     assert process.returncode == 130
