@@ -90,7 +90,7 @@ class AttentionBatch:
 
 
 class _Batch(ctypes.Structure):
-    """``Batch`` of attention.cpp."""
+    """``Batch`` of head.h."""
 
     _fields_ = (
         *((name, ARRAY) for name in ("row", "seeds", "key_mask")),

@@ -222,7 +222,7 @@ _in_use = False
 
 
 def use_kernels(wanted: bool = True) -> bool:
-    """Let training on the CPU use compiled kernels, or plain operations, from here on, in this process.
+    """Let models on the CPU use compiled kernels, or plain operations, from here on, in this process.
 
     Args:
         wanted: Whether kernels are to be used; the first time they are compiled, or what was compiled is loaded.

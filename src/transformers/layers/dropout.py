@@ -16,12 +16,10 @@ from torch.nn import functional
 
 from ..kernels.calls import Kernels, Mask, kernels_for
 
-__all__ = ["KEEP_ALL", "Dropout", "StableDropout", "draw_mask", "draw_masks", "dropout", "drops_by_mask", "keep_mask"]
+__all__ = ["Dropout", "StableDropout", "draw_mask", "draw_masks", "dropout", "drops_by_mask", "keep_mask"]
 
 # SplitMix64's numbers, as the signed ones that PyTorch has.
 _STEP, _FIRST, _SECOND = (value - 2**64 for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-
-KEEP_ALL = Mask(0, -32768, 1.0)
 
 
 class _MaskedScale(torch.autograd.Function):
@@ -61,7 +59,8 @@ def draw_mask(p: float) -> Mask:
     """Draw which elements stay.
 
     Args:
-        p: Probability to zero an element; rounded to a multiple of 1/65536, which the scale follows.
+        p: Probability to zero an element; rounded to a multiple of 1/65536, which the scale follows. Where nothing is
+            dropped, nothing is drawn.
     """
     seeds, lowest, scale = draw_masks(p, 1)
     return Mask(int(seeds), lowest, scale)
@@ -71,7 +70,7 @@ def draw_masks(p: float, number: int) -> tuple[Tensor, int, float]:
     """Draw several masks, as `draw_mask` would one after the other.
 
     Args:
-        p: Probability to zero an element, as of `draw_mask`; where nothing is dropped, nothing is drawn.
+        p: Probability to zero an element, as of `draw_mask`.
         number: How many.
 
     Returns:

@@ -1,7 +1,7 @@
 """``LayerNorm(dropout(dense(x)) + residual)``: the end of each half of a layer (Vaswani et al., 2017, section 3.1).
 
-On a CPU all that follows the product is one compiled pass over the tokens where there is a compiler; the
-plain form is the first one here, and what counts.
+On a CPU all that follows the product is one compiled pass over the tokens where kernels are in use; the plain form is
+the first one here, and what counts.
 
 Letters in shapes: ``T`` tokens, ``I`` input features, ``D`` hidden size.
 """
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ..kernels.calls import Kernels, Mask, SavedSums, kernels_for
-from .dropout import KEEP_ALL, Dropout, StableDropout, draw_mask, drops_by_mask
+from .dropout import Dropout, StableDropout, draw_mask, drops_by_mask
 from .hooks import is_hooked
 
 __all__ = ["residual_norm"]
@@ -43,7 +43,7 @@ def residual_norm(x: Tensor, residual: Tensor, dense: nn.Module, dropout: nn.Mod
         return normalised
     assert isinstance(dropout, Dropout)
     assert isinstance(norm, nn.LayerNorm)
-    mask = draw_mask(dropout.p) if dropout.training and dropout.p else KEEP_ALL
+    mask = draw_mask(dropout.p if dropout.training else 0.0)
     if torch.is_grad_enabled() and (projected.requires_grad or residual.requires_grad):
         result: Tensor = _ResidualNorm.apply(projected, bias, residual, norm, mask, kernels)
     else:
