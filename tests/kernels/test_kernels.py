@@ -258,6 +258,17 @@ def test_attention(
     assert counts == {("attend", True): 2, ("attend_backward", True): 1}
 
 
+@pytest.mark.parametrize(("length", "kept"), [(20, 4 * 20 * 20), (600, 2 * 4 * 600)])
+def test_of_long_rows_two_numbers_a_query_are_kept(length: int, kept: int) -> None:
+    layout = PackedLayout.from_mask(torch.ones(1, length))
+    own = [torch.randn(length, 4, 16).requires_grad_() for _ in range(3)]
+    context, _ = grouped_attention(*own, layout, dropout_prob=0.1)
+    view = context.grad_fn
+    assert view is not None
+    saved = view.next_functions[0][0].saved_tensors  # type: ignore[union-attr]
+    assert sum(each.numel() for each in saved if each is not None) == 3 * own[0].numel() + kept
+
+
 TERMS = [(True, True), (True, False), (False, True)]
 
 
