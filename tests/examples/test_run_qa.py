@@ -72,11 +72,17 @@ def test_training_evaluation_prediction_and_every_next_command(
     assert "the answers of 1 of 11 questions are in no window of 32 tokens" in printed.err
     for word in ("exact", "HasAns f1", "NoAns f1", "best f1 thresh", "trained / all values"):
         assert word in printed.out
+    assert not (out / "model.safetensors").exists(), "a LoRA run must not save another copy of the base"
+    check_answers(out, rows)
+    monkeypatch.chdir(tmp_path)
+    check_next_commands(printed.out, out)
+    check_evaluation_anew(out, validation)
 
+
+def check_answers(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Compare the answers with the questions', and the figures with the answers."""
     results = read_json(out / "eval_results.json")
-    given, few, odds = (
-        read_json(out / f"eval_{name}.json") for name in ("predictions", "nbest_predictions", "null_odds")
-    )
+    given, few, odds = answers_of(out)
     assert given["v0"] == "good"
     assert given["v2"] == ""
     assert given["far"] == "good", "in the last of several windows"
@@ -86,21 +92,26 @@ def test_training_evaluation_prediction_and_every_next_command(
     assert results["eval_exact"] == pytest.approx(100 * sum(right) / len(right))
     assert results["eval_exact"] >= 80
     assert (results["eval_total"], results["eval_NoAns_total"]) == (11, 3)
-    threshold = read_json(out / "null_threshold.json")
-    assert threshold["best_f1"] == results["eval_best_f1"]
-    chosen = threshold["null_score_diff_threshold"]
-    best_texts = {name: next(each["text"] for each in each_ if each["text"]) for name, each_ in few.items()}
+    assert read_json(out / "null_threshold.json")["best_f1"] == results["eval_best_f1"]
     assert read_json(out / "predictions.json") == {"s0": "good", "s1": "bad", "s2": "", "s3": "awful"}
     assert read_json(out / "predict_results.json")["predict_exact"] == 100
-    assert not (out / "model.safetensors").exists(), "a LoRA run must not save another copy of the base"
-    record = (out / "run_record.json").read_bytes()
 
-    lines = printed.out.partition("\nNext:\n")[2].rstrip().splitlines()
+
+def answers_of(out: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Read an evaluation's answers, its second best ones, and by how much none at all scores more."""
+    names = ("predictions", "nbest_predictions", "null_odds")
+    given, few, odds = (read_json(out / f"eval_{name}.json") for name in names)
+    return given, few, odds
+
+
+def check_next_commands(printed: str, out: Path) -> None:
+    """Do what a run says can be done next: predict, use the model in Python, serve it."""
+    record = (out / "run_record.json").read_bytes()
+    lines = printed.partition("\nNext:\n")[2].rstrip().splitlines()
     steps = {line[:16].strip(): line[16:].strip() for line in lines}
     assert set(steps) == {"predict", "use in Python", "serve"}
-    monkeypatch.chdir(tmp_path)
     bare = [{"id": "a", "question": "the film was", "context": "the film 7 was bad"}]
-    write(tmp_path / "QUESTIONS.json", bare)
+    write(Path("QUESTIONS.json"), bare)
     assert run(*shlex.split(steps["predict"])[2:], "--report_to", "none") == 0
     assert read_json(out / "predictions.json") == {"a": "bad"}
     assert (out / "run_record.json").read_bytes() == record, "a prediction leaves the training's record"
@@ -113,7 +124,13 @@ def test_training_evaluation_prediction_and_every_next_command(
         served = client.post("/predict", json={"adapter": "qa", "inputs": asked}).json()
     assert served["outputs"]["answer"] == "bad"
 
-    again = [
+
+def check_evaluation_anew(out: Path, validation: Path) -> None:
+    """Evaluate what was trained once more, by the threshold of its folder and by another one."""
+    _, few, odds = answers_of(out)
+    threshold = read_json(out / "null_threshold.json")
+    best_texts = {name: next(each["text"] for each in each_ if each["text"]) for name, each_ in few.items()}
+    words = [
         "--model_name_or_path",
         out,
         "--validation_file",
@@ -123,15 +140,15 @@ def test_training_evaluation_prediction_and_every_next_command(
         "none",
         *WINDOWS,
     ]
-    again += ["--version_2_with_negative"]
-    assert run(*again, "--output_dir", tmp_path / "again") == 0
-    same = read_json(tmp_path / "again" / "eval_results.json")
+    words += ["--version_2_with_negative", "--output_dir"]
+    assert run(*words, "again") == 0
+    same = read_json(Path("again", "eval_results.json"))
     assert same["eval_f1"] == pytest.approx(threshold["best_f1"]), "with the threshold of the model's folder"
-    others = read_json(tmp_path / "again" / "eval_predictions.json")
+    chosen, others = threshold["null_score_diff_threshold"], read_json(Path("again", "eval_predictions.json"))
     assert others == {name: "" if odds[name] > chosen else text for name, text in best_texts.items()}
-    assert run(*again, "--null_score_diff_threshold", "-1000", "--output_dir", tmp_path / "none") == 0
-    assert read_json(tmp_path / "none" / "eval_results.json")["eval_NoAns_f1"] == 100
-    assert set(read_json(tmp_path / "none" / "eval_predictions.json").values()) == {""}
+    assert run(*words, "none", "--null_score_diff_threshold", "-1000") == 0
+    assert read_json(Path("none", "eval_results.json"))["eval_NoAns_f1"] == 100
+    assert set(read_json(Path("none", "eval_predictions.json")).values()) == {""}
 
 
 def test_answers_of_an_evaluation_are_those_of_its_figures(start: list[object], tmp_path: Path) -> None:
