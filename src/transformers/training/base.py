@@ -163,12 +163,12 @@ class TrainerBase:
         takes = data.forward_arguments(model) if self.args.remove_unused_columns else None
         self._known_columns = None if takes is None else {*takes, *self.label_names, "label", "label_ids"}
 
-    # -- data ----------------------------------------------------------------------------------------------------
-
     def _prepare_processor(self) -> None:
         """Let steps on a CPU keep the memory that they free, and use compiled kernels."""
         keep_freed_memory(self.model)
         use_kernels(self.args.compile_kernels and self.args.device.type == "cpu")
+
+    # -- data ----------------------------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Build the loader of the training set.
