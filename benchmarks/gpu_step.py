@@ -8,7 +8,7 @@ for each setting; those of other settings stay. Needs the GLUE data (LORA_SHARED
 (``--device cpu`` tries the script without one)::
 
     .venv/bin/python benchmarks/gpu_step.py roberta-base [--text rte|sst2|256] [--batch_size 16] [--all-linear]
-        [--dtypes float32 bfloat16] [--steps 30]
+        [--cuda_graphs] [--dtypes float32 bfloat16] [--steps 30]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.training.environment import describe_environment
 
 RESULT = Path(__file__).parent / "results" / "gpu_step.json"
-WARM_UP, WATCHED = 5, 3  # steps before the timed ones, and steps of each way of looking closer
+WATCHED = 3  # steps of each way of looking closer
 TEXTS = 2400  # of RTE, the smallest
 
 # What a kernel's name says of its kind; the first that is part of it.
@@ -57,12 +57,13 @@ class Watch(TrainerCallback):
 
     Args:
         device: ``"cuda"`` or ``"cpu"``.
+        warm_up: Steps before the timed ones.
         steps: How many are timed.
     """
 
-    def __init__(self, device: str, steps: int) -> None:
-        self.on_gpu = device == "cuda"
-        self.timed_until = WARM_UP + steps
+    def __init__(self, device: str, warm_up: int, steps: int) -> None:
+        self.on_gpu, self.warm_up = device == "cuda", warm_up
+        self.timed_until = warm_up + steps
         self.waits_until = self.timed_until + WATCHED
         self.begin = self.seconds = self.host_seconds = self.profiled_seconds = 0.0
         self.waits: list[str] = []
@@ -77,7 +78,7 @@ class Watch(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin what begins with this step."""
-        if state.global_step == WARM_UP:
+        if state.global_step == self.warm_up:
             self.begin = self._clock()
         elif state.global_step == self.timed_until:
             self._caught = warnings.catch_warnings(record=True)
@@ -157,10 +158,11 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
 def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     """Measure one setting."""
     model = make_model(options.model, options.all_linear, "float32")
-    steps = WARM_UP + options.steps + 2 * WATCHED
     count = max(1, min(48, TEXTS // options.batch_size))  # an epoch of many steps: at its end losses are read
+    warm_up = 2 * count if options.cuda_graphs else 5  # a shape is captured when it is met again
+    steps = warm_up + options.steps + 2 * WATCHED
     batches = glue_batches(options.text, count, model.config.vocab_size, 0, -1, options.batch_size)
-    watch = Watch(options.device, options.steps)
+    watch = Watch(options.device, warm_up, options.steps)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
@@ -168,6 +170,7 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
             per_device_train_batch_size=options.batch_size,
             learning_rate=1e-4,
             bf16=dtype == "bfloat16",
+            cuda_graphs=options.cuda_graphs,
             no_cuda=options.device == "cpu",
             logging_strategy="no",
             save_strategy="no",
@@ -189,11 +192,13 @@ def main() -> int:
     """Measure, and put the result beside the others."""
     parser = parser_of_settings(__doc__)
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed")
+    parser.add_argument("--cuda_graphs", action="store_true", help="launch passes as CUDA graphs")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     entries = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     layers = "all linear layers" if options.all_linear else "query and value"
+    layers += ", CUDA graphs" if options.cuda_graphs else ""
     for dtype in options.dtypes:
         entry = entry_of(options, dtype)
         entries[f"{options.model}, {options.text} x {options.batch_size}, {layers}, {dtype}"] = entry

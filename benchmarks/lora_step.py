@@ -93,6 +93,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--cuda_graphs", action="store_true", help="launch our passes as CUDA graphs")
     options = parser.parse_args()
     shape = SHAPES[options.model]
     torch.manual_seed(options.seed)
@@ -110,9 +111,11 @@ def main() -> int:
         targets=linear_layers(encoder) if options.all_linear else None,
         dtypes=options.dtypes,
         device=options.device,
+        cuda_graphs=options.cuda_graphs,
     )
     RESULTS.mkdir(exist_ok=True)
-    kind = ("_all_linear" if options.all_linear else "") + ("_gpu" if options.device == "cuda" else "")
+    parts = {"_all_linear": options.all_linear, "_graphs": options.cuda_graphs, "_gpu": options.device == "cuda"}
+    kind = "".join(part for part, wanted in parts.items() if wanted)
     result = RESULTS / f"lora_step_{options.model}{kind}.json"
     result.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     reached = True

@@ -53,6 +53,7 @@ def main() -> int:
         "head": shape.head,
         "dtype": "float32",
         "device": "cpu",
+        "cuda_graphs": False,
     }
     cases: dict[str, tuple[dict[str, Any], str | None]] = {name: (fields, None) for name, fields in OPTIONS.items()}
     if options.before:

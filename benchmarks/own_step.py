@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from step_memory import peak_bytes
 from transformers import AutoModelForSequenceClassification
 from transformers.kernels.calls import use_kernels
+from transformers.training.batches import to_device
 from transformers.training.heap import keep_freed_memory
 
 
@@ -38,13 +39,25 @@ def main(model_folder: str, settings: str) -> None:
     model.to(device).train()
     keep_freed_memory(model)  # this and kernels as the Trainer does
     use_kernels(device == "cpu")
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    steps: Any = None
+    if options["cuda_graphs"]:
+        from transformers.training.graphed_steps import GraphedSteps  # older sources, which may be compared, lack it
+
+        steps = GraphedSteps(model, lambda inputs: model(**inputs).loss)
+    one = torch.ones((), device=device)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device == "cuda")
     print(json.dumps({"torch": torch.__version__, "trained": model.num_parameters(only_trainable=True)}), flush=True)
     for line in sys.stdin:
-        batch = load_file(line.strip(), device=device)
+        batch = to_device(load_file(line.strip()), torch.device(device))  # lengths stay known on the CPU
+        if device == "cuda":
+            torch.cuda.synchronize()
         wall, cpu = time.perf_counter(), time.process_time()
-        loss = model(**batch).loss
-        loss.backward()
+        if steps is None:
+            loss = model(**batch).loss
+            loss.backward()
+        else:
+            loss = steps.run(batch, one)
         optimizer.step()
         optimizer.zero_grad()
         if device == "cuda":

@@ -2,9 +2,10 @@
 
 MiniLM with LoRA on all linear layers on SST-2, from the same start on the same batches in the same order with the same
 dropout; only how the frozen base is kept differs. Compared are the curve of the training's loss (means over windows of
-steps) and the loss and accuracy on the dev set at the end::
+steps) and the loss and accuracy on the dev set at the end, means over the seeds of LoRA's start, the order and
+dropout::
 
-    python benchmarks/quantised_loss.py --steps 300
+    python benchmarks/quantised_loss.py --steps 300 --seeds 0 1 2 3 4
     python benchmarks/quantised_loss.py --steps 300 --fp32    # a CPU without bf16 units
 
 With ``--fp32`` everything computes in fp32, and the base that is compared with is rounded to bf16.
@@ -38,6 +39,7 @@ SIDES: dict[str, dict[str, Any] | None] = {
     "8 bits": {"load_in_8bit": True},
 }
 BATCH, LONGEST = 16, 64
+SHOWN = ("curve", "curve_apart", "dev_loss", "dev_loss_apart", "dev_accuracy")
 
 
 def read(tokenizer: Any, split: str, count: int | None) -> list[dict[str, Any]]:
@@ -58,18 +60,19 @@ def read(tokenizer: Any, split: str, count: int | None) -> list[dict[str, Any]]:
     ]
 
 
-def train(bits: dict[str, Any] | None, options: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """Train one side.
+def train(bits: dict[str, Any] | None, seed: int, options: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """Train one side with one seed.
 
     Args:
         bits: Fields of `BitsAndBytesConfig`; None for a base in bf16.
-        options: Steps, window, learning rate, seed.
+        seed: Of the start, the order and dropout.
+        options: Steps, window, learning rate.
         folder: For the Trainer.
 
     Returns:
         The mean loss of each window of steps, and loss and accuracy on the dev set.
     """
-    set_seed(options.seed)
+    set_seed(seed)
     computing = {"bnb_4bit_compute_dtype": "float32" if options.fp32 else "bfloat16"}
     kept = {} if bits is None else {"quantization_config": {**bits, **computing}}
     model = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2, **LORA, **kept)
@@ -91,7 +94,7 @@ def train(bits: dict[str, Any] | None, options: argparse.Namespace, folder: str)
         report_to="none",
         disable_tqdm=True,
         no_cuda=not options.gpu,
-        seed=options.seed,
+        seed=seed,
     )
     trainer = Trainer(
         model,
@@ -114,13 +117,23 @@ def train(bits: dict[str, Any] | None, options: argparse.Namespace, folder: str)
     }
 
 
+def mean_of(runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Give the means over the seeds, and the runs."""
+    found = list(runs.values())
+    return {
+        "curve": np.mean([run["curve"] for run in found], axis=0).tolist(),
+        **{name: float(np.mean([run[name] for run in found])) for name in ("dev_loss", "dev_accuracy")},
+        "runs": runs,
+    }
+
+
 def main() -> int:
     """Train all sides, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--window", type=int, default=30)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--gpu", action="store_true", help="compute on the GPU")
     parser.add_argument("--fp32", action="store_true")
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="bf16 among them")
@@ -130,12 +143,12 @@ def main() -> int:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.sides:
-            results[name] = train(SIDES[name], options, folder)
+            results[name] = mean_of({seed: train(SIDES[name], seed, options, folder) for seed in options.seeds})
             usual = results["bf16"]
             apart = [abs(a - b) / b for a, b in zip(results[name]["curve"], usual["curve"], strict=True)]
             results[name]["curve_apart"] = {"largest": max(apart), "mean": sum(apart) / len(apart)}
             results[name]["dev_loss_apart"] = results[name]["dev_loss"] / usual["dev_loss"] - 1
-            print(name, json.dumps(results[name]), flush=True)
+            print(name, json.dumps({key: results[name][key] for key in SHOWN}), flush=True)
     left_out = ("output", "model", "sides")
     settings = {name: value for name, value in vars(options).items() if name not in left_out}
     settings |= {"model": options.model.name, "batch": BATCH, "lora": LORA}

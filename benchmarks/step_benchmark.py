@@ -115,6 +115,7 @@ def compare_steps(
     targets: list[str] | None = None,
     dtypes: Sequence[str] = ("float32", "bfloat16"),
     device: str = "cpu",
+    cuda_graphs: bool = False,
 ) -> dict[str, Any]:
     """Measure both sides in each dtype of the frozen base.
 
@@ -130,12 +131,14 @@ def compare_steps(
         targets: Ends of the paths of LoRA's layers; the model type's own where None.
         dtypes: By name; a CPU without bf16 products takes minutes for a step in bf16.
         device: ``"cpu"`` or ``"cuda"``.
+        cuda_graphs: Let our side launch its passes as graphs.
 
     Returns:
         Settings, environments and results, JSON-ready.
     """
     batches = glue_batches("rte", batch_count, model.config.vocab_size, seed, model.config.pad_token_id or 0)
     settings = {"threads": threads, "seed": seed, "r": r, "alpha": alpha, "head": head, "device": device}
+    settings["cuda_graphs"] = cuda_graphs
     settings["targets"] = list(model.config.lora_targets) if targets is None else targets
     settings["own_fields"] = {} if targets is None else {"lora_target_modules": targets}
     results: dict[str, Any] = {}

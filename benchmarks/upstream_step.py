@@ -40,12 +40,14 @@ def main(model_folder: str, settings: str) -> None:
     model = peft.get_peft_model(model, lora)
     model.to(device).train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device == "cuda")
     autocast = options["dtype"] != "float32"
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
     print(json.dumps({**versions, "trained": sum(p.numel() for p in trained)}), flush=True)
     for line in sys.stdin:
         batch = load_file(line.strip(), device=device)
+        if device == "cuda":
+            torch.cuda.synchronize()
         wall, cpu = time.perf_counter(), time.process_time()
         with torch.autocast(device, dtype=torch.bfloat16, enabled=autocast):
             loss = model(**batch).loss

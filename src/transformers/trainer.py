@@ -151,7 +151,7 @@ class Trainer(SearchingTrainer):
             return self._train_from(checkpoint)
         finally:
             self.is_in_train = False
-            self.model_wrapped = self.model
+            self.model_wrapped, self._graphs = self.model, None
             self.parallel.unwrap()
 
     def _train_from(self, checkpoint: Path | None) -> TrainOutput:
@@ -282,6 +282,9 @@ class Trainer(SearchingTrainer):
         """
         model.train()
         inputs = self._prepare_inputs(inputs)
+        if self._graphs is not None:
+            share = torch.full((), self._pass_weight, device=self.args.device)
+            return self._graphs.run(inputs, self.precision.scaler.scale(share)) * share
         count = self._item_count if num_items_in_batch is None else num_items_in_batch
         given: dict[str, Any] = {"num_items_in_batch": count} if takes(self.compute_loss, "num_items_in_batch") else {}
         with self.precision.context(training=True):
@@ -366,6 +369,7 @@ class Trainer(SearchingTrainer):
     def _prepare_run(self) -> _Run:
         """Build loader, optimizer and schedule, and start a new state."""
         self._check_loss()
+        self._operations = None, 0
         check_few_bits(self.model, self.args)
         if self.is_world_process_zero():
             clear_leftovers(self.args.output_dir)
@@ -383,6 +387,7 @@ class Trainer(SearchingTrainer):
         self.parallel.shard(self.model)
         self._renew_optimizer_and_scheduler(max_steps)
         self.model_wrapped, self.precision = self.parallel.wrap(self.model, self.optimizer, self.precision)
+        self._prepare_graphs(own_step=overrides(self, "training_step", Trainer))
         self._unread = UnreadSteps()  # an error may have left some
         self.state = TrainerState(
             epoch=0.0,

@@ -12,9 +12,9 @@ from training_case import examples, pad
 from transformers import Trainer, TrainingArguments
 
 
-def lora_trainer(family: str, args: TrainingArguments) -> Trainer:
-    """Build the Trainer: 23 examples to learn, 9 to evaluate on."""
-    model = make_head(family, "sequence-classification", **LORA)
+def lora_trainer(family: str, args: TrainingArguments, **fields: Any) -> Trainer:
+    """Build the Trainer: 23 examples to learn, 9 to evaluate on; fields are the configuration's."""
+    model = make_head(family, "sequence-classification", **{**LORA, **fields})
     return Trainer(model, args, _pad, _examples(23), _examples(9))
 
 

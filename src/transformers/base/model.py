@@ -36,12 +36,16 @@ class ModelWithBase(nn.Module):
     static_shapes: bool = False
     quantization: BitsAndBytesConfig | None = None
 
-    def use_static_shapes(self) -> None:
-        """Compute padding too from now on: slower, but the forward pass can be captured as one graph.
+    def use_static_shapes(self, wanted: bool = True) -> None:
+        """Compute padding too from now on: more work, but the forward pass can be captured as one graph.
 
-        `transformers.exporting` makes a copy of a model for it.
+        `transformers.exporting` makes a copy of a model for it; `transformers.training.graphed_steps` needs it for the
+        length of a step.
+
+        Args:
+            wanted: False to leave padding out again.
         """
-        self.base_model.static_shapes = True  # type: ignore[assignment]
+        self.base_model.static_shapes = wanted  # type: ignore[assignment]
 
     @property
     def longest_text(self) -> int | None:

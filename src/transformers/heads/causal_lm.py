@@ -34,6 +34,7 @@ class CausalLM(Head):
     task_type: ClassVar[str | None] = "CAUSAL_LM"
     pipeline_tag: ClassVar[str | None] = "text-generation"
     may_decode: ClassVar[bool] = True
+    labels_each_token: ClassVar[bool] = True
 
     def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:
         if isinstance(config, PretrainedConfig) and not getattr(config, "is_decoder", False):

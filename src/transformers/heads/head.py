@@ -54,6 +54,7 @@ class Head(PreTrainedModel):
         task_type: PEFT's name for the task, which an adapter's folder records; None where PEFT has none.
         pipeline_tag: The hub's name for the task, which a model card states.
         may_decode: Whether the task can be done by tokens that see those before them alone.
+        labels_each_token: Whether there is a label for each token of a batch, padding included.
         encoded: What the encoder gave already, in a view that scores some rows of a mixed batch.
         _compute: Takes the encoder's inputs and the head's own arguments, and gives the output. Each head says how;
             its docstring is that of ``forward``.
@@ -68,6 +69,7 @@ class Head(PreTrainedModel):
     task_type: ClassVar[str | None] = None
     pipeline_tag: ClassVar[str | None] = None
     may_decode: ClassVar[bool] = False
+    labels_each_token: ClassVar[bool] = False
     encoded: PackedOutput | None = None
     _compute: Callable[..., ModelOutput]
 

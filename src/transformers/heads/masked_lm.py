@@ -28,10 +28,11 @@ class MaskedLM(Head):
     Attributes:
         sparse_prediction: Score the places alone whose label counts, where there are labels: a seventh of the work and
             memory of the head. The logits are then those of these places, row by row. Shape: (number of places, V).
-            It is a choice of who trains or evaluates, and not saved.
+            It is a choice of who trains or evaluates, and not saved. With static shapes all places are scored.
     """
 
     pipeline_tag: ClassVar[str | None] = "fill-mask"
+    labels_each_token: ClassVar[bool] = True
     sparse_prediction: bool = False
 
     def _score_words(self, features: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class MaskedLM(Head):
             ValueError: As of the encoder's ``forward``, or if a label is no word.
         """
         encoded = self.encode(inputs)
-        if self.sparse_prediction and labels is not None:
+        if self.sparse_prediction and labels is not None and not encoded.layout.static_shapes:
             return self._compute_where_labels_count(encoded, labels, inputs.attention_mask)
         scores = self._score_words(encoded.last_hidden_state)  # (T, V)
         return MaskedLMOutput(

@@ -26,6 +26,7 @@ class TokenClassification(Head):
 
     task_type: ClassVar[str | None] = "TOKEN_CLS"
     pipeline_tag: ClassVar[str | None] = "token-classification"
+    labels_each_token: ClassVar[bool] = True
 
     def _build_head(self, config: PretrainedConfig, dropout: nn.Module) -> None:
         """Make the head's modules; a model says what dropout its features get."""

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..kernels.attention_batch import AttentionInputs
 from .compiled_attention import compiled_attention
@@ -18,6 +19,10 @@ from .dropout import dropout
 from .packing import PackedLayout, RowGroup
 
 __all__ = ["attention_probabilities", "grouped_attention"]
+
+# Not cuDNN's, which makes a plan for each shape that it has not met (a quarter of a second on an H200): nearly every
+# batch of texts has another shape.
+_FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def grouped_attention(
@@ -64,7 +69,7 @@ def grouped_attention(
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         key_mask = _causal_mask(group, q.device) if causal else _key_mask(group)  # (G or 1, 1, q or 1, n)
         if fused:
-            contexts.append(functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob))
+            contexts.append(_fused_attention(q, k, v, key_mask, dropout_prob))
             continue
         p = attention_probabilities(q @ k.transpose(-1, -2), key_mask)
         p = dropout(p, dropout_prob, training=True)
@@ -81,6 +86,14 @@ def grouped_attention(
         contexts = [p @ v for p, v in zip(probabilities, values, strict=True)]
     contexts = [context.transpose(1, 2).flatten(0, 1).flatten(1) for context in contexts]
     return torch.cat(contexts) if len(contexts) > 1 else contexts[0], padded  # (Q, H·d)
+
+
+def _fused_attention(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None, dropout_prob: float) -> Tensor:
+    """Attend by PyTorch's fused kernel. Shapes as of `attention_probabilities`; gives (G, H, q, d)."""
+    if not q.is_cuda:
+        return functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob)
+    with sdpa_kernel(_FUSED):
+        return functional.scaled_dot_product_attention(q, k, v, key_mask, dropout_prob)
 
 
 def _key_mask(group: RowGroup) -> Tensor | None:

@@ -97,8 +97,16 @@ class ModuleUtilsMixin(nn.Module):
             input_dict: The batch.
             exclude_embeddings: Leave the embedding tables out.
         """
+        return self.estimate_tokens(input_dict) * self.operations_a_token(exclude_embeddings)
+
+    def operations_a_token(self, exclude_embeddings: bool = True) -> int:
+        """Estimate them for one token.
+
+        Args:
+            exclude_embeddings: Leave the embedding tables out.
+        """
         values: int = self.num_parameters(exclude_embeddings=exclude_embeddings)  # type: ignore[operator]
-        return 6 * self.estimate_tokens(input_dict) * values
+        return 6 * values
 
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> NoReturn:
         """Refuse.

@@ -26,6 +26,7 @@ def check_training_arguments(args: ArgumentFields) -> None:
     _check_strategies(args)
     _check_precision(args)
     _check_left_out(args)
+    _check_graphs(args)
     if args.past_index != -1:
         raise ValueError("past_index: the models here keep no past states; leave it at -1.")
     if not args.save_safetensors:
@@ -94,6 +95,16 @@ def _check_strategies(args: ArgumentFields) -> None:
     unknown = set(args.include_for_metrics or ()) - {"inputs", "loss"}
     if unknown:
         raise ValueError(f"include_for_metrics names '{min(unknown)}'; it may hold inputs and loss.")
+
+
+def _check_graphs(args: ArgumentFields) -> None:
+    if not args.cuda_graphs:
+        return
+    if args.no_cuda or not torch.cuda.is_available():
+        raise ValueError("cuda_graphs needs a GPU, and there is none here; leave it out.")
+    for name in ("gradient_checkpointing", "deepspeed", "fsdp"):
+        if getattr(args, name):
+            raise ValueError(f"cuda_graphs and {name} do not go together; leave one of them out.")
 
 
 _LEFT_OUT = {

@@ -24,6 +24,7 @@ from ..utils import logging
 from . import batches as data
 from .callback_base import CallbackHandler, TrainerCallback
 from .devices import build_accelerator
+from .graphed_steps import GraphedSteps
 from .heap import keep_freed_memory
 from .item_count import ItemCount
 from .overrides import overrides, warn_of_methods_without_effect
@@ -96,6 +97,7 @@ class TrainerBase:
         self.is_in_train = False
         self._pass_weight = 1.0
         self._item_count: ItemCount | None = None
+        self._graphs: GraphedSteps | None = None
         self._made_by_run: tuple[Any, Any] = (None, None)
         self._changes: dict[str, tuple[Any, Any]] = {}
         self._learning_rate = 0.0

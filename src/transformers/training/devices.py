@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
@@ -44,6 +44,22 @@ def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
         ValueError: If the launcher started more processes than have found each other, or more than there are GPUs.
         ConnectionError: If they cannot find each other.
     """
+    from accelerate import PartialState
+
+    shared, known = _MET.get(no_cuda, (None, None))
+    if known is not None and shared is PartialState._shared_state:
+        return known
+    state = _meet(no_cuda, timeout)
+    _MET[no_cuda] = PartialState._shared_state, state
+    return state
+
+
+_MET: dict[bool, tuple[dict[str, Any], PartialState]] = {}
+"""What was found, by ``no_cuda``, and accelerate's memory at that time: it is asked for ten times a step."""
+
+
+def _meet(no_cuda: bool, timeout: int) -> PartialState:
+    """Do what `process_state` says, for the first time or after another choice."""
     from accelerate import PartialState
 
     cpu = _on_cpu(no_cuda)

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..modeling_utils import PreTrainedModel
 from ..optimization import create_optimizer, get_scheduler, waits_for_metrics
 from ..trainer_utils import IntervalStrategy, SchedulerType
 from ..utils import logging
 from . import batches as data
 from .base import TrainerBase
+from .graphed_steps import GraphedSteps
 from .overrides import overrides, takes
 
 __all__ = ["LearningTrainer"]
@@ -22,6 +24,8 @@ logger = logging.get_logger(__name__)
 
 class LearningTrainer(TrainerBase):
     """The part of a ``Trainer`` that has an optimizer, a schedule and a loss; see ``Trainer`` for the arguments."""
+
+    _operations: tuple[Any, int] = (None, 0)
 
     def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
         """Build the optimizer and the schedule, unless they were given."""
@@ -145,10 +149,49 @@ class LearningTrainer(TrainerBase):
                 f"part of the model's own loss; {what} takes that loss's place. Use one of them."
             )
 
+    def _prepare_graphs(self, *, own_step: bool) -> None:
+        """Get ready to launch passes as CUDA graphs, where that is wanted.
+
+        Args:
+            own_step: Whether the script has a ``training_step`` of its own.
+
+        Raises:
+            ValueError: If a step is not the same operations for each batch of a shape, or may not be: a method of the
+                script's own would be called for captures alone.
+        """
+        self._graphs = None
+        if not self.args.cuda_graphs:
+            return
+        if self.args.world_size > 1:
+            raise ValueError("cuda_graphs is for one process; leave it out.")
+        given = {
+            "training_step": own_step,
+            "compute_loss": overrides(self, "compute_loss", LearningTrainer),
+            "compute_loss_func": self.compute_loss_func is not None,
+        }
+        for name in (name for name, is_own in given.items() if is_own):
+            raise ValueError(
+                f"cuda_graphs is set, and {name} is the script's own, which would not be called in every step. Train "
+                "without it."
+            )
+        self._graphs = GraphedSteps(self.model, self._loss_to_capture, capture=self.args.device.type == "cuda")
+
+    def _loss_to_capture(self, batch: dict[str, Tensor]) -> Tensor:
+        """Compute a batch's loss in the run's precision."""
+        with self.precision.context(training=True):
+            loss: Tensor = self.compute_loss(self.model, batch)
+        return loss
+
     def floating_point_ops(self, inputs: Any) -> int:
         """Estimate the operations of a forward and backward pass, by the model's own method; 0 if it has none."""
         estimate = getattr(self.model, "floating_point_ops", None)
-        return int(estimate(inputs)) if estimate is not None and isinstance(inputs, Mapping) else 0
+        if estimate is None or not isinstance(inputs, Mapping):
+            return 0
+        if getattr(estimate, "__func__", None) is not PreTrainedModel.floating_point_ops:
+            return int(estimate(inputs))
+        if self._operations[0] is not self.model:  # to count values takes a millisecond, so not in every step
+            self._operations = self.model, self.model.operations_a_token()  # type: ignore[operator]
+        return int(self._operations[1] * self.model.estimate_tokens(inputs))  # type: ignore[operator]
 
 
 def _loss_of(outputs: Any) -> Tensor | None:

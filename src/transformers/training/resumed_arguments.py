@@ -41,7 +41,7 @@ OF_OPTIMIZER = _names(
 TAKEN = OF_OPTIMIZER | _names(
     "max_grad_norm label_smoothing_factor fp16 bf16 cls_dropout use_deterministic_algorithms label_names "
     "remove_unused_columns metric_for_best_model greater_is_better load_best_model_at_end fp16_full_eval "
-    "bf16_full_eval prediction_loss_only eval_delay on_nonfinite"
+    "bf16_full_eval prediction_loss_only eval_delay on_nonfinite cuda_graphs"
 )
 
 # Taken without a word of this table's: what the run is for, where it runs, how often it tells and saves. Steps, epochs

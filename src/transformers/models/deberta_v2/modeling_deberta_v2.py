@@ -299,7 +299,7 @@ class DebertaV2Encoder(nn.Module):
         if config.relative_attention:
             self.rel_embeddings = nn.Embedding(2 * config.position_span, config.hidden_size)
             self.row_settings = (config.position_span, config.position_buckets, config.max_distance)
-        self.all_rows: Tensor | None = None  # with static shapes: of all distances that there are
+        self.all_rows: Tensor | None = None  # of all distances that there are, once static shapes were asked for
         self.norm_rel_ebd = config.norm_rel_ebd
         if config.norm_rel_ebd == "layer_norm":
             self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -356,7 +356,7 @@ class DebertaV2Encoder(nn.Module):
         """Take the relative embeddings of the distances that occur, normalised where the configuration says so."""
         if not self.relative_attention:
             return None
-        if self.all_rows is not None:
+        if layout.static_shapes and self.all_rows is not None:
             positions = RelativePositions.of_length(self.rel_embeddings, self.all_rows, layout.padded_length)
         else:
             longest = max(group.length for group in layout.groups)
@@ -379,12 +379,13 @@ class DebertaV2PreTrainedModel(PreTrainedModel):
         """The most tokens that a text may have; None where positions are relative alone."""
         return self.config.max_position_embeddings if self.config.position_biased_input else None
 
-    def use_static_shapes(self) -> None:
+    def use_static_shapes(self, wanted: bool = True) -> None:
         """Compute padding too from now on, and look the rows of relative positions up in a table of all."""
-        super().use_static_shapes()
-        for module in self.modules():
-            if isinstance(module, DebertaV2Encoder) and module.relative_attention:
-                module.all_rows = rows_of_all_distances(*module.row_settings).to(self.device)
+        super().use_static_shapes(wanted)
+        encoder = self.base_model.encoder
+        assert isinstance(encoder, DebertaV2Encoder)
+        if wanted and encoder.relative_attention and encoder.all_rows is None:
+            encoder.all_rows = rows_of_all_distances(*encoder.row_settings).to(self.device)
 
     def set_position_query(self, adapted: bool) -> None:
         """Choose whether a shared position query goes through the adapted layer (see ``lora_position_query``)."""
