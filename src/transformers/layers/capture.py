@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["explain_capture"]
+__all__ = ["explain_capture", "is_captured"]
 
 _REASON = (
     "A graph of this forward pass (torch.jit.trace, torch.export, ONNX export through either, "
@@ -13,6 +13,11 @@ _REASON = (
     "for other runtimes, and transformers.exporting.static_model.StaticModel(model) is a copy that can be captured. "
     "To make it faster, use torch.compile without fullgraph, or bfloat16."
 )
+
+
+def is_captured() -> bool:
+    """Say whether a graph of operations is made of this pass, for another runtime or by ``torch.compile``."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def explain_capture() -> None:

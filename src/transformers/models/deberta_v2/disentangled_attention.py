@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from ...kernels.attention_batch import AttentionInputs
 from ...layers.attention import grouped_attention
+from ...layers.capture import is_captured
 from ...layers.compiled_attention import compiled_attention
 from ...layers.dropout import StableDropout, dropout
 from ...layers.packing import PackedLayout, RowGroup
@@ -79,7 +80,7 @@ def disentangled_attention(
     position_query = None if position_query is None else (position_query * scale).transpose(0, 1).contiguous()
     one_query = query.shape[0] != key.shape[0]
     queries = layout.split_rows(query) if one_query else layout.split(query)
-    all_scores = plain_scores if layout.static_shapes else fused_scores
+    all_scores = plain_scores if layout.static_shapes and is_captured() else fused_scores
     contexts, probabilities, values = [], [], []
     for group, q, k, v in zip(layout.groups, queries, layout.split(key), layout.split(value), strict=True):
         k, v = _heads_first(k), _heads_first(v)  # (H, G, n, d)
