@@ -17,6 +17,7 @@ from transformers.utils.shapes import (
     Record,
     Shape,
     Text,
+    TupleOf,
     Whole,
 )
 
@@ -45,6 +46,8 @@ def fitting(shape: Shape) -> st.SearchStrategy[Any]:
             return st.sampled_from(shape.choices) if shape.choices else _text(shape)
         case ListOf():
             return st.lists(fitting(shape.item), min_size=shape.least, max_size=min(shape.most, shape.least + 3))
+        case TupleOf():
+            return st.tuples(*map(fitting, shape.items)).map(list)
         case MapOf():
             keys = st.integers(0, 50).map(str) if shape.numbered else st.text(max_size=8)
             return st.dictionaries(keys, fitting(shape.value), min_size=shape.least, max_size=4)

@@ -6,8 +6,22 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from transformers.utils.shapes import Flag, ListOf, MapOf, Real, Record, Shape, Text, Whole, optional
+from transformers.utils.shapes import (
+    Flag,
+    ListOf,
+    MapOf,
+    OneOf,
+    Real,
+    Record,
+    Shape,
+    Text,
+    TupleOf,
+    Whole,
+    optional,
+)
 
 PERSON = Record(
     {"name": Text(), "age": optional(Whole(0, 150)), "tags": ListOf(Text(("a", "b"))), "rate": Real(0, below=1)},
@@ -29,6 +43,7 @@ ALLOWED: list[tuple[Shape, Any]] = [
 @pytest.mark.parametrize(("shape", "value"), ALLOWED)
 def test_what_is_allowed(shape: Shape, value: Any) -> None:
     shape.check(value, "it")
+    assert shape.accepts(value)
 
 
 REFUSED: list[tuple[Shape, Any, str]] = [
@@ -64,6 +79,50 @@ def test_what_is_refused_and_how(shape: Shape, value: Any, message: str) -> None
         shape.check(value, "it")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not shape.accepts(value)
+
+
+SOME = st.sampled_from([None, True, 0, 1, -1, 2**70, 0.5, -0.5, math.nan, math.inf, 1e300, "", "a", "ab", "3"])
+VALUES = st.recursive(
+    SOME, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab3"), inner, max_size=3)
+)
+LEAVES: list[Shape] = [
+    *(Flag(), Whole(), Whole(0, 1), Real(), Real(0, 1), Real(above=0), Real(0, below=0.5), Real(finite=False)),
+    *(Text(), Text(("a", "b")), Text(pattern="a+", named="a's")),
+]
+SHAPES = st.recursive(
+    st.sampled_from(LEAVES),
+    lambda inner: (
+        st.builds(ListOf, inner, st.integers(0, 1), st.integers(1, 3))
+        | st.lists(inner, max_size=2).map(lambda items: TupleOf(tuple(items)))
+        | st.builds(MapOf, inner, st.booleans())
+        | st.builds(lambda a, b, more: Record({"a": a, "b": b}, ("a",), more), inner, inner, st.none() | inner)
+        | st.lists(inner, min_size=1, max_size=3).map(lambda shapes: OneOf(tuple(shapes)))
+    ),
+    max_leaves=4,
+)
+
+
+def _fits(shape: Shape, value: Any) -> bool:
+    """Say whether a value and each of its parts is right, one after the other."""
+    if isinstance(shape, OneOf):
+        return any(_fits(each, value) for each in shape.shapes)
+    try:
+        return (
+            shape.is_kind(value)
+            and shape._in_range(value)
+            and all(_fits(inner, part) for inner, part, _ in shape._parts(value, ""))
+        )
+    except ValueError:  # a field that is missing, or has no such name
+        return False
+
+
+@given(SHAPES, VALUES)
+def test_the_short_way_says_what_the_long_way_says(shape: Shape, value: Any) -> None:
+    assert shape.accepts(value) is _fits(shape, value)
+    if not shape.accepts(value):
+        with pytest.raises(ValueError, match=r"was expected|is no field of it"):
+            shape.check(value, "it")
 
 
 def test_a_file_is_named_before_the_field() -> None:

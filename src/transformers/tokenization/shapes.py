@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..utils.shapes import Anything, Flag, ListOf, MapOf, Null, OneOf, Real, Record, Text, Whole, optional
+from ..utils.shapes import Anything, Flag, ListOf, MapOf, Null, OneOf, Real, Record, Text, TupleOf, Whole, optional
 
 __all__ = [
     "ADDED_TOKENS",
@@ -68,7 +68,7 @@ _STEP = optional(Record({"type": Text()}, required=("type",)))
 _MODEL = Record(
     {
         "type": Text(("BPE", "WordPiece", "WordLevel", "Unigram")),
-        "vocab": OneOf((VOCABULARY, ListOf(ListOf(OneOf((Text(), Real())), least=2, most=2)))),
+        "vocab": OneOf((VOCABULARY, ListOf(TupleOf((Text(), Real()))))),
         "merges": ListOf(MERGED),
         "unk_token": optional(Text()),
         "unk_id": optional(_ID),

@@ -115,10 +115,10 @@ class GraphedSteps:
 
     def _padded(self, inputs: Mapping[str, Tensor]) -> Batch:
         """Pad the inputs of tokens on the right, to a multiple of `MULTIPLE` or to the longest text of the model."""
-        unknown = set(inputs) - {"input_ids", *_FILLINGS, *_OF_ROWS}
-        if unknown or "input_ids" not in inputs:
+        names = list(inputs) if isinstance(inputs, Mapping) else [type(inputs).__name__]
+        if "input_ids" not in names or set(names) - {"input_ids", *_FILLINGS, *_OF_ROWS}:
             raise ValueError(
-                f"cuda_graphs is set, and the batch has {sorted(inputs)}; input_ids, attention_mask, token_type_ids "
+                f"cuda_graphs is set, and the batch has {', '.join(names)}; input_ids, attention_mask, token_type_ids "
                 "and labels were expected. Train without it."
             )
         ids = inputs["input_ids"]

@@ -174,10 +174,13 @@ def _finite(word: str) -> float:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     """Say whether a value is nested deeper than a number of levels."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner if isinstance(item, dict | list))
+    found = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        inside = [each.values() if isinstance(each, dict) else each for each in found]
+        found = [item for items in inside for item in items if isinstance(item, dict | list)]
+        if not found:
+            return False
+    return bool(found)
 
 
 def _refuse_half_pairs(value: Any, name: str) -> None:
