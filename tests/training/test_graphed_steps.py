@@ -19,6 +19,7 @@ from torch import Tensor
 from training_case import arguments
 
 from transformers import PreTrainedModel, Trainer
+from transformers.layers.transfer import send
 from transformers.training.graphed_steps import MULTIPLE, GraphedSteps, check_graphs
 
 TRAINED = [(family, task) for family, task in HEADS if task != "base"]
@@ -112,6 +113,36 @@ def test_padding_goes_to_few_lengths(length: int, wanted: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("task", ["sequence-classification", "token-classification", "question-answering"])
+def test_columns_that_no_row_uses_are_cut(task: str) -> None:
+    """Scripts may pad all texts to 512 tokens."""
+    model = make_head("roberta", task, **LORA, max_position_embeddings=64).train()
+    shake(model, 3, scale=0.3)
+    inputs = padded_batch("holes", task)
+    inputs = {**inputs, **labels_for(task, inputs)}
+    fillings = {"input_ids": 1, "attention_mask": 0, "labels": -100}
+    padded = {
+        name: torch.nn.functional.pad(values, (0, 93), value=fillings[name]) if values.shape[1:] == (9,) else values
+        for name, values in inputs.items()
+    }
+    assert padded["input_ids"].shape[1] == 102
+    found = []
+    for batch in (inputs, padded):
+        widths: list[int] = []
+
+        def compute(given: dict[str, Tensor], widths: list[int] = widths) -> Tensor:
+            widths.append(given["input_ids"].shape[1])
+            loss: Tensor = model(**given).loss
+            return loss
+
+        model.zero_grad()
+        loss = GraphedSteps(model, compute, capture=False).run(batch, torch.ones(()))
+        assert widths == [32]
+        found.append(_found(model, loss))
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name
+
+
 def test_labels_of_rows_are_not_padded() -> None:
     """Also where there are as many of them as tokens."""
     model = make_head("roberta", "sequence-classification", **LORA, num_labels=5).train()
@@ -141,7 +172,7 @@ def test_nothing_waits_for_the_device(family: str, task: str) -> None:
     model = make_head(family, task, **LORA, **dropout).train()
     with pretended_device() as device:
         model.to(DEVICE)
-        moved = {name: values.to(DEVICE) for name, values in inputs.items()}
+        moved = {name: send(values, DEVICE) for name, values in inputs.items()}  # as the Trainer does
         factor = torch.ones((), device=DEVICE)
         steps = _steps(model)
         steps.run(moved, factor)  # DeBERTa's table of positions goes there once

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ..heads.head import Head
 from ..layers.losses import IGNORED_LABEL
+from ..layers.transfer import on_cpu
 
 __all__ = ["MULTIPLE", "GraphedSteps", "check_graphs"]
 
@@ -114,22 +115,20 @@ class GraphedSteps:
     # The batch ------------------------------------------------------------------------------------------------
 
     def _padded(self, inputs: Mapping[str, Tensor]) -> Batch:
-        """Pad the inputs of tokens on the right, to a multiple of `MULTIPLE` or to the longest text of the model."""
+        """Cut or pad the inputs of tokens on the right: to a multiple of `MULTIPLE`, or to the model's longest text."""
         names = list(inputs) if isinstance(inputs, Mapping) else [type(inputs).__name__]
         if "input_ids" not in names or set(names) - {"input_ids", *_FILLINGS, *_OF_ROWS}:
             raise ValueError(
                 f"cuda_graphs is set, and the batch has {', '.join(names)}; input_ids, attention_mask, token_type_ids "
                 "and labels were expected. Train without it."
             )
-        ids = inputs["input_ids"]
-        length, longest = ids.shape[-1], self.model.longest_text
+        ids, mask = inputs["input_ids"], inputs.get("attention_mask")
+        length, longest = ids.shape[-1] if mask is None else _columns_used(mask), self.model.longest_text
         if longest is not None and length > longest:
             raise ValueError(f"A batch is {length} tokens wide, but this model has positions for {longest}; truncate.")
         wanted = -(-length // MULTIPLE) * MULTIPLE
-        added = (wanted if longest is None else min(wanted, longest)) - length
+        added = (wanted if longest is None else min(wanted, longest)) - ids.shape[-1]
         batch = {"attention_mask": torch.ones_like(ids), **inputs}
-        if added == 0:
-            return batch
         fillings = {**_FILLINGS, "input_ids": self.model.config.pad_token_id or 0}
         if not self.model.labels_each_token:
             del fillings["labels"]
@@ -187,6 +186,12 @@ def _state_of(model: nn.Module) -> Iterator[Any]:
                 yield name, value
         for parameter in module._parameters.values():
             yield None if parameter is None else (parameter.data_ptr(), parameter.requires_grad)
+
+
+def _columns_used(mask: Tensor) -> int:
+    """Count the columns up to the last one that is valid in any row. Shape: (B, L) or (B, C, L)."""
+    used = (on_cpu(mask) != 0).flatten(0, -2).any(0).nonzero()
+    return int(used[-1]) + 1 if len(used) else 1
 
 
 @contextmanager
