@@ -115,7 +115,7 @@ class GraphedSteps:
     # The batch ------------------------------------------------------------------------------------------------
 
     def _padded(self, inputs: Mapping[str, Tensor]) -> Batch:
-        """Cut or pad the inputs of tokens on the right: to a multiple of `MULTIPLE`, or to the model's longest text."""
+        """Cut or pad the inputs of tokens on the right, to a multiple of `MULTIPLE` or the model's longest text."""
         names = list(inputs) if isinstance(inputs, Mapping) else [type(inputs).__name__]
         if "input_ids" not in names or set(names) - {"input_ids", *_FILLINGS, *_OF_ROWS}:
             raise ValueError(
