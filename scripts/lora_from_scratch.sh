@@ -15,7 +15,11 @@ case " $* " in
 *" --task_name"*) fail "set TASKS, such as TASKS='rte squad', in place of --task_name" ;;
 *" --help "* | *" -h "*) TASKS="${TASKS%% *}" ;; # once is enough
 esac
-for task in $TASKS; do
+
+# run TASK FLAGS...: train on one task.
+run() {
+  local task="$1"
+  shift
   SCRIPT=(
     --model_name_or_path roberta-base --task_name "$task"
     --global_batch_size 16 --per_device_train_batch_size 16
@@ -26,8 +30,22 @@ for task in $TASKS; do
   )
   [ "$task" = squad ] || SCRIPT+=(--max_seq_length 128)
   launch_as "lora_from_scratch_$task" "$@"
+}
+
+find_environment
+# What a task lacks is said before the first of them, which may take hours, is begun.
+for task in $TASKS; do
+  DRY_RUN=1 run "$task" "$@" >/dev/null
+done
+code=0
+for task in $TASKS; do
+  run "$task" "$@" || {
+    code=$?
+    break
+  }
 done
 case "${DRY_RUN:-0} $* " in
 "0 "*" --help "* | "0 -h"* | "0 --help"* | 1*) ;;
-*) "$LORA_PYTHON" "$ROOT/scripts/tasks_table.py" "${OUTPUT_DIR:-$ROOT/output}"/lora_from_scratch_* ;;
+*) "$LORA_PYTHON" "$ROOT/scripts/tasks_table.py" "${OUTPUT_DIR:-$ROOT/output}"/lora_from_scratch_* || true ;;
 esac
+exit "$code"

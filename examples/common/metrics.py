@@ -77,6 +77,8 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
     "spearmanr": _spearman,
     "subset_accuracy": _accuracy,  # of rows of 0 and 1: the share of rows that are right as a whole
 }
+_CORRELATIONS = {"matthews_correlation", "pearson", "spearmanr"}
+_FEW = 8  # so many predictions may well be alike
 
 METRICS_OF_PROBLEM = {
     "regression": ("mse", "pearson"),
@@ -125,7 +127,7 @@ def _logits(predictions: object) -> NDArray[np.floating]:
 
 
 def make_compute_metrics(
-    metrics: Sequence[str], problem: str, combined: bool = False
+    metrics: Sequence[str], problem: str, combined: bool = False, name_of_one: str | None = None
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """Make the function that the Trainer calls after each evaluation.
 
@@ -136,15 +138,17 @@ def make_compute_metrics(
         metrics: Names in `METRICS`.
         problem: The problem type.
         combined: Report the metrics' mean too, as ``combined_score``.
+        name_of_one: What a prediction is called; the problem type's usual name where None.
 
     Returns:
         A function from predictions to metrics by name.
     """
+    what = name_of_one or ("value" if problem == "regression" else "class")
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         predicted = predicted_values(prediction.predictions, problem)
         labels = np.asarray(prediction.label_ids)
-        _warn_if_constant(predicted, labels, "value" if problem == "regression" else "class")
+        _warn_if_constant(predicted, labels, what, correlates=bool(_CORRELATIONS & set(metrics)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*constant.*")  # said above, with what to do about it
             values = {name: METRICS[name](predicted, labels) for name in metrics}
@@ -156,15 +160,16 @@ def make_compute_metrics(
     return compute_metrics
 
 
-def _warn_if_constant(predicted: Values, labels: Values, what: str) -> None:
-    """Name the likely causes when all predictions are the same though the labels are not."""
-    if len(predicted) < 2 or len(np.unique(predicted, axis=0)) > 1 or len(np.unique(labels, axis=0)) < 2:
+def _warn_if_constant(predicted: Values, labels: Values, what: str, *, correlates: bool) -> None:
+    """Name the likely causes when all predictions, more than a few, are the same though the labels are not."""
+    if len(predicted) < _FEW or len(np.unique(predicted, axis=0)) > 1 or len(np.unique(labels, axis=0)) < 2:
         return
     logger.warning(
-        "All %d predictions are the same %s (%s): the model has collapsed, and its correlations count as 0. Likely "
-        "causes: a learning rate that is too high for the global batch (per device x processes x accumulation), or a "
-        "run that is too short. Try a third of the learning rate, a warm-up, or another seed.",
+        "All %d predictions are the same %s (%s): the model has collapsed%s. Likely causes: a learning rate that is "
+        "too high for the global batch (per device x processes x accumulation), or a run that is too short. Try a "
+        "third of the learning rate, a warm-up, or another seed.",
         len(predicted),
         what,
         predicted[0],
+        ", and its correlation counts as 0" if correlates else "",
     )

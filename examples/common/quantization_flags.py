@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from transformers import BitsAndBytesConfig, TrainingArguments
 
-__all__ = ["QuantizationFlags", "check_quantization", "quantization_of"]
+__all__ = ["QuantizationFlags", "check_quantization", "quantization_of", "quantization_words"]
 
 
 @dataclass(kw_only=True)
@@ -58,6 +58,22 @@ def check_quantization(flags: QuantizationFlags, args: TrainingArguments, *, fre
             f"--{given[0]} keeps the base in few bits, which cannot be trained: add --apply_lora (or --apply_adapter, "
             "or --apply_bitfit)."
         )
+
+
+def quantization_words(quantization: BitsAndBytesConfig | None) -> list[str]:
+    """Give the words of a command line that keeps a base in the same bits.
+
+    Args:
+        quantization: How a model's base is kept.
+    """
+    if quantization is None or quantization.bits is None:
+        return []
+    if quantization.load_in_8bit:
+        return ["--load_in_8bit"]
+    computes = str(quantization.bnb_4bit_compute_dtype).removeprefix("torch.")
+    words = ["--load_in_4bit", "--bnb_4bit_quant_type", quantization.bnb_4bit_quant_type]
+    words += ["--bnb_4bit_use_double_quant"] * quantization.bnb_4bit_use_double_quant
+    return [*words, "--bnb_4bit_compute_dtype", computes]
 
 
 def quantization_of(flags: QuantizationFlags, args: TrainingArguments) -> BitsAndBytesConfig | None:

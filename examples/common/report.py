@@ -14,6 +14,7 @@ from transformers.utils.writing import NotWrittenError
 
 from .command_line import Arguments
 from .curve import draw_curve
+from .quantization_flags import quantization_words
 from .records import RECORD_FILE, describe_results, read_record, write_record
 from .reporting.examined import Examined
 from .reporting.flags import ReportFlags
@@ -72,8 +73,9 @@ def next_steps(trainer: Trainer, predict: Sequence[str] | None, code: str) -> li
     folder = shlex.quote(args.output_dir)
     steps = []
     if predict is not None:
-        words = ["python", shlex.quote(sys.argv[0]), "--model_name_or_path", folder, *predict, "--do_predict"]
-        steps.append(NextStep("predict", " ".join([*words, "--output_dir", folder])))
+        words = ["python", shlex.quote(sys.argv[0]), "--model_name_or_path", folder, *predict]
+        words += quantization_words(getattr(trainer.model, "quantization", None))
+        steps.append(NextStep("predict", " ".join([*words, "--do_predict", "--output_dir", folder])))
     if "tensorboard" in (args.report_to or ()):
         logs, runs = Path(str(args.logging_dir)), Path(args.output_dir, "runs")
         seen = shlex.quote(str(runs if runs in logs.parents else logs))

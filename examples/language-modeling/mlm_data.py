@@ -69,16 +69,19 @@ def load_texts(
             data.hashes["training"] = recipe.sha256
         else:
             data.validation[name] = MaskedTexts(rows, mask, _SEED_OF_EVALUATIONS, anew=False)
-            _check_evaluation(data.validation[name], path)
+            _check_hides(data.validation[name], "validation", path)
             if args.load_best_model_at_end:
                 data.hashes[name] = recipe.sha256
+    if data.train is not None:
+        _check_hides(data.train, "training", data.sources["train"])
     return data
 
 
-def _check_evaluation(texts: MaskedTexts, path: str) -> None:
+def _check_hides(texts: MaskedTexts, what: str, path: str) -> None:
+    """Refuse texts of which nothing is hidden; of a training, in its first epoch."""
     if not texts.hide_something():
         raise ValueError(
-            f"No token of the validation texts in '{path}' was drawn to be hidden: there are too few of them for "
+            f"No token of the {what} texts in '{path}' was drawn to be hidden: there are too few of them for "
             f"--mlm_probability {texts.mask.mlm_probability}. Give more texts, or a larger share."
         )
 

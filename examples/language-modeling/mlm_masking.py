@@ -42,7 +42,10 @@ class MaskedTexts(Dataset[dict[str, Any]]):
         self.epoch = epoch if self.anew else 0
 
     def hide_something(self) -> bool:
-        """Say whether a token of any sequence is hidden; of few and short ones it may be that none is."""
+        """Say whether a token of any sequence is hidden; of few and short ones it may be that none is.
+
+        Where masks change, this is about the epoch that was set.
+        """
         return any(bool((self[index]["labels"] != _NOT_HIDDEN).any()) for index in range(len(self)))
 
     def __len__(self) -> int:

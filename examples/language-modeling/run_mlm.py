@@ -114,7 +114,10 @@ def report(
 
 
 def steps_from_here(trainer: Trainer, arguments: Arguments[DataTrainingArguments]) -> list[NextStep]:
-    """Give the commands that go on from here: the first one trains a classifier that starts from what was learned."""
+    """Give the commands that go on from here: the first one trains a classifier that starts from what was learned.
+
+    There is none from bottleneck adapters and BitFit, which `run_glue.py` starts anew alone.
+    """
     folder, model_args = trainer.args.output_dir, arguments.model
     script = Path(__file__).resolve().parents[1] / "text-classification" / "run_glue.py"
     words = ["python", os.path.relpath(script), "--model_name_or_path"]
@@ -125,7 +128,8 @@ def steps_from_here(trainer: Trainer, arguments: Arguments[DataTrainingArguments
         words += [folder]
     words += ["--train_file", "LABELLED.csv", "--do_train", "--output_dir", f"{folder}-classifier"]
     code = f'pipeline("fill-mask", model={json.dumps(folder)})'
-    return [NextStep("classify", shlex.join(words)), *next_steps(trainer, None, code)]
+    starts = trainer.model.config.apply_lora or not trainer.model.config.freezes_base
+    return [*([NextStep("classify", shlex.join(words))] if starts else []), *next_steps(trainer, None, code)]
 
 
 if __name__ == "__main__":

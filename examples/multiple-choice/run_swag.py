@@ -68,7 +68,7 @@ def work(arguments: Arguments[DataTrainingArguments], checkpoint: str | None) ->
         model, tokenizer = make_model(arguments)
     start = start_of_run(checkpoint, model, arguments.model, args, "multiple choice", data.hashes)
     tokenize_examples(data, tokenizer, data_args, args)
-    evaluations = Evaluations(make_compute_metrics(METRICS, "single_label_classification"))
+    evaluations = Evaluations(make_compute_metrics(METRICS, "single_label_classification", name_of_one="ending"))
     trainer = make_trainer(arguments, data, model, tokenizer, evaluations)
     results = run(trainer, start, data.validation, lambda: predict(trainer, data), evaluated=evaluations.keep)
     if trainer.is_world_process_zero():

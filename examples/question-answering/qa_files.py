@@ -107,8 +107,9 @@ def _of_articles(articles: Sequence[Any], source: str) -> Questions:
                 name = _text(row, "id", f"a question of {where}", source)
                 place = f"question '{name}'"
                 pairs = _pairs(row["answers"], place, source) if row.get("answers") is not None else []
-                if pairs and row.get("is_impossible") is True:
-                    raise ValueError(f"'{source}': {place} is said to have no answer (is_impossible), and has some.")
+                if row.get("answers") is not None and row.get("is_impossible") is bool(pairs):
+                    said, has = ("no answer", "some") if pairs else ("an answer", "none")
+                    raise ValueError(f"'{source}': {place} is said to have {said} (is_impossible), and has {has}.")
                 found.with_answers |= row.get("answers") is not None
                 found.add(name, _text(row, "question", place, source), context, pairs)
     return found

@@ -115,6 +115,7 @@ def keep_evaluation(trainer: Trainer, scorer: Scorer, results: dict[str, float])
     logger.info("Answers to the validation questions: %s", path)
     if scorer.chosen is not None and trainer.args.do_train:  # it belongs to the model in this folder
         write_threshold(folder, scorer.chosen, results["eval_best_f1"], scorer.data.sources["validation"])
+        logger.info('Evaluations and predictions take this threshold of "no answer" from here on: %.4g', scorer.chosen)
 
 
 def predict(trainer: Trainer, scorer: Scorer) -> dict[str, float]:
@@ -141,15 +142,17 @@ def report(
     data = scorer.data
     source = next(iter(data.sources.values()))
     shown = (*METRICS[data.with_null], *(["best_f1_thresh"] if data.with_null else []))
-    steps = steps_from_here(trainer, arguments.data) if trainer.args.do_train else []
+    steps = steps_from_here(trainer, scorer) if trainer.args.do_train else []
     subject = Subject(f"Answers: {source}", source, shown)
     print_report(trainer, subject, results, arguments, steps, lambda: examine(scorer))
 
 
-def steps_from_here(trainer: Trainer, data_args: DataTrainingArguments) -> list[NextStep]:
-    """Give the commands that go on from here."""
-    words = ["--test_file", "QUESTIONS.json", "--max_seq_length", str(data_args.max_seq_length)]
-    words += ["--doc_stride", str(data_args.doc_stride)]
+def steps_from_here(trainer: Trainer, scorer: Scorer) -> list[NextStep]:
+    """Give the commands that go on from here; answers are found as in this run."""
+    data_args = scorer.data_args
+    words = ["--test_file", "QUESTIONS.json"]
+    for name in ("max_seq_length", "doc_stride", "n_best_size", "max_answer_length"):
+        words += [f"--{name}", str(getattr(data_args, name))]
     words += ["--version_2_with_negative"] if data_args.version_2_with_negative else []
     choice = ", handle_impossible_answer=True" if data_args.version_2_with_negative else ""
     code = f'pipeline("question-answering", model={json.dumps(trainer.args.output_dir)}{choice})'

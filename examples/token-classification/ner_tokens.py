@@ -158,14 +158,15 @@ def _tell_lost_words(split: Dataset, source: str, length: int) -> None:
         vanished += first.count(VANISHED)
         if not example and VANISHED in first:
             example = f" (such as {row[WORDS][first.index(VANISHED)]!r} in the sentence of {row[PLACE]})"
-    if vanished or cut:
+    found = []
+    if vanished:
+        found.append(f"the tokenizer leaves nothing of {vanished}{example}")
+    if cut:
+        found.append(f"{cut} stand behind the first {length} tokens and are cut")
+    if found:
         logger.warning(
-            "'%s': of %d words the tokenizer leaves nothing of %d%s, and %d stand behind the first %d tokens and are "
-            "cut. Nothing is learned from them, and each counts as predicted O.",
+            "'%s': of %d words %s. Nothing is learned from them, and each counts as predicted O.",
             source,
             total,
-            vanished,
-            example,
-            cut,
-            length,
+            ", and ".join(found),
         )

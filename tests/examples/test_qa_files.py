@@ -169,6 +169,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "no number": ("a.json", one(answers={"text": ["Ada"], "answer_start": ["first"]}), "an answer at 'first'"),
     "half a number": ("a.json", one(answers={"text": ["Ada"], "answer_start": [0.5]}), "an answer at '0.5'"),
     "impossible, with an answer": ("a.json", paragraph(is_impossible=True), "is said to have no answer"),
+    "possible, without one": ("a.json", paragraph(is_impossible=False, answers=[]), "is said to have an answer"),
     "no column": (
         "a.json",
         [{"question": "Who?", "text": "Ada"}],

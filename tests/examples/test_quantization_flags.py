@@ -10,7 +10,7 @@ import torch
 
 import run_ner
 from common.arguments import ModelArguments, check_model_arguments
-from common.quantization_flags import quantization_of
+from common.quantization_flags import quantization_of, quantization_words
 from transformers import BitsAndBytesConfig, HfArgumentParser, TrainingArguments
 
 LORA = ["--apply_lora", "--lora_r", "8", "--lora_alpha", "16"]
@@ -45,7 +45,10 @@ def parse(*words: str) -> tuple[ModelArguments, TrainingArguments]:
 def test_flags_become_a_configuration(words: list[str], expected: BitsAndBytesConfig | None) -> None:
     parsed: tuple[ModelArguments, TrainingArguments] = parse(*LORA, *words)
     check_model_arguments(*parsed)
-    assert quantization_of(*parsed) == expected
+    found = quantization_of(*parsed)
+    assert found == expected
+    again = parse(*LORA, *quantization_words(found))  # as a printed command has them
+    assert quantization_of(*again) == expected
 
 
 @pytest.mark.parametrize(

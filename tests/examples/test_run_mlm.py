@@ -74,6 +74,19 @@ def test_from_texts_to_a_classifier_that_starts_from_what_was_learned(
     assert read_json(tmp_path / "out-classifier" / "run_record.json")["holds_adapter"]
 
 
+def test_no_command_is_printed_that_could_not_go_on(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BitFit's biases are the language model's alone."""
+    (tmp_path / "train.txt").write_text(TEXTS)
+    words = ["--model_name_or_path", tiny_checkpoint, "--apply_bitfit", *QUIET, "--max_seq_length", "16"]
+    words += ["--train_file", tmp_path / "train.txt", "--do_train", "--max_steps", "1"]
+    assert run(*words, "--output_dir", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "use in Python" in printed
+    assert "classify" not in printed
+
+
 @pytest.mark.parametrize("loaders", [0, 1])
 def test_a_run_goes_on_where_it_stopped_and_no_other_does(
     loaders: int, start: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -131,6 +144,10 @@ BAD: dict[str, tuple[list[str], str]] = {
         "--max_seq_length is 512, and the model reads 64 tokens",
     ),
     "too few to part off": (["--train_file", "few.txt", "--do_train", "--do_eval"], "too few texts to part 5 %"),
+    "nothing to learn is drawn": (
+        ["--train_file", "few.txt", "--do_train", "--mlm_probability=.01"],
+        "No token of the training texts in 'few.txt' was drawn to be hidden",
+    ),
     "nothing is drawn": (
         [
             "--train_file",

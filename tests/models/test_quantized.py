@@ -236,6 +236,20 @@ def test_an_adapter_says_over_which_bits_it_was_trained_and_fits_others(
     over_bits = AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain", load_in_8bit=True)
     assert "was trained over a base in full precision, and this one is in 8 bits" in caplog.text
     assert over_bits.is_loaded_in_8bit
+    over_bits.save_adapter(tmp_path / "eight")
+    caplog.clear()
+    eight = BitsAndBytesConfig(load_in_8bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "eight", quantization_config=eight)
+    assert "trained over" not in caplog.text, "what is said of 4 bits does not matter to 8"
+
+
+def test_layers_that_are_not_there_are_named(base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    skipped = ["query", "quarry", "lm_head"]
+    bits = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
+    with caplog.at_level(logging.WARNING):
+        AutoModelForSequenceClassification.from_pretrained(base, quantization_config=bits, **LORA)
+    told = [name for name in skipped if f"names '{name}', which no layer" in caplog.text]
+    assert told == ["quarry", "lm_head"]
 
 
 def test_damaged_metadata_of_bits_are_refused(base: Path, tmp_path: Path) -> None:

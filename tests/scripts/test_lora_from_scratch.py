@@ -80,6 +80,24 @@ def test_bad_input_is_one_line(case: str, launch: Launch, tmp_path: Path) -> Non
     assert expected in ran.stderr
 
 
+def test_what_a_later_task_lacks_is_said_before_the_first(launch: Launch, tmp_path: Path) -> None:
+    ran = launch(NAME, cwd=tmp_path, TASKS="rte squad", MODEL="m", GLUE_DATASET="g")
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert "set SQUAD to the folder" in ran.stderr
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_task_that_fails_ends_it_with_the_table_of_the_others(launch: Launch, tmp_path: Path) -> None:
+    done = tmp_path / "output" / f"{NAME}_cola"
+    done.mkdir(parents=True)
+    ran = launch(NAME, cwd=tmp_path, TASKS="rte mrpc", MODEL=tmp_path / "none", GLUE_DATASET=tmp_path)
+    assert ran.returncode == 2
+    assert f"{NAME}_rte: RTE" in ran.stdout
+    assert f"{NAME}_mrpc" not in ran.stdout
+    assert "no finished run was found" in ran.stderr, "the table was to be made"
+
+
 def test_help_is_said_once(launch: Launch, tmp_path: Path) -> None:
     ran = launch(NAME, "--help", cwd=tmp_path)
     assert ran.returncode == 0

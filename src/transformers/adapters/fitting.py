@@ -130,7 +130,7 @@ def check_base(model: AdaptableModel, content: AdapterContent, *, allow_other_ba
 def log_other_storage(model: AdaptableModel, content: AdapterContent) -> None:
     """Say where a model's base is kept in other bits than the one that an adapter was trained over."""
     ours, theirs = (each or BitsAndBytesConfig() for each in (model.quantization, content.quantization))
-    if content.base_sha256 is not None and ours != theirs:  # of the base of others nothing is known
+    if content.base_sha256 is not None and ours.storage != theirs.storage:  # of the base of others nothing is known
         logger.warning(
             "The adapter '%s' was trained over a base in %s, and this one is in %s: its outputs differ a little.",
             content.source,

@@ -6,6 +6,7 @@ It says how the encoder's linear layers are kept in memory, not what the model i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,6 +106,20 @@ class BitsAndBytesConfig:
         """4, 8, or None where neither is asked for."""
         return 4 if self.load_in_4bit else 8 if self.load_in_8bit else None
 
+    @property
+    def storage(self) -> tuple[Any, ...]:
+        """What decides about the values that the base is kept in: of two that are kept alike it is the same."""
+        kind = (self.bnb_4bit_quant_type, self.bnb_4bit_use_double_quant) if self.load_in_4bit else ()
+        return self.bits, *kind, *sorted(self.llm_int8_skip_modules or () if self.bits else ())
+
+    def is_quantizable(self) -> bool:
+        """Say whether bits are asked for."""
+        return self.bits is not None
+
+    def quantization_method(self) -> str | None:
+        """Give upstream's name of the way: ``llm_int8``, ``fp4`` or ``nf4``; None where no bits are asked for."""
+        return "llm_int8" if self.load_in_8bit else self.bnb_4bit_quant_type if self.load_in_4bit else None
+
     def skips(self, path: str) -> bool:
         """Say whether a layer stays as it is.
 
@@ -119,6 +134,19 @@ class BitsAndBytesConfig:
     def to_dict(self) -> dict[str, Any]:
         """Give all that matters, JSON-ready."""
         return {**vars(self), "bnb_4bit_compute_dtype": _name(self.bnb_4bit_compute_dtype), "quant_method": _METHOD}
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Give what differs from the defaults, JSON-ready."""
+        usual = BitsAndBytesConfig().to_dict()
+        return {name: value for name, value in self.to_dict().items() if value != usual[name]}
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Write it as JSON.
+
+        Args:
+            use_diff: Leave the defaults out.
+        """
+        return json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> BitsAndBytesConfig:

@@ -21,8 +21,11 @@ from ..methods.bitfit import CastingLinear
 from ..methods.lora.layers import LoraLinear
 from ..methods.lora.places import is_in_head
 from ..methods.lora.quantized import QuantizedLoraLinear
+from ..utils import logging
 
 __all__ = ["full_layers", "layers_for_bits", "quantization_error", "quantize_layers"]
+
+logger = logging.get_logger(__name__)
 
 # What a layer becomes; a class from elsewhere may compute otherwise, and stays.
 _FORMS: Mapping[type[nn.Module], type[QuantizedLinear]] = {
@@ -49,6 +52,14 @@ def layers_for_bits(model: ModelWithBase, quantization: BitsAndBytesConfig) -> d
     }
 
 
+def _tell_unknown_names(model: ModelWithBase, quantization: BitsAndBytesConfig) -> None:
+    """Name what is to be left out and is not there; upstream's lists hold names of other models."""
+    paths = [model.name_with_head(path) for path, _ in model.named_modules()]
+    for name in quantization.llm_int8_skip_modules or ():
+        if not any(BitsAndBytesConfig(llm_int8_skip_modules=[name]).skips(path) for path in paths):
+            logger.warning("llm_int8_skip_modules names '%s', which no layer of this model is called.", name)
+
+
 def quantize_layers(
     model: ModelWithBase,
     tensors: dict[str, Tensor],
@@ -71,6 +82,7 @@ def quantize_layers(
         ValueError: If bitsandbytes is not installed, no layer is left, or a weight is not finite.
     """
     require_bitsandbytes()
+    _tell_unknown_names(model, quantization)
     every = layers_for_bits(model, quantization)
     chosen = {path: layer for path, layer in every.items() if f"{path}.weight" in tensors}
     if not chosen:

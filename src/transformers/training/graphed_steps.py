@@ -178,12 +178,13 @@ class GraphedSteps:
             self._graphs, self._gradients, self._state = {}, {}, state
 
 
-def _state_of(model: nn.Module) -> Iterator[Any]:
+def _state_of(model: Head) -> Iterator[Any]:
     """Give all that a forward pass can depend on but the values of tensors."""
-    for module in model.modules():
-        for name, value in vars(module).items():
+    for holder in (model.config, *model.modules()):
+        for name, value in vars(holder).items():
             if isinstance(value, _SIMPLE):
                 yield name, value
+    for module in model.modules():
         for parameter in module._parameters.values():
             yield None if parameter is None else (parameter.data_ptr(), parameter.requires_grad)
 
