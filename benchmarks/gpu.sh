@@ -50,7 +50,9 @@ models=(roberta-base deberta-v3-base) rounds=10 steps=30
 [ -n "$quick" ] && rounds=3 steps=10 || models+=(roberta-large deberta-v2-xlarge)
 for model in "${models[@]}"; do
   for size in 16 64; do
-    run benchmarks/gpu_step.py "$model" --batch_size "$size" --steps "$steps"
+    for way in "" --cuda_graphs; do
+      run benchmarks/gpu_step.py "$model" --batch_size "$size" --steps "$steps" $way
+    done
   done
   run benchmarks/gpu_step.py "$model" --all-linear --steps "$steps"
   for kind in "" --evaluate; do
@@ -60,8 +62,9 @@ done
 reference="${LORA_REFERENCE_PYTHON:-$ROOT/.venv-reference/bin/python}"
 if [ -n "$dry" ] || "$reference" -c 'import torch, peft, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
   for model in roberta-base deberta-v3-base; do
-    run benchmarks/lora_step.py "$model" --device cuda --rounds "$rounds" --threads 8
-    run benchmarks/lora_step.py "$model" --device cuda --rounds "$rounds" --threads 8 --all-linear
+    for way in "" --all-linear --cuda_graphs; do
+      run benchmarks/lora_step.py "$model" --device cuda --rounds "$rounds" --threads 8 $way
+    done
   done
 else
   say "No comparison with upstream + PEFT: $reference has no GPU build of them"
