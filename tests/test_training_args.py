@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 
 from transformers.hf_argparser import HfArgumentParser
 from transformers.training_args import ParallelMode, TrainingArguments
@@ -202,3 +204,15 @@ def test_a_token_is_in_no_record_of_the_arguments(tmp_path: Path) -> None:
         assert "hf_secret" not in written
         assert "<HUB_TOKEN>" in written
     assert TrainingArguments(str(tmp_path)).to_dict()["hub_token"] is None
+
+
+def test_what_accelerate_forgets_is_found_again(tmp_path: Path) -> None:
+    """Notebooks reset its state between two trainings; its object for the process is then an empty one."""
+    args = TrainingArguments(str(tmp_path), no_cuda=True, report_to="none")
+    assert args.device.type == "cpu"
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert PartialState._shared_state == {}
+    assert args.device.type == "cpu"
+    assert (args.world_size, args.process_index) == (1, 0)
+    PartialState._shared_state["device"] = torch.device("meta")  # another choice, made by somebody else
+    assert args.device.type == "cpu"

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import torch
 
@@ -46,16 +46,23 @@ def process_state(no_cuda: bool = False, timeout: int = 1800) -> PartialState:
     """
     from accelerate import PartialState
 
-    shared, known = _MET.get(no_cuda, (None, None))
-    if known is not None and shared is PartialState._shared_state:
-        return known
+    met = _MET.get(no_cuda)
+    if met is not None and met.memory is PartialState._shared_state and met.memory.get("device") == met.device:
+        return met.state
     state = _meet(no_cuda, timeout)
-    _MET[no_cuda] = PartialState._shared_state, state
+    _MET[no_cuda] = _Met(state, PartialState._shared_state, state.device)
     return state
 
 
-_MET: dict[bool, tuple[dict[str, Any], PartialState]] = {}
-"""What was found, by ``no_cuda``, and accelerate's memory at that time: it is asked for ten times a step."""
+class _Met(NamedTuple):
+    """What was found, which holds while accelerate remembers the same: it is asked for ten times a step."""
+
+    state: PartialState
+    memory: dict[str, Any]
+    device: torch.device
+
+
+_MET: dict[bool, _Met] = {}  # by ``no_cuda``
 
 
 def _meet(no_cuda: bool, timeout: int) -> PartialState:
