@@ -20,7 +20,7 @@ from .packing import PackedLayout, RowGroup
 
 __all__ = ["attention_probabilities", "grouped_attention"]
 
-# Not cuDNN's, which makes a plan for each shape that it has not met (a quarter of a second on an H200): nearly every
+# Not cuDNN's, which makes a plan for each shape that it has not met (0.15 s on an H200): nearly every
 # batch of texts has another shape.
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
