@@ -67,6 +67,7 @@ def test_training_evaluation_prediction_and_every_next_command(
     validation, test = write(tmp_path / "validation.json", rows), write(tmp_path / "test.json", questions("s", 4))
     words = [*start, "--validation_file", validation, "--test_file", test, "--do_eval", "--do_predict"]
     words += ["--lora_target_modules", "all-linear", "--max_steps", "200", "--learning_rate", "1e-2"]
+    words += ["--max_answer_length", "9", "--n_best_size", "7"]
     assert run(*words, "--output_dir", out) == 0
     printed = capsys.readouterr()
     assert "the answers of 1 of 11 questions are in no window of 32 tokens" in printed.err
@@ -110,6 +111,7 @@ def check_next_commands(printed: str, out: Path) -> None:
     lines = printed.partition("\nNext:\n")[2].rstrip().splitlines()
     steps = {line[:16].strip(): line[16:].strip() for line in lines}
     assert set(steps) == {"predict", "use in Python", "serve"}
+    assert "--n_best_size 7 --max_answer_length 9 " in steps["predict"], "as the run itself found answers"
     bare = [{"id": "a", "question": "the film was", "context": "the film 7 was bad"}]
     write(Path("QUESTIONS.json"), bare)
     assert run(*shlex.split(steps["predict"])[2:], "--report_to", "none") == 0

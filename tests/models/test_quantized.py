@@ -250,6 +250,7 @@ def test_layers_that_are_not_there_are_named(base: Path, caplog: pytest.LogCaptu
         AutoModelForSequenceClassification.from_pretrained(base, quantization_config=bits, **LORA)
     told = [name for name in skipped if f"names '{name}', which no layer" in caplog.text]
     assert told == ["quarry", "lm_head"]
+    assert str(bits) == "8 bits (without query, quarry, lm_head)"
 
 
 def test_damaged_metadata_of_bits_are_refused(base: Path, tmp_path: Path) -> None:

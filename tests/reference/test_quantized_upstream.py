@@ -178,3 +178,23 @@ def test_pefts_folder_over_few_bits_means_the_same_here(cases: Path, name: str) 
         quantization_config=BitsAndBytesConfig(**case.bits),
     )
     assert (_logits(ours) - theirs).abs().max() <= 100 * case.tolerance
+
+
+def test_a_configuration_says_of_itself_what_upstreams_says(upstream: Upstream, tmp_path: Path) -> None:
+    """But for upstream's copies of two fields, and what this package does not offer."""
+    nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16"}
+    cases: list[dict[str, Any]] = [{}, {"load_in_8bit": True}, {"load_in_4bit": True}, nf4]
+    cases.append({**nf4, "bnb_4bit_use_double_quant": True, "llm_int8_skip_modules": ["query"]})
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    upstream("upstream_bits.py", tmp_path / "cases.json", tmp_path / "found.json")
+    for case, wanted in zip(cases, json.loads((tmp_path / "found.json").read_text()), strict=True):
+        bits = BitsAndBytesConfig(**case)
+        full = json.loads(bits.to_json_string(use_diff=False))
+        found = [bits.is_quantizable(), bits.quantization_method(), bits.to_diff_dict()]
+        found += [json.loads(bits.to_json_string()), full]
+        *small, whole = [_offered(each, full) for each in wanted]
+        assert found == [*small, whole]
+
+
+def _offered(value: Any, fields: dict[str, Any]) -> Any:
+    return {name: each for name, each in value.items() if name in fields} if isinstance(value, dict) else value

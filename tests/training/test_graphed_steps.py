@@ -153,14 +153,24 @@ def test_labels_of_rows_are_not_padded() -> None:
 
 
 def test_masked_words_are_scored_everywhere() -> None:
-    """Where labels count is no matter of the shape."""
+    """A shape that is captured may not depend on where labels count."""
     model = make_head("roberta", "masked-lm", **LORA).train()
     model.sparse_prediction = True
     inputs = padded_batch("right")
     inputs = {**inputs, **labels_for("masked-lm", inputs)}
     wanted = _usual(model, inputs, 1.0)
     model.zero_grad()
-    _assert_same(_found(model, _steps(model).run(inputs, torch.ones(()))), wanted)
+    shapes = []
+
+    def compute(batch: dict[str, Tensor]) -> Tensor:
+        output = model(**batch)
+        shapes.append(output.logits.shape)
+        loss: Tensor = output.loss
+        return loss
+
+    found = _found(model, GraphedSteps(model, compute, capture=False).run(inputs, torch.ones(())))
+    _assert_same(found, wanted)
+    assert shapes == [(6, model.longest_text, model.config.vocab_size)]
 
 
 @pytest.mark.parametrize(("family", "task"), TRAINED)
@@ -179,6 +189,14 @@ def test_nothing_waits_for_the_device(family: str, task: str) -> None:
         device.waits.clear()
         steps.run(moved, factor)
         assert device.waits == []
+
+
+def test_a_model_that_computes_padding_anyway_goes_on_doing_so() -> None:
+    model = make_head("deberta", "sequence-classification", **LORA).train()
+    model.use_static_shapes()
+    inputs = padded_batch("right")
+    _steps(model).run({**inputs, **labels_for("sequence-classification", inputs)}, torch.ones(()))
+    assert model.base_model.static_shapes is True
 
 
 @pytest.mark.parametrize(
