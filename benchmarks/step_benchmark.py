@@ -142,16 +142,15 @@ def compare_steps(
     settings["targets"] = list(model.config.lora_targets) if targets is None else targets
     settings["own_fields"] = {} if targets is None else {"lora_target_modules": targets}
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(Path(folder) / "model")
-        files = [Path(folder) / f"{number}.safetensors" for number in range(batch_count)]
-        for file, batch in zip(files, batches, strict=True):
-            save_file(batch, file)
+    about: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _write_work(folder, model, batches)
         for dtype in dtypes:
             options = {**settings, "dtype": dtype}
             with (
-                Side(sys.executable, "own_step.py", Path(folder) / "model", options) as ours,
-                Side(REFERENCE, "upstream_step.py", Path(folder) / "model", options) as theirs,
+                Side(sys.executable, "own_step.py", folder / "model", options) as ours,
+                Side(REFERENCE, "upstream_step.py", folder / "model", options) as theirs,
             ):
                 results[dtype] = _take_turns(ours, theirs, files, rounds)
                 about = {"ours": ours.about, "upstream": theirs.about}
@@ -167,6 +166,15 @@ def compare_steps(
         "load_average": os.getloadavg(),
         "results": results,
     }
+
+
+def _write_work(folder: Path, model: PreTrainedModel, batches: list[dict[str, Tensor]]) -> list[Path]:
+    """Write model and batches for both sides; give the batches' files."""
+    model.save_pretrained(folder / "model")
+    files = [folder / f"{number}.safetensors" for number in range(len(batches))]
+    for file, batch in zip(files, batches, strict=True):
+        save_file(batch, file)
+    return files
 
 
 def _take_turns(ours: Side, theirs: Side, files: list[Path], rounds: int) -> dict[str, Any]:

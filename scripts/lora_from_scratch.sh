@@ -46,6 +46,6 @@ for task in $TASKS; do
 done
 case "${DRY_RUN:-0} $* " in
 "0 "*" --help "* | "0 -h"* | "0 --help"* | 1*) ;;
-*) "$LORA_PYTHON" "$ROOT/scripts/tasks_table.py" "${OUTPUT_DIR:-$ROOT/output}"/lora_from_scratch_* || true ;;
+*) "$LORA_PYTHON" "$ROOT/scripts/tasks_table.py" "${OUTPUT_DIR:-$ROOT/output}"/lora_from_scratch_* || [ "$code" -ne 0 ] || code=2 ;;
 esac
 exit "$code"

@@ -369,7 +369,7 @@ class Trainer(SearchingTrainer):
     def _prepare_run(self) -> _Run:
         """Build loader, optimizer and schedule, and start a new state."""
         self._check_loss()
-        self._operations = None, 0
+        self._operations_a_token = None
         check_few_bits(self.model, self.args)
         if self.is_world_process_zero():
             clear_leftovers(self.args.output_dir)

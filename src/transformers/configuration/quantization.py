@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["BitsAndBytesConfig", "take_quantization"]
+__all__ = ["BitsAndBytesConfig", "names_layer", "take_quantization"]
 
 _COMPUTE = (torch.float32, torch.bfloat16, torch.float16)
 _TYPES = ("fp4", "nf4")
@@ -126,10 +126,7 @@ class BitsAndBytesConfig:
         Args:
             path: Its path in the model.
         """
-        return any(
-            path == name or path.startswith(f"{name}.") or path.endswith(f".{name}")
-            for name in self.llm_int8_skip_modules or ()
-        )
+        return any(names_layer(name, path) for name in self.llm_int8_skip_modules or ())
 
     def to_dict(self) -> dict[str, Any]:
         """Give all that matters, JSON-ready."""
@@ -175,11 +172,18 @@ class BitsAndBytesConfig:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
 
     def __str__(self) -> str:
-        """Say it in words, such as "4 bits (NF4, double quantisation)"."""
-        if self.bits != 4:
-            return f"{self.bits} bits" if self.bits else "full precision"
-        double = ", double quantisation" if self.bnb_4bit_use_double_quant else ""
-        return f"4 bits ({self.bnb_4bit_quant_type.upper()}{double})"
+        """Say it in words, such as "4 bits (NF4, double quantisation, without query)"."""
+        if not self.bits:
+            return "full precision"
+        how = [self.bnb_4bit_quant_type.upper()] if self.load_in_4bit else []
+        how += ["double quantisation"] if self.load_in_4bit and self.bnb_4bit_use_double_quant else []
+        how += [f"without {', '.join(self.llm_int8_skip_modules)}"] if self.llm_int8_skip_modules else []
+        return f"{self.bits} bits" + (f" ({', '.join(how)})" if how else "")
+
+
+def names_layer(name: str, path: str) -> bool:
+    """Say whether an entry of ``llm_int8_skip_modules`` means a layer: its path, the beginning or the end of it."""
+    return path == name or path.startswith(f"{name}.") or path.endswith(f".{name}")
 
 
 def take_quantization(kwargs: dict[str, Any]) -> BitsAndBytesConfig | None:

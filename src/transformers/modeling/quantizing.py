@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.model import ModelWithBase
-from ..configuration.quantization import BitsAndBytesConfig
+from ..configuration.quantization import BitsAndBytesConfig, names_layer
 from ..layers.quantized import QuantizationError, QuantizedLinear, quantized_layers, require_bitsandbytes
 from ..methods.bitfit import CastingLinear
 from ..methods.lora.layers import LoraLinear
@@ -56,7 +56,7 @@ def _tell_unknown_names(model: ModelWithBase, quantization: BitsAndBytesConfig) 
     """Name what is to be left out and is not there; upstream's lists hold names of other models."""
     paths = [model.name_with_head(path) for path, _ in model.named_modules()]
     for name in quantization.llm_int8_skip_modules or ():
-        if not any(BitsAndBytesConfig(llm_int8_skip_modules=[name]).skips(path) for path in paths):
+        if not any(names_layer(name, path) for path in paths):
             logger.warning("llm_int8_skip_modules names '%s', which no layer of this model is called.", name)
 
 

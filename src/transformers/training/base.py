@@ -45,6 +45,17 @@ _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 class TrainerBase:
     """The parts of a ``Trainer``; see there for the arguments."""
 
+    is_in_train = False
+    _pass_weight = 1.0
+    _item_count: ItemCount | None = None
+    _graphs: GraphedSteps | None = None
+    _made_by_run: tuple[Any, Any] = (None, None)
+    _learning_rate = 0.0
+    _examples_seen = 0
+    _gradient_norm = math.nan
+    _ignore_keys_for_eval: list[str] | None = None
+    _is_best = _all_stop = False
+
     def __init__(
         self,
         model: nn.Module | None = None,
@@ -94,19 +105,8 @@ class TrainerBase:
             is_local_process_zero=self.is_local_process_zero(), is_world_process_zero=self.is_world_process_zero()
         )
         self.control = TrainerControl()
-        self.is_in_train = False
-        self._pass_weight = 1.0
-        self._item_count: ItemCount | None = None
-        self._graphs: GraphedSteps | None = None
-        self._made_by_run: tuple[Any, Any] = (None, None)
         self._changes: dict[str, tuple[Any, Any]] = {}
-        self._learning_rate = 0.0
-        self._examples_seen = 0
-        self._gradient_norm = math.nan
-        self._unread = UnreadSteps()
-        self._ignore_keys_for_eval: list[str] | None = None
-        self._is_best = False
-        self._stop, self._all_stop = StopRequest(), False
+        self._unread, self._stop = UnreadSteps(), StopRequest()
         self.callback_handler = self._build_callbacks(callbacks or [])
         warn_of_methods_without_effect(self)
         self._prepare_publishing()

@@ -44,18 +44,17 @@ def check_graphs(model: nn.Module) -> Head:
     Raises:
         ValueError: Saying why.
     """
-    config: Any = getattr(model, "config", None)
-    reason = None
     if not isinstance(model, Head):
-        reason = f"{type(model).__name__} is no model of this package"
-    elif getattr(config, "consistency", None) is not None:
-        reason = f"consistency training ('{config.consistency}') chooses tokens on the CPU"
-    elif model.is_loaded_in_8bit:
-        reason = "a base of 8 bits looks for outliers, for which the CPU waits"
-    elif getattr(config, "gradient_checkpointing", False):
-        reason = "gradient_checkpointing restores random states on the CPU"
-    if reason is not None or not isinstance(model, Head):
-        raise ValueError(f"cuda_graphs is set, but {reason}. Train without it.")
+        raise ValueError(f"cuda_graphs is for models of this package, and this is a {type(model).__name__}.")
+    consistency = getattr(model.config, "consistency", None)
+    reasons = {
+        f"consistency training ('{consistency}') chooses tokens on the CPU": consistency is not None,
+        "a base of 8 bits looks for outliers, for which the CPU waits": model.is_loaded_in_8bit,
+        "gradient_checkpointing restores random states on the CPU": model.config.gradient_checkpointing,
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found:
+        raise ValueError(f"cuda_graphs is set, but {found[0]}. Train without it.")
     return model
 
 
@@ -198,11 +197,12 @@ def _columns_used(mask: Tensor) -> int:
 @contextmanager
 def _static_shapes(model: Head) -> Iterator[None]:
     """Let a model compute padding for a while."""
+    before = bool(model.base_model.static_shapes)
     model.use_static_shapes()
     try:
         yield
     finally:
-        model.use_static_shapes(False)
+        model.use_static_shapes(before)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ logger = logging.get_logger(__name__)
 class LearningTrainer(TrainerBase):
     """The part of a ``Trainer`` that has an optimizer, a schedule and a loss; see ``Trainer`` for the arguments."""
 
-    _operations: tuple[Any, int] = (None, 0)
+    _operations_a_token: int | None = None  # of the run's model, once it was counted
 
     def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
         """Build the optimizer and the schedule, unless they were given."""
@@ -164,12 +164,13 @@ class LearningTrainer(TrainerBase):
             return
         if self.args.world_size > 1:
             raise ValueError("cuda_graphs is for one process; leave it out.")
-        given = {
+        own = {
             "training_step": own_step,
             "compute_loss": overrides(self, "compute_loss", LearningTrainer),
             "compute_loss_func": self.compute_loss_func is not None,
         }
-        for name in (name for name, is_own in given.items() if is_own):
+        if any(own.values()):
+            name = next(name for name, is_own in own.items() if is_own)
             raise ValueError(
                 f"cuda_graphs is set, and {name} is the script's own, which would not be called in every step. Train "
                 "without it."
@@ -189,9 +190,9 @@ class LearningTrainer(TrainerBase):
             return 0
         if getattr(estimate, "__func__", None) is not PreTrainedModel.floating_point_ops:
             return int(estimate(inputs))
-        if self._operations[0] is not self.model:  # to count values takes a millisecond, so not in every step
-            self._operations = self.model, self.model.operations_a_token()  # type: ignore[operator]
-        return int(self._operations[1] * self.model.estimate_tokens(inputs))  # type: ignore[operator]
+        if self._operations_a_token is None:  # to count values takes a millisecond, so once a run
+            self._operations_a_token = int(self.model.operations_a_token())  # type: ignore[operator]
+        return int(self._operations_a_token * self.model.estimate_tokens(inputs))  # type: ignore[operator]
 
 
 def _loss_of(outputs: Any) -> Tensor | None:
