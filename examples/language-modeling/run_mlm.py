@@ -27,6 +27,7 @@ if __name__ == "__main__":
     behave()  # before the imports, which take seconds
 
 import common.installed  # says so where another transformers is installed  # noqa: F401
+from common.arguments import ModelArguments
 from common.command_line import Arguments, parse, run_to_its_end
 from common.endings import values_to_come
 from common.lora_flags import lora_option_words
@@ -39,7 +40,7 @@ from mlm_data import MaskedData, load_texts
 from mlm_model import make_model, sequence_length
 from mlm_report import examine
 from mlm_scores import METRICS, compute_metrics, figures_of_rows
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.data.data_collator import DataCollatorForTokenClassification
 from transformers.training.devices import end_process
 
@@ -114,22 +115,39 @@ def report(
 
 
 def steps_from_here(trainer: Trainer, arguments: Arguments[DataTrainingArguments]) -> list[NextStep]:
-    """Give the commands that go on from here: the first one trains a classifier that starts from what was learned.
-
-    There is none from bottleneck adapters and BitFit, which `run_glue.py` starts anew alone.
-    """
-    folder, model_args = trainer.args.output_dir, arguments.model
-    script = Path(__file__).resolve().parents[1] / "text-classification" / "run_glue.py"
-    words = ["python", os.path.relpath(script), "--model_name_or_path"]
-    if trainer.model.config.apply_lora:
-        words += [model_args.model_name_or_path, "--apply_lora", "--lora_path", folder, *lora_option_words(model_args)]
-        words += ["--lora_position_query"] * bool(model_args.lora_position_query)
-    else:
-        words += [folder]
-    words += ["--train_file", "LABELLED.csv", "--do_train", "--output_dir", f"{folder}-classifier"]
+    """Give the commands that go on from here: the first one trains a classifier that starts from what was learned."""
+    folder = trainer.args.output_dir
     code = f'pipeline("fill-mask", model={json.dumps(folder)})'
-    starts = trainer.model.config.apply_lora or not trainer.model.config.freezes_base
-    return [*([NextStep("classify", shlex.join(words))] if starts else []), *next_steps(trainer, None, code)]
+    steps = next_steps(trainer, None, code)
+    start = start_of_classifier(trainer.model.config, arguments.model, folder)
+    if start is None:
+        return steps
+    script = Path(__file__).resolve().parents[1] / "text-classification" / "run_glue.py"
+    words = ["python", os.path.relpath(script), "--model_name_or_path", *start]
+    words += ["--train_file", "LABELLED.csv", "--do_train", "--output_dir", f"{folder}-classifier"]
+    return [NextStep("classify", shlex.join(words)), *steps]
+
+
+def start_of_classifier(config: PretrainedConfig, flags: ModelArguments, folder: str) -> list[str] | None:
+    """Give the words that let `run_glue.py` start from what was learned; None where it has no flag for some of it.
+
+    Args:
+        config: The model's.
+        flags: As they were given.
+        folder: Holds what was learned.
+    """
+    if not config.freezes_base:
+        return [folder]
+    if config.apply_bitfit:
+        return None
+    words = [flags.model_name_or_path]
+    if config.apply_lora:
+        words += ["--apply_lora", "--lora_path", folder, *lora_option_words(flags)]
+        words += ["--lora_position_query"] * bool(flags.lora_position_query)
+    if config.apply_adapter:
+        words += ["--apply_adapter", "--adapter_type", config.adapter_type, "--adapter_size", str(config.adapter_size)]
+        words += ["--adapter_path", folder]
+    return words
 
 
 if __name__ == "__main__":

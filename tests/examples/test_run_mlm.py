@@ -74,17 +74,37 @@ def test_from_texts_to_a_classifier_that_starts_from_what_was_learned(
     assert read_json(tmp_path / "out-classifier" / "run_record.json")["holds_adapter"]
 
 
-def test_no_command_is_printed_that_could_not_go_on(
-    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+ADAPTER = ["--apply_adapter", "--adapter_type", "pfeiffer", "--adapter_size", "8"]
+STARTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "adapters": (ADAPTER, ("its 2 bottleneck adapters",)),
+    "adapters and LoRA": ([*ADAPTER, *LORA], ("its 2 bottleneck adapters", "its 8 LoRA matrices")),
+    "all of the model": ([], ("",)),
+    "biases": (["--apply_bitfit"], ()),  # there is no flag to start from them
+}
+
+
+@pytest.mark.parametrize("way", STARTS)
+def test_the_command_that_goes_on_does(
+    way: str,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """BitFit's biases are the language model's alone."""
-    (tmp_path / "train.txt").write_text(TEXTS)
-    words = ["--model_name_or_path", tiny_checkpoint, "--apply_bitfit", *QUIET, "--max_seq_length", "16"]
-    words += ["--train_file", tmp_path / "train.txt", "--do_train", "--max_steps", "1"]
+    monkeypatch.chdir(tmp_path)
+    Path("train.txt").write_text(TEXTS)
+    Path("LABELLED.csv").write_text("text,label\n" + "good film,1\nbad film,0\n" * 4)
+    flags, started = STARTS[way]
+    words = ["--model_name_or_path", tiny_checkpoint, *flags, *QUIET, "--max_seq_length", "16"]
+    words += ["--train_file", "train.txt", "--do_train", "--max_steps", "1"]
     assert run(*words, "--output_dir", tmp_path / "out") == 0
-    printed = capsys.readouterr().out
-    assert "use in Python" in printed
-    assert "classify" not in printed
+    lines = capsys.readouterr().out.partition("\nNext:\n")[2].splitlines()
+    commands = [line[16:].strip() for line in lines if line.startswith("  classify")]
+    assert len(commands) == bool(started)
+    for command in commands:
+        assert runner(run_glue)(*shlex.split(command)[2:], *QUIET, "--max_steps", "1") == 0
+        said = capsys.readouterr().err
+        assert all(part in said for part in started)
 
 
 @pytest.mark.parametrize("loaders", [0, 1])
