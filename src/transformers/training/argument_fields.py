@@ -163,7 +163,10 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
         metadata=help_text("Kept for old command lines; PyTorch's own mixed precision is what there is."),
     )
     fp16_full_eval: bool = field(
-        default=False, metadata=help_text("Evaluate in fp16 even if training does not. Needs a GPU.")
+        default=False,
+        metadata=help_text(
+            "Evaluate in fp16 even if training does not, through a copy of the base in it. Needs a GPU."
+        ),
     )
     local_rank: int = field(
         default=-1, metadata=help_text("This process's number on its machine; the launcher sets it.")
@@ -289,7 +292,10 @@ class ArgumentFields(ProcessArguments, metaclass=OlderAndNewerNames):
     bf16: bool = field(
         default=False, metadata=help_text("Compute in bf16; frozen weights are stored in it, trained ones stay fp32.")
     )
-    bf16_full_eval: bool = field(default=False, metadata=help_text("Evaluate in bf16 even if training does not."))
+    bf16_full_eval: bool = field(
+        default=False,
+        metadata=help_text("Evaluate in bf16 even if training does not, through a copy of the base in it."),
+    )
     gradient_checkpointing: bool = field(
         default=False, metadata=help_text("Recompute activations in the backward pass: less memory, slower.")
     )

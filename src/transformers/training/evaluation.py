@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..adapters.methods import AdapterMethods
 from ..trainer_pt_utils import distributed_concat, nested_detach, nested_numpify
 from ..trainer_utils import EvalLoopOutput, PredictionOutput, speed_over
 from . import batches as data
@@ -22,6 +24,7 @@ from .evaluation_batches import (
     owned_examples,
     summarize,
 )
+from .half_evaluation import computing_in
 from .item_count import ItemCount
 from .lost_processes import explaining_lost_processes
 from .overrides import overrides, takes
@@ -175,22 +178,37 @@ class EvaluatingTrainer(UpdatingTrainer):
         with_inputs = "inputs" in (self.args.include_for_metrics or ()) and not only_loss
         main_input = getattr(self.model, "main_input_name", "input_ids")
         seen = 0
-        for number, inputs in enumerate(dataloader):
-            examples = owned_examples(dataloader, number, seen, inputs)
-            loss, logits, labels = self.prediction_step(self.model, inputs, only_loss, ignore_keys)
-            if logits is not None and self.preprocess_logits_for_metrics is not None:
-                logits = self.preprocess_logits_for_metrics(logits, labels)
-            if examples:
-                batches.add(examples, loss, logits, labels, inputs[main_input] if with_inputs else None)
-                seen += len(examples)
-            if self.args.eval_accumulation_steps and (number + 1) % self.args.eval_accumulation_steps == 0:
-                batches.move_to_cpu()
-            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        with self._through_a_half_copy():
+            for number, inputs in enumerate(dataloader):
+                examples = owned_examples(dataloader, number, seen, inputs)
+                loss, logits, labels = self.prediction_step(self.model, inputs, only_loss, ignore_keys)
+                if logits is not None and self.preprocess_logits_for_metrics is not None:
+                    logits = self.preprocess_logits_for_metrics(logits, labels)
+                if examples:
+                    batches.add(examples, loss, logits, labels, inputs[main_input] if with_inputs else None)
+                    seen += len(examples)
+                if self.args.eval_accumulation_steps and (number + 1) % self.args.eval_accumulation_steps == 0:
+                    batches.move_to_cpu()
+                self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         batches.move_to_cpu()
         if is_dealt_out(dataloader):
             batches = batches.gathered(self.accelerator)
         with_losses = "loss" in (self.args.include_for_metrics or ())
         return summarize(batches, metric_key_prefix, self.compute_metrics, with_losses=with_losses)
+
+    @contextmanager
+    def _through_a_half_copy(self) -> Iterator[None]:
+        """Let evaluations compute through a copy in half precision inside the ``with``, where that is asked for."""
+        precision, model = self.precision, self.model
+        if precision.eval_copy_dtype is None or not isinstance(model, AdapterMethods):
+            yield
+            return
+        self.precision = replace(precision, eval_dtype=None)
+        try:
+            with computing_in(model, precision.eval_copy_dtype):
+                yield
+        finally:
+            self.precision = precision
 
     def prediction_loop(
         self,

@@ -5,6 +5,8 @@
   the trained parameters stay fp32 and their layers cast what they need. No autocast, which would cast the frozen
   weights anew in every forward pass.
 - Any other run in bf16 or fp16: the parameters stay fp32 under PyTorch's autocast.
+- An evaluation that alone is to be in bf16 or fp16: through a copy of the base, as if it was such a run
+  (`transformers.training.half_evaluation`); under autocast where the model is not of this package, or is split.
 
 fp16 also scales the loss, so that small gradients do not vanish.
 """
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ..adapters.methods import AdapterMethods
 from ..layers.half_products import multiplies_slowly
 from ..utils import logging
 
@@ -37,12 +40,14 @@ class Precision:
         device_type: ``cpu``, ``cuda``, ...
         autocast_dtype: Dtype of the autocast; None for none.
         eval_dtype: The same for evaluations.
+        eval_copy_dtype: Dtype of the copy that whole evaluations compute through, without autocast; None for none.
         scaler: Scales the loss and skips steps whose gradients overflowed; passes everything through unless fp16.
     """
 
     device_type: str
     autocast_dtype: torch.dtype | None
     eval_dtype: torch.dtype | None
+    eval_copy_dtype: torch.dtype | None
     scaler: torch.amp.GradScaler
 
     def context(self, *, training: bool) -> AbstractContextManager[object]:
@@ -52,7 +57,7 @@ class Precision:
 
     def without_casts(self) -> Precision:
         """Give the precision of a model that casts, and scales its loss, by itself."""
-        return Precision(self.device_type, None, None, torch.amp.GradScaler(self.device_type, enabled=False))
+        return Precision(self.device_type, None, None, None, torch.amp.GradScaler(self.device_type, enabled=False))
 
 
 def choose_precision(
@@ -74,10 +79,10 @@ def choose_precision(
     if dtype is not None and cast_frozen and _has_frozen_base(model):
         model.cast_frozen_parameters(dtype)  # type: ignore[operator]
         autocast = None
-    evaluation = autocast
-    if dtype is None:
-        evaluation = torch.bfloat16 if args.bf16_full_eval else torch.float16 if args.fp16_full_eval else None
-    return Precision(device.type, autocast, evaluation, torch.amp.GradScaler(device.type, enabled=args.fp16))
+    asked = torch.bfloat16 if args.bf16_full_eval else torch.float16 if args.fp16_full_eval else None
+    evaluation = asked if dtype is None else autocast
+    copied = asked if cast_frozen and isinstance(model, AdapterMethods) and model.dtype != asked else None
+    return Precision(device.type, autocast, evaluation, copied, torch.amp.GradScaler(device.type, enabled=args.fp16))
 
 
 def _has_frozen_base(model: nn.Module) -> bool:

@@ -151,6 +151,10 @@ class LoraLayer(nn.Module):
     def _put_back(self, original: Tensor) -> None:
         self.weight.data = original
 
+    def cast_original(self, dtype: torch.dtype) -> None:
+        """Give the original of a merged weight in another precision; of use in a view alone, which is not unmerged."""
+        self._original = None if self._original is None else self._original.to(dtype)
+
     def unmerge(self) -> None:
         """Put the original weight back, bit by bit.
 
