@@ -1,6 +1,7 @@
-"""Halves on a processor that cannot multiply them: in fp32, rounded once, in the forward and the backward pass.
+"""Products of halves: on a processor that cannot multiply them in fp32, rounded once, forwards and backwards.
 
-What other processors compute is what is compared with; every machine can be told that it is such a one.
+What other processors compute is what is compared with; every machine can be told that it is such a one. Where there
+are instructions for bf16, a bias that oneDNN adds gives the bits that PyTorch's own product gives.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 import torch
 from head_models import HEADS, make_head, padded_batch
 from tiny import LORA, shake, write_base
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -192,3 +193,109 @@ def test_weights_are_not_kept_in_fp32_for_the_backward_pass() -> None:
     matrices = [tensor for tensor in kept if set(tensor.shape) == widths]
     assert matrices
     assert all(tensor.dtype == torch.bfloat16 for tensor in matrices)
+
+
+# A bias that oneDNN adds -------------------------------------------------------------------------------------------
+
+needs_bf16 = pytest.mark.skipif(half_products._ONE_DNN is None, reason="this CPU has no instructions for bf16")
+SHAPES = [((1, 768), 768), ((3, 10), 7), ((0, 8), 8), ((2000, 61), 33), ((600, 384), 384), ((1100, 768), 3072)]
+
+
+class _Calls:
+    """Counts how often oneDNN is asked to add a bias."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.number, self._compute = 0, half_products._ONE_DNN
+        monkeypatch.setattr(half_products, "_ONE_DNN", self)
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        self.number += 1
+        assert self._compute is not None
+        return self._compute(*arguments)
+
+
+def _frozen_layer(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs).bfloat16().requires_grad_(False)
+
+
+@needs_bf16
+@pytest.mark.parametrize(("shape", "outputs"), SHAPES, ids=str)
+def test_a_bias_is_added_to_the_same_bits(
+    shape: tuple[int, ...], outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, layer = _Calls(monkeypatch), _frozen_layer(shape[-1], outputs)
+    x = torch.randn(shape).bfloat16()
+    assert torch.equal(half_products.apply_linear(layer, x), layer(x))
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    grad = torch.randn(*shape[:-1], outputs).bfloat16()
+    half_products.apply_linear(layer, ours).backward(grad)
+    layer(theirs).backward(grad)
+    assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
+    assert calls.number == 2
+
+
+@needs_bf16
+@pytest.mark.parametrize("view", [lambda x: x.t(), lambda x: x[:, ::2], lambda x: x[3:, :32]])
+def test_a_view_of_memory_is_read_as_it_is(view: Any) -> None:
+    x = view(torch.randn(64, 64).bfloat16())
+    layer = _frozen_layer(x.shape[-1], 48)
+    assert torch.equal(half_products.apply_linear(layer, x), layer(x))
+
+
+@needs_bf16
+@pytest.mark.parametrize("family", ["roberta", "deberta"])
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_model_computes_the_same_bits(
+    family: str, merged: bool, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if merged and training:
+        pytest.skip("a merged adapter is not trained")
+    model = _half(family, "sequence-classification", torch.bfloat16).train(training)
+    if merged:
+        model.merge_adapter()
+    compute = (lambda: _step(model, "")) if training else (lambda: {"output": model(**padded_batch("holes"))[0]})
+    calls = _Calls(monkeypatch)
+    found = compute()
+    layers = model.config.num_hidden_layers
+    assert calls.number >= 4 * layers  # query, key, value and the widening
+    monkeypatch.setattr(half_products, "_ONE_DNN", None)
+    expected = compute()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@needs_bf16
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.float(),
+        lambda layer: layer.half(),
+        lambda layer: layer.bias.requires_grad_(),
+        lambda layer: layer.weight.requires_grad_(),
+        lambda layer: layer.register_parameter("bias", None),
+        lambda layer: layer.register_forward_hook(lambda *given: None),
+        lambda layer: layer.to("meta"),
+    ],
+)
+def test_anything_but_a_frozen_layer_in_bf16_is_called(change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, layer = _Calls(monkeypatch), _frozen_layer(8, 4)
+    change(layer)
+    x = torch.ones(3, 8, dtype=layer.weight.dtype, device=layer.weight.device)
+    half_products.apply_linear(layer, x)
+    half_products.apply_linear(_frozen_layer(8, 4), torch.ones(3, 2, 8).bfloat16())
+    half_products.apply_linear(nn.Sequential(_frozen_layer(8, 4)), torch.ones(3, 8).bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        half_products.apply_linear(_frozen_layer(8, 4), torch.ones(3, 8).bfloat16())
+    assert calls.number == 0
+
+
+@needs_bf16
+def test_what_is_computed_by_torch_func_has_the_same_gradients() -> None:
+    layer, x = _frozen_layer(8, 4), torch.randn(5, 8).bfloat16()
+
+    def loss(row: Tensor, ours: bool) -> Tensor:
+        return (half_products.apply_linear(layer, row) if ours else layer(row)).float().square().sum()
+
+    ours, theirs = (torch.func.grad(loss)(x, ours) for ours in (True, False))
+    assert torch.equal(ours, theirs)

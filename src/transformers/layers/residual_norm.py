@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ..kernels.calls import Kernels, Mask, SavedSums, kernels_for
 from .dropout import Dropout, StableDropout, draw_mask, drops_by_mask
+from .half_products import apply_linear
 from .hooks import is_hooked
 
 __all__ = ["residual_norm"]
@@ -37,7 +38,7 @@ def residual_norm(x: Tensor, residual: Tensor, dense: nn.Module, dropout: nn.Mod
     """
     kernels = _fitting_kernels(residual, dropout, norm)
     bias = None if kernels is None else _frozen_bias(dense, residual.dtype)
-    projected: Tensor = dense(x) if bias is None else functional.linear(x, dense.weight)  # type: ignore[arg-type]
+    projected = apply_linear(dense, x) if bias is None else functional.linear(x, dense.weight)  # type: ignore[arg-type]
     if kernels is None or projected.dtype != residual.dtype:
         normalised: Tensor = norm(dropout(projected) + residual)
         return normalised

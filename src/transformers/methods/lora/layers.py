@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...configuration.lora_options import lora_scaling
+from ...layers.half_products import linear
 from .layer_base import DEFAULT_ADAPTER, LoraLayer
 from .mix import MIX, add_updates
 from .update import LoraUpdate, add_to_output
@@ -101,7 +102,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
 
     def base_forward(self, x: Tensor) -> Tensor:
         """Apply the frozen layer alone, merged or not. Shape: (…, I) to (…, O)."""
-        return functional.linear(x, self.base_weight(), self.cast_bias())
+        return linear(x, self.base_weight(), self.cast_bias())
 
     def base_product(self, x: Tensor) -> Tensor:
         """Multiply with the frozen weight, without the bias. Shape: (…, I) to (…, O)."""
@@ -117,7 +118,7 @@ class LoraLinear(LoraLayer, loralib.Linear):
             return self.base_forward(x)
         self.refuse_training_merged()
         if self.merged and self.enabled:
-            return functional.linear(x, self.weight, self.cast_bias())
+            return linear(x, self.weight, self.cast_bias())
         x = x.to(self.input_dtype)  # a norm in front that is trained in full may give fp32
         result = self.base_forward(x)
         if not self.enabled:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...layers.half_products import apply_linear
 from ...layers.hooks import is_hooked
 from .layers import LoraLinear
 from .mix import MIX
@@ -45,7 +46,7 @@ def project(
         all_queries, keys, values = apply_layers(hidden_states, (query, key, value))
         return all_queries, keys, values
     keys, values = apply_layers(hidden_states, (key, value))
-    return query(queries), keys, values
+    return apply_linear(query, queries), keys, values
 
 
 def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
@@ -63,14 +64,14 @@ def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
     together = [update for update in updates if update is not None]
     dtypes = {layer.input_dtype for layer in layers if isinstance(layer, LoraLinear)}
     if len(together) < 2 or len(dtypes) > 1:
-        return [layer(x) for layer in layers]
+        return [apply_linear(layer, x) for layer in layers]
     x = x.to(dtypes.pop())  # a norm in front that is trained in full may give fp32
     down = torch.cat([update.lora_A for update in together]).to(x.dtype)
     parts = iter(functional.linear(x, down).split([update.r for update in together], dim=1))  # each (T, r)
     outputs = []
     for layer, update in zip(layers, updates, strict=True):
         if update is None:
-            outputs.append(layer(x))
+            outputs.append(apply_linear(layer, x))
         else:
             assert isinstance(layer, LoraLinear)
             up = update.lora_B.to(x.dtype).t()

@@ -31,7 +31,7 @@ from ...heads.token_classification import TokenClassification
 from ...layers.activations import get_activation
 from ...layers.batch import lay_out
 from ...layers.dropout import StableDropout
-from ...layers.half_products import fast_half_products
+from ...layers.half_products import apply_linear, fast_half_products
 from ...layers.inputs import EncoderInputs, look_up, whole_table
 from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...layers.residual_norm import residual_norm
@@ -187,7 +187,7 @@ class DebertaV2Intermediate(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Widen and activate. Shape: (Q, D) to (Q, intermediate_size)."""
-        return self.intermediate_act_fn(self.dense(hidden_states))
+        return self.intermediate_act_fn(apply_linear(self.dense, hidden_states))
 
 
 class DebertaV2Output(nn.Module):

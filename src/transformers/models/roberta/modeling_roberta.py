@@ -33,7 +33,7 @@ from ...layers.activations import get_activation
 from ...layers.attention import grouped_attention
 from ...layers.batch import lay_out
 from ...layers.dropout import Dropout
-from ...layers.half_products import fast_half_products, linear
+from ...layers.half_products import apply_linear, fast_half_products, linear
 from ...layers.inputs import EncoderInputs, look_up
 from ...layers.packing import PackedLayout, PackedOutput, first_column
 from ...layers.residual_norm import residual_norm
@@ -229,7 +229,7 @@ class RobertaIntermediate(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Widen and activate. Shape: (Q, D) to (Q, intermediate_size)."""
-        return self.intermediate_act_fn(self.dense(hidden_states))
+        return self.intermediate_act_fn(apply_linear(self.dense, hidden_states))
 
 
 class RobertaOutput(nn.Module):
