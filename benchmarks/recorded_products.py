@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from transformers.layers.half_products import linear
+
 __all__ = ["Product", "products_of", "time_alone", "timed"]
 
 _aten = torch.ops.aten
@@ -25,6 +27,7 @@ _FIRST_FACTOR = {
     _aten.bmm.default: 0,
     _aten.baddbmm.default: 1,
 }
+_BY_ONE_DNN = {torch.ops.mkldnn._linear_pointwise.default: linear}  # a bias too, in bf16; the weight is (P, K)
 _INTO = {_aten.mm.out: _aten.mm.default, _aten.bmm.out: _aten.bmm.default}
 _COPIES = 12  # sets of operands that take turns, as a step's layers have weights of their own
 
@@ -41,6 +44,10 @@ class Operand:
     def of(cls, tensor: Tensor) -> Operand:
         """Describe a tensor."""
         return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+
+    def turned(self) -> Operand:
+        """Describe the transposed matrix."""
+        return Operand(self.shape[::-1], self.stride[::-1], self.dtype)
 
     def make(self, device: str) -> Tensor:
         """Make one like it, of other values."""
@@ -64,6 +71,8 @@ class Product:
     @property
     def factors(self) -> tuple[Operand, Operand]:
         """The two matrices, or batches of them. Shapes: ((N,) M, K) and ((N,) K, P)."""
+        if self.function is linear:
+            return self.operands[0], self.operands[1].turned()
         place = _FIRST_FACTOR[self.function]
         return self.operands[place], self.operands[place + 1]
 
@@ -86,9 +95,9 @@ class _Recorder(TorchDispatchMode):
         self.found: Counter[Product] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        alone = _INTO.get(func, func)
-        if alone in _FIRST_FACTOR and all(len(each) for each in (a.shape for a in args if isinstance(a, Tensor))):
-            operands = tuple(Operand.of(each) for each in args if isinstance(each, Tensor))
+        alone = _BY_ONE_DNN.get(func, _INTO.get(func, func))
+        operands = tuple(Operand.of(each) for each in args if isinstance(each, Tensor))
+        if (alone is linear or alone in _FIRST_FACTOR) and all(len(each.shape) for each in operands):
             self.found[Product(alone, operands)] += 1
         return func(*args, **(kwargs or {}))
 

@@ -168,10 +168,10 @@ def profiled(step: Callable[[], None]) -> dict[str, float]:
         whole = time.perf_counter() - begin
     shares: Counter[str] = Counter()
     for event in recorded.key_averages():
-        name = event.key.removeprefix("aten::")
+        name = event.key.removeprefix("aten::").removeprefix("mkldnn::")
         kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "the rest")
         kind = "compiled kernels" if name.removesuffix("Backward") in COMPILED else kind
-        if event.key.startswith("aten::") or kind == "compiled kernels":
+        if event.key.startswith(("aten::", "mkldnn::")) or kind == "compiled kernels":
             shares[kind] += event.self_cpu_time_total / 1e6
     shares["Python and dispatching"] = max(0.0, whole - sum(shares.values()))
     return {kind: round(seconds / whole, 3) for kind, seconds in shares.most_common()}
