@@ -29,7 +29,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from lora_step import SHAPES, Shape, linear_layers
@@ -102,7 +102,7 @@ def make_step(model: PreTrainedModel, batch: dict[str, Tensor], evaluate: bool) 
         model.eval()
 
         def forward() -> None:
-            with torch.inference_mode():
+            with torch.no_grad():  # in inference mode the recorder of products would not see what a linear layer does
                 model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
 
         return forward
@@ -186,6 +186,22 @@ def plain_products(step: Callable[[], None]) -> Counter[Product]:
     return products
 
 
+def check_recorded(products: Counter[Product], model: PreTrainedModel, tokens: int) -> None:
+    """Refuse products that cannot be all.
+
+    Raises:
+        RuntimeError: If they are fewer than half of those of the layers' weights with all tokens.
+    """
+    layers = (each for each in model.base_model.encoder.modules() if isinstance(each, nn.Linear))
+    needed = 2 * tokens * sum(each.weight.numel() for each in layers)
+    found = sum(each.operations * number for each, number in products.items())
+    if found < needed / 2:
+        raise RuntimeError(
+            f"Of {needed:,} operations of the linear layers {found:,} were recorded: recorded_products.py does not "
+            "know what multiplies here."
+        )
+
+
 def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     """Measure one setting."""
     model = make_model(options.model, options.all_linear, dtype).to(options.device)
@@ -196,6 +212,7 @@ def entry_of(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     step()
     peak = peak_bytes(options.device)  # before plain operations, and the products alone, take more
     products = plain_products(step)
+    check_recorded(products, model, int(batch["attention_mask"].sum()))
     share = useful_share(products, batch["attention_mask"].cpu(), model.config.num_attention_heads)
     return {
         **measure(step, products, options.rounds, share, options.device),

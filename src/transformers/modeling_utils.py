@@ -390,9 +390,10 @@ class PreTrainedModel(AdapterMethods, ModuleUtilsMixin, PushToHubMixin):
         write_model_card(self, folder, repo_id=repo_id, tags=tags or ())
 
 
-def in_dtype_of(layer: nn.Linear, x: Tensor) -> Tensor:
-    """Cast to the dtype of a head's layer, which may be another than the encoder's; a quantised layer takes any."""
-    return x.to(layer.weight.dtype) if isinstance(layer.weight, Tensor) else x
+def in_dtype_of(part: nn.Module, x: Tensor) -> Tensor:
+    """Cast to the dtype of a part of a head, which may not be the encoder's; without parameters a part takes any."""
+    dtype = next((each.dtype for each in part.parameters() if each.is_floating_point()), x.dtype)
+    return x.to(dtype)
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:

@@ -18,11 +18,15 @@ from transformers import (
     AutoModelForSequenceClassification,
     BitsAndBytesConfig,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    RobertaModel,
     Trainer,
     TrainingArguments,
 )
 from transformers.layers.quantized import quantized_layers
 from transformers.methods.trainable import added_parameter_names
+from transformers.models.roberta.modeling_roberta import RobertaPreTrainedModel
 from transformers.training.half_evaluation import computing_in
 
 TASKED = [each for each in HEADS if each[1] not in ("base", "multiple-choice")]
@@ -181,3 +185,66 @@ def test_an_error_within_an_evaluation_leaves_the_precision_as_it_was(tmp_path: 
     assert trainer.precision is before
     inputs = padded_batch()
     assert torch.equal(outputs(model, inputs), outputs(copy.deepcopy(model), inputs))
+
+
+class Own(RobertaPreTrainedModel):
+    """A script's own class, as it is written for Transformers: its layers cast nothing."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.score = nn.Linear(config.hidden_size, config.num_labels)
+        self.init_weights()
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        logits = self.score(self.norm(self.roberta(input_ids, attention_mask=attention_mask)[0][:, 0]))
+        found = {"logits": logits}
+        return found if labels is None else {"loss": nn.functional.cross_entropy(logits, labels), **found}
+
+
+def own_head(config: RobertaConfig) -> nn.Module:
+    """Make a head of PyTorch's layers: the mean of all tokens' scores. Shape: (B, L, D) to (B, N)."""
+    labels = config.num_labels
+    return nn.Sequential(nn.Linear(config.hidden_size, labels), nn.AdaptiveAvgPool2d((1, labels)), nn.Flatten(1))
+
+
+class OwnPart(RobertaForSequenceClassification):
+    """A script's own head inside a class of this package."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.classifier = own_head(config)
+
+
+@pytest.mark.parametrize("flags", [{"bf16": True}, {"bf16_full_eval": True}], ids=str)
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["class", "part", "replaced"])
+def test_layers_of_a_script_are_trained_and_evaluated_too(
+    kind: str, method: str, flags: dict[str, bool], tmp_path: Path
+) -> None:
+    base = write_base(tmp_path / "base", num_labels=3)
+    results = []
+    for precision in ({}, flags):
+        torch.manual_seed(0)
+        made: Any = {"class": Own, "part": OwnPart, "replaced": RobertaForSequenceClassification}[kind]
+        model = made.from_pretrained(base, num_labels=3, **CHOICES.get(method, {}))
+        if kind == "replaced":
+            model.classifier = own_head(model.config)
+        inputs = padded_batch()
+        batch = inputs | labels_for("sequence-classification", inputs)
+        rows = [{name: column[number] for name, column in batch.items()} for number in range(len(inputs["input_ids"]))]
+        args = TrainingArguments(
+            str(tmp_path / "run"), report_to="none", disable_tqdm=True, use_cpu=True, max_steps=3, **precision
+        )
+        trainer = Trainer(model, args, train_dataset=rows, eval_dataset=rows)
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert any("lora" in name for name in trained) is (method == "lora")
+        trainer.train()
+        results.append(trainer.evaluate()["eval_loss"])
+        dtypes = {parameter.dtype for name, parameter in model.named_parameters() if name in trained}
+        assert dtypes == {torch.float32}
+    assert results[0] != results[1]
+    assert results[0] == pytest.approx(results[1], abs=0.1)

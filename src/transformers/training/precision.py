@@ -2,11 +2,11 @@
 
 - fp32: everything in fp32.
 - A run on a frozen base (LoRA, bottleneck adapters, BitFit) in bf16 or fp16: the base is stored once in that dtype,
-  the trained parameters stay fp32 and their layers cast what they need. No autocast, which would cast the frozen
-  weights anew in every forward pass.
+  the trained parameters stay fp32 and their layers cast what they need. No autocast, which computes without compiled
+  kernels, but where a script has a class of its own in the model: its layers, in fp32 too, cast nothing.
 - Any other run in bf16 or fp16: the parameters stay fp32 under PyTorch's autocast.
 - An evaluation that alone is to be in bf16 or fp16: through a copy of the base, as if it was such a run
-  (`transformers.training.half_evaluation`); under autocast where the model is not of this package, or is split.
+  (`transformers.training.half_evaluation`); under autocast where the model has a class of a script's, or is split.
 
 fp16 also scales the loss, so that small gradients do not vanish.
 """
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Precision", "choose_precision"]
 
 logger = logging.get_logger(__name__)
+
+_KNOWN = (__name__.partition(".")[0], "torch", "loralib")
 
 
 @dataclass
@@ -78,10 +80,11 @@ def choose_precision(
         logger.info("This processor cannot multiply in %s, so it saves memory but no time.", name)
     if dtype is not None and cast_frozen and _has_frozen_base(model):
         model.cast_frozen_parameters(dtype)  # type: ignore[operator]
-        autocast = None
+        autocast = None if _casts_for_itself(model) else dtype
     asked = torch.bfloat16 if args.bf16_full_eval else torch.float16 if args.fp16_full_eval else None
     evaluation = asked if dtype is None else autocast
-    copied = asked if cast_frozen and isinstance(model, AdapterMethods) and model.dtype != asked else None
+    copies = cast_frozen and _casts_for_itself(model) and isinstance(model, AdapterMethods) and model.dtype != asked
+    copied = asked if copies else None
     return Precision(device.type, autocast, evaluation, copied, torch.amp.GradScaler(device.type, enabled=args.fp16))
 
 
@@ -89,3 +92,8 @@ def _has_frozen_base(model: nn.Module) -> bool:
     frozen = any(not parameter.requires_grad for parameter in model.parameters())
     part = getattr(getattr(model, "config", None), "freezes_base", False)
     return bool(frozen and part and hasattr(model, "cast_frozen_parameters"))
+
+
+def _casts_for_itself(model: nn.Module) -> bool:
+    """Say whether a model may have parameters of several dtypes without autocast: if all of its classes are known."""
+    return all(type(each).__module__.partition(".")[0] in _KNOWN for each in model.modules())

@@ -621,7 +621,7 @@ class RobertaForSequenceClassification(SequenceClassification, RobertaPreTrained
 
     def score_rows(self, features: Tensor) -> Tensor:
         """Score the labels. Shape: (B, D), or (B, L, D) for a classifier from elsewhere, to (B, N)."""
-        return self.classifier(features)
+        return self.classifier(in_dtype_of(self.classifier, features))
 
     def label_parameters(self) -> list[str]:
         """Name the parameters whose first dimension is the number of labels."""
