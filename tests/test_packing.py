@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from transformers.layers import packing
 from transformers.layers.packing import GROUP_PADDING, PackedLayout, PackedOutput, group_rows
 
 
@@ -58,6 +59,43 @@ def test_each_rows_first_valid_token(mask: Tensor) -> None:
             assert torch.equal(first[row], padded[row, int(columns[0])])
         else:
             assert first[row, 0] in padded[row, :, 0], "an empty row borrowed another row's token"
+
+
+@given(masks(), st.sampled_from([2, 3, 7, 32]))
+def test_a_number_of_tokens_that_comes_again(mask: Tensor, sizes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "SIZES", sizes)
+        layout = PackedLayout.from_mask(mask, few_sizes=True)
+    plain, padded = PackedLayout.from_mask(mask), _numbered(mask)
+    assert layout.tokens % sizes == 0 or layout.tokens == plain.tokens
+    assert abs(layout.tokens - plain.tokens) < sizes + mask.shape[1]
+    packed = layout.pack(padded)
+    assert torch.equal(layout.unpack(packed), padded * mask[..., None])
+    assert layout.token_index.unique().numel() == layout.tokens
+    assert layout.groups[0].length == max(group.length for group in layout.groups)  # as attention is told
+    firsts = [each.restore_rows(each.first_tokens(each.pack(padded))) for each in (layout, plain)]
+    filled = mask.sum(1) > 0
+    assert torch.equal(firsts[0][filled], firsts[1][filled])
+    keys = layout.key_mask
+    attended = torch.ones(layout.tokens, dtype=torch.bool) if keys is None else keys
+    assert int(attended[layout.pack(mask).bool()].sum()) == int(mask.sum())
+    if filled.all():
+        assert int(attended.sum()) == int(mask.sum())
+
+
+@pytest.mark.parametrize(("tokens", "multiple"), [(300, 32), (1500, 64)])
+def test_batches_of_like_sizes_have_few_numbers_of_tokens(tokens: int, multiple: int) -> None:
+    found = set()
+    for seed in range(30):
+        generator = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(3, 2 * tokens // 16, (16, 1), generator=generator)
+        lengths[0] = 2 * tokens // 16
+        mask = torch.arange(int(lengths.max())) < lengths
+        layout = PackedLayout.from_mask(mask, few_sizes=True)
+        assert layout.tokens <= (int(mask.sum()) + multiple) * (1 + GROUP_PADDING)
+        found.add(layout.tokens)
+    assert sum(number % multiple == 0 for number in found) >= 0.9 * len(found)
+    assert len(found) <= 15
 
 
 @given(masks())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .capture import explain_capture
+from .half_products import plans_by_shape
 from .inputs import EncoderInputs
 from .packing import PackedLayout
 from .padded import PaddedLayout
@@ -16,11 +17,14 @@ from .padded import PaddedLayout
 __all__ = ["lay_out"]
 
 
-def lay_out(inputs: EncoderInputs, *, static_shapes: bool = False) -> tuple[Tensor, PackedLayout]:
+def lay_out(
+    inputs: EncoderInputs, dtype: torch.dtype = torch.float32, *, static_shapes: bool = False
+) -> tuple[Tensor, PackedLayout]:
     """Check a batch and plan its layout.
 
     Args:
         inputs: Its ids or embeddings, and its mask, which may be on the CPU: then there is nothing to wait for.
+        dtype: What the encoder computes in.
         static_shapes: Keep the padding, so that the forward pass can be captured as one graph.
 
     Returns:
@@ -42,7 +46,8 @@ def lay_out(inputs: EncoderInputs, *, static_shapes: bool = False) -> tuple[Tens
     if static_shapes:
         return words, PaddedLayout.from_mask(mask, words.device)
     explain_capture()
-    return words, PackedLayout.from_mask(mask, words.device)
+    few_sizes = words.device.type == "cpu" and plans_by_shape(dtype)
+    return words, PackedLayout.from_mask(mask, words.device, few_sizes=few_sizes)
 
 
 def _words(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:

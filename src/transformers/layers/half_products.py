@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from .capture import is_captured
 from .hooks import is_hooked
 
-__all__ = ["apply_linear", "fast_half_products", "linear", "matmul", "multiplies_slowly"]
+__all__ = ["apply_linear", "fast_half_products", "linear", "matmul", "multiplies_slowly", "plans_by_shape"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -34,6 +34,16 @@ Result = TypeVar("Result")
 def multiplies_slowly(dtype: torch.dtype) -> bool:
     """Say whether this machine's CPU has no instructions to multiply in a dtype, so that fp32 is faster."""
     return dtype in _SLOW
+
+
+def plans_by_shape(dtype: torch.dtype) -> bool:
+    """Say whether a CPU's products in a dtype, or in autocast's, are planned anew for each new shape: oneDNN's are.
+
+    A plan takes one to eight milliseconds, a product of 400 tokens half of one.
+    """
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+    return dtype in (torch.bfloat16, torch.float16) and not multiplies_slowly(dtype)
 
 
 def _has_instructions(name: str) -> bool:

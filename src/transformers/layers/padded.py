@@ -27,13 +27,16 @@ class PaddedLayout(PackedLayout):
     static_shapes: ClassVar[bool] = True
 
     @classmethod
-    def from_mask(cls, attention_mask: Tensor, device: torch.device | None = None) -> PaddedLayout:
+    def from_mask(
+        cls, attention_mask: Tensor, device: torch.device | None = None, *, few_sizes: bool = False
+    ) -> PaddedLayout:
         """Plan the layout of a batch.
 
         Args:
             attention_mask: 1 (or True) where a token is valid; any mask is honoured, and a row without any valid
                 token is computed as its first token alone. Shape: (B, L).
             device: Where the batch is; by default where the mask is.
+            few_sizes: Of no effect: the number of tokens is that of the padded batch.
         """
         batch_size, length = attention_mask.shape
         valid = (attention_mask if device is None else attention_mask.to(device, non_blocking=True)) != 0

@@ -446,7 +446,7 @@ class DebertaV2Model(Encoding, DebertaV2PreTrainedModel):
     ) -> PackedOutput:
         """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs = inputs.with_choices_of(self.config)
-        words, layout = lay_out(inputs, static_shapes=self.static_shapes)
+        words, layout = lay_out(inputs, self.dtype, static_shapes=self.static_shapes)
         hidden_states = self.embeddings(words, inputs.position_ids, inputs.token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
             return self.encoder(

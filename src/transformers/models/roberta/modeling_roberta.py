@@ -417,7 +417,7 @@ class RobertaModel(PooledEncoding, RobertaPreTrainedModel):
         """Encode a padded batch and leave the result packed; arguments, result and errors as of `Head.encode`."""
         inputs.refuse_decoding()
         inputs = inputs.with_choices_of(self.config)
-        words, layout = lay_out(inputs, static_shapes=self.static_shapes)
+        words, layout = lay_out(inputs, self.dtype, static_shapes=self.static_shapes)
         positions = self._position_ids(words) if inputs.position_ids is None else inputs.position_ids
         hidden_states = self.embeddings(words, positions, inputs.token_type_ids, layout)
         with mixed_adapters(self, layout, adapter_names):
