@@ -93,3 +93,32 @@ def test_a_model_in_bf16_has_such_numbers(family: str, monkeypatch: pytest.Monke
     model(**ragged(""))
     assert rows[0] % packing.SIZES
     assert rows[1] % packing.SIZES == 0
+
+
+@pytest.mark.parametrize("family", ["roberta", "deberta"])
+@pytest.mark.parametrize("hidden", [0, 5, 32])
+def test_so_many_words_are_scored_that_their_number_comes_again(
+    family: str, hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_head(family, "masked-lm", **LORA)
+    model.sparse_prediction = True
+    inputs = ragged("")
+    labels = torch.full_like(inputs["input_ids"], -100)
+    labels[inputs["attention_mask"].nonzero(as_tuple=True)] = 7
+    labels.view(-1)[(labels.view(-1) == 7).nonzero()[hidden:, 0]] = -100
+    rows: list[int] = []
+    score = type(model)._score_words
+    monkeypatch.setattr(type(model), "_score_words", lambda self, x: rows.append(len(x)) or score(self, x))
+    expected = model(**inputs, labels=labels)
+    model.cast_frozen_parameters(torch.bfloat16)
+    found = []
+    for slow in (True, False):
+        monkeypatch.setattr(half_products, "multiplies_slowly", lambda dtype, slow=slow: slow)
+        model.zero_grad()
+        found.append(model(**inputs, labels=labels))
+        found[-1].loss.backward()
+    assert rows == [hidden, hidden, -(-hidden // packing.SIZES) * packing.SIZES]
+    assert [each.logits.shape for each in found] == [expected.logits.shape] * 2
+    for each in found:
+        torch.testing.assert_close(each.loss, expected.loss, atol=0.05, rtol=0.02)
+        torch.testing.assert_close(each.logits.float(), expected.logits, atol=0.3, rtol=0.1)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from ..layers.half_products import plans_by_shape
 from ..layers.inputs import EncoderInputs
 from ..layers.losses import IGNORED_LABEL, mean_cross_entropy
-from ..layers.packing import PackedLayout, PackedOutput
+from ..layers.packing import SIZES, PackedLayout, PackedOutput
 from ..layers.transfer import on_cpu, send_together
 from ..modeling_outputs import MaskedLMOutput
 from .head import Head
@@ -94,7 +96,7 @@ class MaskedLM(Head):
         if attention_mask is not None:
             counts = counts & (on_cpu(attention_mask) != 0)
         places = _packed_places(counts, encoded.layout)
-        scores = self._score_words(encoded.last_hidden_state[places])
+        scores = self._score_words(encoded.last_hidden_state[_repeated(places, self.dtype)])[: len(places)]
         return MaskedLMOutput(
             loss=mean_cross_entropy(scores, packed[places]),
             logits=scores,
@@ -107,3 +109,10 @@ def _packed_places(meant: Tensor, layout: PackedLayout) -> Tensor:
     """Give the packed places of the tokens that are meant, row by row. Shape: (B, L) to (number of places,)."""
     (places,) = send_together([on_cpu(meant).flatten().nonzero()[:, 0]], layout.token_index.device)
     return layout.packed_places()[places]
+
+
+def _repeated(places: Tensor, dtype: torch.dtype) -> Tensor:
+    """Repeat a place until their number comes again, where products of each new number are planned (`SIZES`)."""
+    if places.device.type != "cpu" or not plans_by_shape(dtype):
+        return places
+    return torch.cat([places, places[:1].repeat(-len(places) % SIZES)])

@@ -23,7 +23,7 @@ from torch import Tensor
 from .losses import IGNORED_LABEL
 from .transfer import on_cpu, send_together
 
-__all__ = ["PackedLayout", "PackedOutput", "RowGroup", "first_column", "group_rows"]
+__all__ = ["SIZES", "PackedLayout", "PackedOutput", "RowGroup", "first_column", "group_rows"]
 
 # How much of a group may be padding. Rows of exactly one length would make many small groups, whose attention is
 # slow for its size; a sixteenth keeps the groups few and the wasted work small.
