@@ -113,6 +113,6 @@ def _packed_places(meant: Tensor, layout: PackedLayout) -> Tensor:
 
 def _repeated(places: Tensor, dtype: torch.dtype) -> Tensor:
     """Repeat a place until their number comes again, where products of each new number are planned (`SIZES`)."""
-    if places.device.type != "cpu" or not plans_by_shape(dtype):
+    if not plans_by_shape(places.device, dtype):
         return places
     return torch.cat([places, places[:1].repeat(-len(places) % SIZES)])

@@ -46,8 +46,7 @@ def lay_out(
     if static_shapes:
         return words, PaddedLayout.from_mask(mask, words.device)
     explain_capture()
-    few_sizes = words.device.type == "cpu" and plans_by_shape(dtype)
-    return words, PackedLayout.from_mask(mask, words.device, few_sizes=few_sizes)
+    return words, PackedLayout.from_mask(mask, words.device, few_sizes=plans_by_shape(words.device, dtype))
 
 
 def _words(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:

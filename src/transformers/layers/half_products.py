@@ -36,14 +36,14 @@ def multiplies_slowly(dtype: torch.dtype) -> bool:
     return dtype in _SLOW
 
 
-def plans_by_shape(dtype: torch.dtype) -> bool:
-    """Say whether a CPU's products in a dtype, or in autocast's, are planned anew for each new shape: oneDNN's are.
+def plans_by_shape(device: torch.device, dtype: torch.dtype) -> bool:
+    """Say whether products in a dtype, or in autocast's, are planned anew for each new shape: oneDNN's on a CPU are.
 
     A plan takes one to eight milliseconds, a product of 400 tokens half of one.
     """
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
-    return dtype in (torch.bfloat16, torch.float16) and not multiplies_slowly(dtype)
+    return device.type == "cpu" and dtype in (torch.bfloat16, torch.float16) and not multiplies_slowly(dtype)
 
 
 def _has_instructions(name: str) -> bool:
@@ -141,7 +141,7 @@ class _FrozenLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return _with_bias(x.detach(), weight, bias)
+        return _with_bias(x, weight, bias)  # where no gradient is recorded
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:

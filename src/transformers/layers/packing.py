@@ -109,15 +109,7 @@ class PackedLayout:
         Raises:
             ValueError: If the mask is not of two dimensions, or empty.
         """
-        if attention_mask.dim() != 2:
-            raise ValueError(
-                f"attention_mask has the shape {tuple(attention_mask.shape)}; (batch, length) was expected."
-            )
-        if not attention_mask.numel():
-            raise ValueError(
-                f"The batch is empty: {attention_mask.shape[0]} rows of {attention_mask.shape[1]} tokens; at least "
-                "one of each was expected."
-            )
+        _check_mask(attention_mask)
         device = attention_mask.device if device is None else device
         mask = on_cpu(attention_mask) != 0
         batch_size, padded_length = mask.shape
@@ -414,6 +406,16 @@ class PackedOutput:
 def first_column(features: Tensor) -> Tensor:
     """Take the first token of each row where all tokens are given. Shape: (B, L, D) or (B, D) to (B, D)."""
     return features[:, 0] if features.dim() == 3 else features
+
+
+def _check_mask(attention_mask: Tensor) -> None:
+    if attention_mask.dim() != 2:
+        raise ValueError(f"attention_mask has the shape {tuple(attention_mask.shape)}; (batch, length) was expected.")
+    if not attention_mask.numel():
+        raise ValueError(
+            f"The batch is empty: {attention_mask.shape[0]} rows of {attention_mask.shape[1]} tokens; at least one of "
+            "each was expected."
+        )
 
 
 def _row_groups(

@@ -74,17 +74,18 @@ def choose_precision(
         cast_frozen: Store the frozen base in the precision; False where all parameters must have one dtype.
     """
     dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-    autocast = dtype
+    autocast, by_itself = dtype, _casts_for_itself(model)
     if dtype is not None and device.type == "cpu" and multiplies_slowly(dtype):
         name = "bf16" if dtype == torch.bfloat16 else "fp16"
         logger.info("This processor cannot multiply in %s, so it saves memory but no time.", name)
     if dtype is not None and cast_frozen and _has_frozen_base(model):
         model.cast_frozen_parameters(dtype)  # type: ignore[operator]
-        autocast = None if _casts_for_itself(model) else dtype
+        autocast = None if by_itself else dtype
     asked = torch.bfloat16 if args.bf16_full_eval else torch.float16 if args.fp16_full_eval else None
     evaluation = asked if dtype is None else autocast
-    copies = cast_frozen and _casts_for_itself(model) and isinstance(model, AdapterMethods) and model.dtype != asked
-    copied = asked if copies else None
+    copied = (
+        asked if cast_frozen and by_itself and isinstance(model, AdapterMethods) and model.dtype != asked else None
+    )
     return Precision(device.type, autocast, evaluation, copied, torch.amp.GradScaler(device.type, enabled=args.fp16))
 
 
