@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +24,7 @@ from transformers import (
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
 )
-from transformers.kernels import calls
+from transformers.kernels import calls, compiling
 from transformers.kernels.calls import Mask, kernels_for, use_kernels
 from transformers.layers.activations import gelu
 from transformers.layers.attention import grouped_attention
@@ -33,6 +36,7 @@ from transformers.models.deberta_v2.disentangled_attention import disentangled_a
 
 CLOSE = {torch.float32: {"rtol": 2e-6, "atol": 2e-6}, torch.bfloat16: {"rtol": 2e-2, "atol": 2e-2}}
 DTYPES = [torch.float32, torch.bfloat16]
+IN_REGISTERS, ON_MATRIX_UNITS = False, True
 SIZES = [1, 3, 4, 5, 511, 512, 513, 100_003]
 
 
@@ -216,6 +220,31 @@ def floor_of(lengths: list[int]) -> float:
     return 1.0 if max(lengths) == 1 else 1e-3
 
 
+PRODUCTS = [(torch.float32, IN_REGISTERS), (torch.bfloat16, IN_REGISTERS), (torch.bfloat16, ON_MATRIX_UNITS)]
+
+
+def multiply_on(tiles: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let attention of a dtype multiply on matrix units, or in registers though there are such units."""
+    library = compiling.load()
+    assert library is not None
+    if tiles and not calls.has_tiles(library, dtype):
+        pytest.skip("needs matrix units")
+    assert calls._compiled is not None
+    monkeypatch.setitem(calls._compiled, dtype, calls.Kernels(library, dtype, tiles))
+
+
+def test_matrix_units_are_used_where_pytorch_finds_them() -> None:
+    library = compiling.load()
+    assert library is not None
+    found = torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx()
+    assert calls.has_tiles(library, torch.bfloat16) == found
+    assert not calls.has_tiles(library, torch.float32)
+    assert calls._compiled is not None
+    assert calls._compiled[torch.bfloat16]._attend.__name__ == (
+        "attend_bfloat16_tiles" if found else "attend_bfloat16"
+    )
+
+
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bool]]:
     """Count the kernels' calls, with and without kernels in use."""
@@ -225,12 +254,12 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bool]]:
     return used
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "tiles"), PRODUCTS)
 @pytest.mark.parametrize("p", [0.0, 0.1])
 @pytest.mark.parametrize("holes", [True, False])
 @pytest.mark.parametrize("one_query", [True, False])
 @pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5)])
+@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5), (2, 72)])
 def test_attention(
     lengths: list[int],
     heads: int,
@@ -239,8 +268,11 @@ def test_attention(
     holes: bool,
     p: float,
     dtype: torch.dtype,
+    tiles: bool,
     counts: Counter[tuple[str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    multiply_on(tiles, dtype, monkeypatch)
     layout = PackedLayout.from_mask(masks(lengths, max(lengths), holes))
     queries = len(lengths) if one_query else layout.tokens
     query, outer = (torch.randn(queries, heads, size).to(dtype) for _ in range(2))
@@ -272,12 +304,12 @@ def test_of_long_rows_two_numbers_a_query_are_kept(length: int, kept: int) -> No
 TERMS = [(True, True), (True, False), (False, True)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "tiles"), PRODUCTS)
 @pytest.mark.parametrize("p", [0.0, 0.1])
 @pytest.mark.parametrize("one_query", [True, False])
 @pytest.mark.parametrize("terms", TERMS, ids=["both", "c2p", "p2c"])
 @pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5)])
+@pytest.mark.parametrize(("heads", "size"), [(4, 16), (3, 5), (2, 72)])
 def test_disentangled_attention(
     lengths: list[int],
     heads: int,
@@ -286,8 +318,11 @@ def test_disentangled_attention(
     one_query: bool,
     p: float,
     dtype: torch.dtype,
+    tiles: bool,
     counts: Counter[tuple[str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    multiply_on(tiles, dtype, monkeypatch)
     mask = masks(lengths, max(lengths) + 2, holes=True).roll(2, dims=1)
     mask[-1, 0] = 1  # a row whose first token is not the first of its window
     layout = PackedLayout.from_mask(mask)
@@ -338,15 +373,79 @@ def test_softmax_at_its_ends(dtype: torch.dtype) -> None:
         assert found.isnan().all()
 
 
-def test_scores_beside_a_wrong_one_are_right() -> None:
-    layout = PackedLayout.from_mask(masks([4, 4], 4, holes=False))
-    x = torch.randn(8, 2, 4)
-    broken = x.clone()
-    broken[:4] = math.nan
-    found, _ = grouped_attention(broken, broken, broken, layout)
-    wanted, _ = grouped_attention(x, x, x, layout)
-    assert found[:4].isnan().all()
-    assert torch.equal(found[4:], wanted[4:])
+@pytest.mark.parametrize(("dtype", "tiles"), PRODUCTS)
+@pytest.mark.parametrize("positions", [True, False])
+def test_what_is_beside_a_wrong_row_is_right(
+    positions: bool, dtype: torch.dtype, tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of numbers that are none leave nothing behind in the memory where the next rows are computed."""
+    multiply_on(tiles, dtype, monkeypatch)
+    layout = PackedLayout.from_mask(masks([70, 37, 5, 1], 70, holes=False))
+    x, outer = torch.randn(layout.tokens, 2, 24).to(dtype), torch.randn(layout.tokens, 48).to(dtype)
+    tables = [torch.randn(139, 2, 24).to(dtype) for _ in range(2)]
+
+    def compute(x: Tensor) -> list[Tensor]:
+        own = [x.clone().requires_grad_() for _ in range(3)]
+        if positions:
+            result, _ = disentangled_attention(*own, *tables, layout, dropout_prob=0.0)
+        else:
+            result, _ = grouped_attention(*own, layout)
+        return [result.detach(), *torch.autograd.grad(result, own, outer)]
+
+    wanted, broken = compute(x), x.clone()
+    broken[:70] = math.nan
+    for found, right in zip(compute(broken), wanted, strict=True):
+        assert found[:70].isnan().all()
+        assert torch.equal(found[70:], right[70:])
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_matrix_units_are_as_exact_as_plain_operations(positions: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against doubles, errors of the context and of each gradient are at most a quarter above the plain form's."""
+    multiply_on(ON_MATRIX_UNITS, torch.bfloat16, monkeypatch)
+    layout = PackedLayout.from_mask(masks([100, 99, 64, 17], 100, holes=True))
+    shapes = [(layout.tokens, 4, 32)] * 3 + [(199, 4, 32)] * (2 if positions else 0)
+    given = [torch.randn(shape).bfloat16() for shape in shapes]
+    outer = torch.randn(layout.tokens, 128).bfloat16()
+
+    def compute(dtype: torch.dtype) -> list[Tensor]:
+        own = [each.to(dtype).requires_grad_() for each in given]
+        attend = disentangled_attention if positions else grouped_attention
+        result, _ = attend(*own, layout, dropout_prob=0.0)  # type: ignore[operator]
+        return [result.detach(), *torch.autograd.grad(result, own, outer.to(dtype))]
+
+    exact = compute(torch.float64)
+    for found, plain, wanted in zip(*both_ways(lambda: compute(torch.bfloat16)), exact, strict=True):
+        assert (found - wanted).norm() <= 1.25 * (plain - wanted).norm()
+
+
+UNITS = """
+struct Units { char bytes[64]; };
+extern "C" void set_up(const Units* units) { asm volatile("ldtilecfg %0" ::"m"(*units)); }
+extern "C" void look_at(Units* units) { asm volatile("sttilecfg %0" : "=m"(*units)); }
+"""
+
+
+def test_matrix_units_are_left_as_they_were_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library may remember how it has set a thread's units up, and not look again."""
+    multiply_on(ON_MATRIX_UNITS, torch.bfloat16, monkeypatch)
+    (tmp_path / "units.cpp").write_text(UNITS)
+    command = ["g++", "-shared", "-fPIC", str(tmp_path / "units.cpp"), "-o", str(tmp_path / "units.so")]
+    subprocess.run(command, check=True)
+    units = ctypes.CDLL(str(tmp_path / "units.so"))
+    layout = PackedLayout.from_mask(masks([20, 3], 20, holes=False))
+    x = [torch.randn(layout.tokens, 2, 16).bfloat16().requires_grad_() for _ in range(3)]
+    small_tiles = bytes([1]) + bytes(15) + bytes([12, 0] * 8) + bytes(16) + bytes([3] * 8) + bytes(8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for wanted in (small_tiles, bytes(64)):
+        units.set_up(wanted)
+        context, _ = grouped_attention(*x, layout)
+        torch.autograd.grad(context.sum(), x)
+        found = ctypes.create_string_buffer(64)
+        units.look_at(found)
+        assert found.raw == wanted
+    torch.set_num_threads(before)
 
 
 SMALL = {
@@ -432,11 +531,12 @@ def test_a_model_learns_the_same(name: str, counts: Counter[tuple[str, bool]]) -
     assert set(counts) == {(method, True) for method in expected}
 
 
-def test_threads_do_not_change_a_bit() -> None:
-    x, norm = torch.randn(200, 768), nn.LayerNorm(768).requires_grad_(False)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_do_not_change_a_bit(dtype: torch.dtype) -> None:
+    x, norm = torch.randn(200, 768).to(dtype), nn.LayerNorm(768).requires_grad_(False).to(dtype)
     layout = PackedLayout.from_mask(masks([30, 29, 17, 4] * 5, 30, holes=True))
-    tokens = [torch.randn(layout.tokens, 4, 16, requires_grad=True) for _ in range(3)]
-    tables = [torch.randn(59, 4, 16, requires_grad=True) for _ in range(2)]
+    tokens = [torch.randn(layout.tokens, 4, 16).to(dtype).requires_grad_() for _ in range(3)]
+    tables = [torch.randn(59, 4, 16).to(dtype).requires_grad_() for _ in range(2)]
     before = torch.get_num_threads()
     found = []
     for threads in (1, 3):

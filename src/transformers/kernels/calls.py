@@ -78,9 +78,10 @@ class Kernels:
     Args:
         library: What has them.
         dtype: float32 or bfloat16.
+        tiles: Whether attention multiplies on matrix units: where `has_tiles` says so.
     """
 
-    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype, tiles: bool = False) -> None:
         name = _NAMES[dtype]
         self._drop = library[f"drop_{name}"]
         self._drop.argtypes = [ARRAY, ARRAY, INT, *_MASK]
@@ -88,9 +89,10 @@ class Kernels:
         self._norm.argtypes = [*(ARRAY,) * 5, ctypes.c_float, *(ARRAY,) * 4, INT, INT, *_MASK]
         self._norm_backward = library[f"residual_norm_backward_{name}"]
         self._norm_backward.argtypes = [*(ARRAY,) * 7, INT, INT, *_MASK]
-        self._attend = library[f"attend_{name}"]
+        attention = f"{name}_tiles" if tiles else name
+        self._attend = library[f"attend_{attention}"]
         self._attend.argtypes = [ARRAY] * 9
-        self._attend_backward = library[f"attend_backward_{name}"]
+        self._attend_backward = library[f"attend_backward_{attention}"]
         self._attend_backward.argtypes = [ARRAY] * 14
         self._times_slope = library["times_slope"]
         self._times_slope.argtypes = [*(ARRAY,) * 4, INT]
@@ -217,6 +219,12 @@ class Kernels:
         return found
 
 
+def has_tiles(library: ctypes.CDLL, dtype: torch.dtype) -> bool:
+    """Say whether attention of a dtype can multiply on the processor's matrix units, for which the system is asked."""
+    library.has_tiles.restype = ctypes.c_bool
+    return dtype == torch.bfloat16 and bool(library.has_tiles())
+
+
 _compiled: dict[torch.dtype, Kernels] | None = None  # None before the first attempt
 _in_use = False
 
@@ -233,7 +241,9 @@ def use_kernels(wanted: bool = True) -> bool:
     global _compiled, _in_use
     if wanted and _compiled is None:
         library = compiling.load()
-        _compiled = {} if library is None else {dtype: Kernels(library, dtype) for dtype in _NAMES}
+        _compiled = (
+            {} if library is None else {dtype: Kernels(library, dtype, has_tiles(library, dtype)) for dtype in _NAMES}
+        )
     _in_use = wanted and bool(_compiled)
     return _in_use
 

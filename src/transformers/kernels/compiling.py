@@ -28,7 +28,7 @@ logger = logging.get_logger(__name__)
 FOLDER = "kernels"
 _SOURCES = Path(__file__).parent
 # Each source, and whether a product and a sum may be rounded once: where matrices are multiplied it is twice as fast.
-_CONTRACTION = {"elementwise.cpp": "off", "attention.cpp": "fast"}
+_CONTRACTION = {"attention.cpp": "fast", "attention_tiles.cpp": "fast", "elementwise.cpp": "off"}
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 _NEEDED = "GOMP_parallel"  # of the OpenMP library that PyTorch has loaded: a second one would have threads of its own
 

@@ -2,7 +2,8 @@
 
 What it computes is said by the plain forms, `transformers.layers.attention.grouped_attention` and
 `transformers.models.deberta_v2.disentangled_attention.disentangled_attention`, dropout's draws included. Products are
-in fp32 whatever the dtype. For the gradient probabilities are kept, or of long rows two numbers a query.
+in fp32 whatever the dtype; of bfloat16 on a processor with matrix units for it, both sides are rounded as the plain
+forms round them. For the gradient probabilities are kept, or of long rows two numbers a query.
 
 Letters in shapes: ``T`` packed tokens, ``H`` heads, ``d`` size of a head, ``Q`` queries: ``T``, or one a row.
 """
