@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import platform
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -446,6 +447,35 @@ def test_matrix_units_are_left_as_they_were_set_up(tmp_path: Path, monkeypatch: 
         units.look_at(found)
         assert found.raw == wanted
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("processor", ["x86-64-v2", "x86-64-v3"])
+def test_narrower_vectors(processor: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled for processors with vectors of 4 and of 8 numbers."""
+    if platform.machine() != "x86_64" or torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        pytest.skip("needs an x86 processor that has them")
+    flags = tuple(flag.replace("native", processor) for flag in compiling._FLAGS)
+    monkeypatch.setattr(compiling, "_FLAGS", flags)
+    library = compiling.load()
+    assert library is not None
+    assert not calls.has_tiles(library, torch.bfloat16)
+    monkeypatch.setattr(calls, "_compiled", {dtype: calls.Kernels(library, dtype)})
+    for rows, width in ((1, 8), (3, 20), (40, 768), (5, 1025)):
+        test_residual_norm(rows, width, True, dtype)
+    layout = PackedLayout.from_mask(masks([70, 33, 16, 5, 1], 70, holes=True))
+    for heads, size in ((4, 16), (3, 5)):
+        given = [torch.randn(layout.tokens, heads, size).to(dtype) for _ in range(3)]
+        tables = [torch.randn(139, heads, size).to(dtype) for _ in range(2)]
+        outer = torch.randn(layout.tokens, heads * size).to(dtype)
+
+        def compute(given: list[Tensor] = given, tables: list[Tensor] = tables, outer: Tensor = outer) -> list[Tensor]:
+            own = [each.clone().requires_grad_() for each in (*given, *tables)]
+            plain, _ = grouped_attention(*own[:3], layout, dropout_prob=0.1)
+            placed, _ = disentangled_attention(*own, layout, dropout_prob=0.1)  # type: ignore[call-arg]
+            return [plain.detach(), placed.detach(), *torch.autograd.grad(plain + placed, own, outer)]
+
+        check_close(compute, dtype)
 
 
 SMALL = {

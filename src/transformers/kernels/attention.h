@@ -43,7 +43,7 @@ void attend(const Batch& batch, const T* query, const T* key, const T* value, co
             if (sums) std::memcpy(sums + 2 * ((head.row.query + first + i) * batch.heads + h), sides, sizeof sides);
             if (probabilities) {
               T* place = probabilities + head.kept(first + i);
-              for (int64_t j = 0; j < head.length; ++j) store(place[j], score[j]);
+              for (int64_t j = 0; j < head.length; j += WIDTH) store(place, j, head.length, load(score + j));
             }
             head.draw_factors(first + i);
             for (int64_t j = 0; j < head.length; ++j) score[j] *= head.factor[j];
@@ -116,7 +116,7 @@ struct HeadGradients {
         head.soften(p, sides[0], sides[1], true);
       } else {
         const T* place = kept.probabilities + head.kept(first + i);
-        for (int64_t j = 0; j < length; ++j) p[j] = widen(place[j]);
+        for (int64_t j = 0; j < length; j += WIDTH) store(p + j, load(place, j, length));
       }
       head.draw_factors(first + i);
       for (int64_t j = 0; j < length; ++j) dropped[j] = p[j] * factor[j];

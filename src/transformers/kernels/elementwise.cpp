@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "numbers.h"
+#include "scratch.h"
+#include "vectors.h"
 
 namespace {
 
@@ -22,42 +23,64 @@ void drop(const T* x, T* result, int64_t number, Dropout dropout) {
   }
 }
 
+// Rows of fp32 that a thread keeps from call to call, of whole vectors.
+class Lines {
+ public:
+  explicit Lines(int64_t width) : numbers(whole_vectors(width)), scratch(own_memory(), MOST * Scratch::bytes<float>(numbers)) {}
+
+  float* empty() { return scratch.cut<float>(numbers); }
+
+  template <class T>
+  float* of(const T* x, int64_t width) {
+    float* line = empty();
+    for (int64_t i = 0; i < width; i += WIDTH) store(line + i, x ? load(x, i, width) : Vector{});
+    return line;
+  }
+
+ private:
+  static constexpr int64_t MOST = 5;
+  static Memory& own_memory() {
+    static thread_local Memory memory;
+    return memory;
+  }
+  int64_t numbers;
+  Scratch scratch;
+};
+
 // LayerNorm (Ba et al., 2016, equation 4) of dropout(x + x_bias) + residual; `x_bias` may be null. `sum`, `mean` and
-// `scale` are for the gradient; where it is not wanted they are null, and a sum stands where its result is put then.
+// `scale` are for the gradient, and null where it is not wanted.
 template <class T>
 void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weight, const T* bias, float epsilon,
                    T* result, T* sum, float* mean, float* scale, int64_t rows, int64_t width, Dropout dropout) {
-#pragma omp parallel for schedule(static) if (rows * width > FEW)
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t start = row * width;
-    T* own = (sum ? sum : result) + start;
-    float total = 0;
-    for (int64_t first = 0; first < width; first += BLOCK) {
-      float factor[BLOCK];
-      const int64_t count = std::min(BLOCK, width - first), at = start + first;
-      dropout.factors(at, count, factor);
-      float shifted[BLOCK];
-      if (x_bias)
-        for (int64_t i = 0; i < count; ++i) shifted[i] = widen(x[at + i]) + widen(x_bias[first + i]);
-      else
-        for (int64_t i = 0; i < count; ++i) shifted[i] = widen(x[at + i]);
-#pragma omp simd reduction(+ : total)
-      for (int64_t i = 0; i < count; ++i) {
-        store(own[first + i], shifted[i] * factor[i] + widen(residual[at + i]));
-        total += widen(own[first + i]);
+#pragma omp parallel if (rows * width > FEW)
+  {
+    Lines lines(width);
+    const float *weights = lines.of(weight, width), *biases = lines.of(bias, width), *x_biases = lines.of(x_bias, width);
+    float *own = lines.empty(), *factor = lines.empty();
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t start = row * width;
+      dropout.factors(start, width, factor);
+      Vector all{}, squares{};
+      for (int64_t i = 0; i < width; i += WIDTH) {
+        const Vector shifted = load(x + start, i, width) + load(x_biases + i);
+        const Vector found = shifted * load(factor + i) + load(residual + start, i, width);
+        if (sum) store(sum + start, i, width, found);
+        const Vector kept = rounded(found, x);
+        store(own + i, kept);
+        all += kept;
       }
+      const float middle = total(all) / width;
+      for (int64_t i = 0; i < width; i += WIDTH) {
+        const Vector distance = load(own + i) - middle;
+        squares += distance * distance;
+      }
+      const float behind = float((WIDTH - width % WIDTH) % WIDTH) * middle * middle;  // of the zeros behind the row
+      const float inverse = 1 / std::sqrt((total(squares) - behind) / width + epsilon);
+      if (sum) mean[row] = middle, scale[row] = inverse;
+      for (int64_t i = 0; i < width; i += WIDTH)
+        store(result + start, i, width, (load(own + i) - middle) * inverse * load(weights + i) + load(biases + i));
     }
-    const float middle = total / width;
-    float squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t i = 0; i < width; ++i) {
-      const float distance = widen(own[i]) - middle;
-      squares += distance * distance;
-    }
-    const float inverse = 1 / std::sqrt(squares / width + epsilon);
-    if (sum) mean[row] = middle, scale[row] = inverse;
-    for (int64_t i = 0; i < width; ++i)
-      store(result[start + i], (widen(own[i]) - middle) * inverse * widen(weight[i]) + widen(bias[i]));
   }
 }
 
@@ -65,30 +88,29 @@ void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weig
 template <class T>
 void residual_norm_backward(const T* gradient, const T* sum, const float* mean, const float* scale, const T* weight,
                             T* of_x, T* of_residual, int64_t rows, int64_t width, Dropout dropout) {
-#pragma omp parallel for schedule(static) if (rows * width > FEW)
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t start = row * width;
-    const T *own = sum + start, *outer = gradient + start;
-    const float middle = mean[row], inverse = scale[row];
-    float plain = 0, along = 0;
-#pragma omp simd reduction(+ : plain, along)
-    for (int64_t i = 0; i < width; ++i) {
-      const float inner = widen(outer[i]) * widen(weight[i]);
-      plain += inner;
-      along += inner * ((widen(own[i]) - middle) * inverse);
-    }
-    plain /= width;
-    along /= width;
-    for (int64_t first = 0; first < width; first += BLOCK) {
-      float factor[BLOCK];
-      const int64_t count = std::min(BLOCK, width - first), at = start + first;
-      dropout.factors(at, count, factor);
-      for (int64_t i = 0; i < count; ++i) {
-        const float normal = (widen(own[first + i]) - middle) * inverse;
-        const float inner = widen(outer[first + i]) * widen(weight[first + i]);
-        const float found = (inner - plain - normal * along) * inverse;
-        store(of_residual[at + i], found);
-        store(of_x[at + i], found * factor[i]);
+#pragma omp parallel if (rows * width > FEW)
+  {
+    Lines lines(width);
+    const float* weights = lines.of(weight, width);
+    float *inner = lines.empty(), *normal = lines.empty(), *factor = lines.empty();
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t start = row * width;
+      const float middle = mean[row], inverse = scale[row];
+      Vector all{}, all_along{};
+      for (int64_t i = 0; i < width; i += WIDTH) {
+        const Vector here = load(gradient + start, i, width) * load(weights + i);
+        const Vector place = (load(sum + start, i, width) - middle) * inverse;
+        store(inner + i, here), store(normal + i, place);
+        all += here;
+        all_along += here * place;
+      }
+      const float plain = total(all) / width, along = total(all_along) / width;
+      dropout.factors(start, width, factor);
+      for (int64_t i = 0; i < width; i += WIDTH) {
+        const Vector found = (load(inner + i) - plain - load(normal + i) * along) * inverse;
+        store(of_residual + start, i, width, found);
+        store(of_x + start, i, width, found * load(factor + i));
       }
     }
   }

@@ -97,12 +97,12 @@ struct Head {
     for (float** each : {&of_q, &of_k, &of_v}) *each = scratch.cut<float>(most * width);
     skewed = scratch.cut<float>(Products::FEW * broad);
     allowed = scratch.cut<float>(most);
-    factor = scratch.cut<float>(most + BLOCK);
+    factor = scratch.cut<float>(most);
   }
 
   int64_t bytes() const {
     const int64_t some = Scratch::bytes<float>(QUERIES * broad), tokens = Scratch::bytes<float>(most * width);
-    const int64_t rest = Scratch::bytes<float>(Products::FEW * broad) + Scratch::bytes<float>(2 * most + BLOCK) + LINE;
+    const int64_t rest = Scratch::bytes<float>(Products::FEW * broad) + 2 * Scratch::bytes<float>(most);
     return Products::bytes(QUERIES, broad) + 4 * Tokens::bytes(most, size) + 3 * some + 3 * tokens + rest;
   }
 
@@ -128,7 +128,8 @@ struct Head {
   void write(const float* rows, int64_t start, int64_t count, float times, T* x) const {
     for (int64_t t = 0; t < count; ++t) {
       T* to = x + ((start + t) * batch.heads + number) * size;
-      for (int64_t i = 0; i < size; ++i) store(to[i], rows[t * width + i] * times);
+      for (int64_t i = 0; i < size; i += WIDTH) store(to, i, size, load(rows + t * width + i) * times);
+      for (int64_t i = 0; i < size; i += LINE / int64_t(sizeof(T))) __builtin_prefetch(to + size + i, 1);  // next head
     }
   }
 
@@ -183,9 +184,7 @@ struct Head {
   // What dropout multiplies a query's probabilities by.
   void draw_factors(int64_t query) {
     const Dropout dropout{batch.seeds[row.group], batch.lowest, batch.kept};
-    const int64_t start = row.first + number * row.head_step + query * length;
-    for (int64_t first = 0; first < length; first += BLOCK)
-      dropout.factors(start + first, std::min(BLOCK, length - first), factor + first);
+    dropout.factors(row.first + number * row.head_step + query * length, length, factor);
   }
 };
 

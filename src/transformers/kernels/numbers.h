@@ -53,8 +53,14 @@ struct Dropout {
 
   bool keeps_all() const { return lowest == INT16_MIN; }
 
-  // Factors of `count` elements, at most a block, from element `first` on; up to a whole vector of them.
+  // Factors of `count` elements from element `first` on; up to a whole vector of them.
   void factors(int64_t first, int64_t count, float* factor) const {
+    for (int64_t done = 0; done < count; done += BLOCK)
+      block(first + done, std::min(BLOCK, count - done), factor + done);
+  }
+
+ private:
+  void block(int64_t first, int64_t count, float* factor) const {
     if (keeps_all()) {
       std::fill_n(factor, whole_vectors(count), 1.0f);
       return;
