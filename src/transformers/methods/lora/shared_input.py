@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...layers import half_products
 from ...layers.half_products import apply_linear
 from ...layers.hooks import is_hooked
 from .layers import LoraLinear
@@ -84,10 +85,12 @@ def apply_layers(x: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
 def _is_overwritable(layer: LoraLinear, result: Tensor) -> bool:
     """Say whether a base's product may be added to in place: nobody else needs it, nor what it is a view of.
 
-    Autocast leaves operations in place as they are, so under it the factors' dtypes would differ.
+    Autocast leaves operations in place as they are, so under it the factors' dtypes would differ; and so does what
+    computes products of halves in fp32.
     """
-    plain = type(layer) is LoraLinear and result.device.type == "cpu" and result.dtype == torch.float32
-    return plain and not torch.is_autocast_enabled("cpu")
+    if torch.is_autocast_enabled("cpu") or half_products.multiplies_slowly(result.dtype):
+        return False
+    return type(layer) is LoraLinear and result.device.type == "cpu"
 
 
 def _plain_update(layer: nn.Module) -> LoraUpdate | None:
