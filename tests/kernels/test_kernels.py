@@ -138,6 +138,21 @@ def test_residual_norm(rows: int, width: int, bias: bool, dtype: torch.dtype) ->
         torch.testing.assert_close(found / scale, wanted / scale, **CLOSE[dtype])
 
 
+@pytest.mark.parametrize("width", [20, 32, 1031])
+def test_the_norm_of_numbers_far_from_zero(width: int) -> None:
+    """The variance is that of the distances to the mean, which are 1/1000 of it; against doubles."""
+    norm, x, outer = nn.LayerNorm(width).requires_grad_(False), torch.randn(7, width), torch.randn(7, width)
+    residual = 1000 + torch.randn(7, width)
+
+    def compute(dtype: torch.dtype) -> list[Tensor]:
+        own = [each.to(dtype).requires_grad_() for each in (x, residual)]
+        result = residual_norm(own[0], own[1], nn.Identity(), Dropout(0.0), norm.to(dtype))
+        return [result.detach(), *torch.autograd.grad(result, own, outer.to(dtype))]
+
+    for found, wanted in zip(compute(torch.float32), compute(torch.float64), strict=True):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-3)
+
+
 def _trained_norm(dense: nn.Linear, norm: nn.LayerNorm) -> nn.Module:
     norm.requires_grad_()
     return dense

@@ -26,10 +26,12 @@ void drop(const T* x, T* result, int64_t number, Dropout dropout) {
 // Rows of fp32 that a thread keeps from call to call, of whole vectors.
 class Lines {
  public:
-  explicit Lines(int64_t width) : numbers(whole_vectors(width)), scratch(own_memory(), MOST * Scratch::bytes<float>(numbers)) {}
+  explicit Lines(int64_t width)
+      : numbers(whole_vectors(width)), scratch(own_memory(), MOST * Scratch::bytes<float>(numbers)) {}
 
   float* empty() { return scratch.cut<float>(numbers); }
 
+  // Of an array that may be null: zeros then, which are also behind it.
   template <class T>
   float* of(const T* x, int64_t width) {
     float* line = empty();
@@ -47,6 +49,18 @@ class Lines {
   Scratch scratch;
 };
 
+inline float squared_distances(const float* x, int64_t width, float middle) {
+  Vector squares{};
+  int64_t i = 0;
+  for (; i + WIDTH <= width; i += WIDTH) {
+    const Vector distance = load(x + i) - middle;
+    squares += distance * distance;
+  }
+  float sum = total(squares);
+  for (; i < width; ++i) sum += (x[i] - middle) * (x[i] - middle);
+  return sum;
+}
+
 // LayerNorm (Ba et al., 2016, equation 4) of dropout(x + x_bias) + residual; `x_bias` may be null. `sum`, `mean` and
 // `scale` are for the gradient, and null where it is not wanted.
 template <class T>
@@ -61,7 +75,7 @@ void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weig
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t start = row * width;
       dropout.factors(start, width, factor);
-      Vector all{}, squares{};
+      Vector all{};
       for (int64_t i = 0; i < width; i += WIDTH) {
         const Vector shifted = load(x + start, i, width) + load(x_biases + i);
         const Vector found = shifted * load(factor + i) + load(residual + start, i, width);
@@ -71,12 +85,7 @@ void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weig
         all += kept;
       }
       const float middle = total(all) / width;
-      for (int64_t i = 0; i < width; i += WIDTH) {
-        const Vector distance = load(own + i) - middle;
-        squares += distance * distance;
-      }
-      const float behind = float((WIDTH - width % WIDTH) % WIDTH) * middle * middle;  // of the zeros behind the row
-      const float inverse = 1 / std::sqrt((total(squares) - behind) / width + epsilon);
+      const float inverse = 1 / std::sqrt(squared_distances(own, width, middle) / width + epsilon);
       if (sum) mean[row] = middle, scale[row] = inverse;
       for (int64_t i = 0; i < width; i += WIDTH)
         store(result + start, i, width, (load(own + i) - middle) * inverse * load(weights + i) + load(biases + i));
