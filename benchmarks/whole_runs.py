@@ -3,8 +3,8 @@
 Both sides fine-tune the converted MiniLM with LoRA on MRPC and on 10,000 sentences of SST-2: starting Python,
 importing, tokenising (nothing cached), training, a checkpoint where it is due, saving, evaluating. Both have the same
 threads, batches and precision. Runs alternate until the time is up; ratios are those of the medians. The result is
-`results/whole_runs.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and both environments
-(bash scripts/test.sh makes them)::
+`results/whole_runs.json`, of bf16 `whole_runs_bf16.json`. Needs the GLUE data (LORA_SHARED_DATA or ../shared/data) and
+both environments (bash scripts/test.sh makes them)::
 
     .venv/bin/python benchmarks/whole_runs.py [--minutes 10] [--threads 2] [--dtype fp32] [--examples 10000]
 """
@@ -25,7 +25,8 @@ from glue_parity import glue_folder, model_folder, run_glue_command
 from other_side import REFERENCE, ROOT
 from transformers.training.environment import describe_environment
 
-RESULTS = ROOT / "benchmarks" / "results" / "whole_runs.json"
+FOLDER = ROOT / "benchmarks" / "results"
+RESULTS = {"fp32": FOLDER / "whole_runs.json", "bf16": FOLDER / "whole_runs_bf16.json"}
 SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 32,
@@ -146,7 +147,8 @@ def show(runs: list[dict[str, Any]]) -> None:
 
 def write(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """Write all runs and their medians; what is there of other tasks stays."""
-    before = json.loads(RESULTS.read_text())["runs"] if RESULTS.is_file() else []
+    result = RESULTS[options.dtype]
+    before = json.loads(result.read_text())["runs"] if result.is_file() else []
     runs = [run for run in before if run["task"] not in options.tasks] + runs
     versions = subprocess.run(
         [
@@ -168,7 +170,7 @@ def write(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
         "upstream": dict(zip(("transformers", "peft", "torch"), versions.stdout.split()[-3:], strict=True)),
         "environment": describe_environment(),
     }
-    RESULTS.write_text(json.dumps(record, indent=2) + "\n")
+    result.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
