@@ -128,31 +128,20 @@ struct HeadGradients {
 
   void through_position_key(int64_t first, int64_t count, float* of_table) {
     if (!wanted.query && !of_table) return;
-    const Products& products = head.products;
-    const int64_t width = head.width;
     for (int64_t sub = 0; sub < count; sub += Products::FEW) {
       const int64_t few = std::min(Products::FEW, count - sub), distances = head.length + few - 1;
       const int64_t columns = whole_vectors(distances), at = head.first_distance(first + sub + few - 1, 0);
       std::fill_n(head.skewed, few * columns, 0.0f);
       for (int64_t i = 0; i < few; ++i)
-        std::copy_n(head.of_scores + (sub + i) * head.keys, head.length,
-                    head.skewed + i * columns + few - 1 - i);
-      if (wanted.query) {
-        const auto left = products.left(head.skewed, columns, few, distances);
-        const auto right = head.position_key.right(head.number, at);
-        products.multiply(left, right, head.of_q + sub * width, width, few, distances, width, true);
-      }
-      if (of_table) {
-        const auto left = products.turned_left(head.skewed, columns, distances, few);
-        products.multiply(left, head.q.right(first + sub), of_table + at * width, width, distances, few, width, true);
-      }
+        std::copy_n(head.of_scores + (sub + i) * head.keys, head.length, head.skewed + i * columns + few - 1 - i);
+      float* of_queries = wanted.query ? head.of_q + sub * head.width : nullptr;
+      through_distances(few, distances, head.q.right(first + sub), of_queries,
+                        head.position_key.right(head.number, at), of_table ? of_table + at * head.width : nullptr);
     }
   }
 
   void through_position_query(int64_t first, int64_t count, float* of_table) {
     if (!wanted.key && !of_table) return;
-    const Products& products = head.products;
-    const int64_t width = head.width;
     for (int64_t sub = 0; sub < head.length; sub += Products::FEW) {
       const int64_t few = std::min(Products::FEW, head.length - sub), distances = count + few - 1;
       const int64_t columns = whole_vectors(distances), at = head.first_distance(first + count - 1, sub);
@@ -160,15 +149,24 @@ struct HeadGradients {
       for (int64_t i = 0; i < count; ++i)
         for (int64_t j = 0; j < few; ++j)
           head.skewed[j * columns + count - 1 - i + j] = head.of_scores[i * head.keys + sub + j];
-      if (wanted.key) {
-        const auto left = products.left(head.skewed, columns, few, distances);
-        const auto right = head.position_query.right(head.number, at);
-        products.multiply(left, right, head.of_k + sub * width, width, few, distances, width, true);
-      }
-      if (of_table) {
-        const auto left = products.turned_left(head.skewed, columns, distances, few);
-        products.multiply(left, head.k.right(sub), of_table + at * width, width, distances, few, width, true);
-      }
+      float* of_keys = wanted.key ? head.of_k + sub * head.width : nullptr;
+      through_distances(few, distances, head.k.right(sub), of_keys,
+                        head.position_query.right(head.number, at), of_table ? of_table + at * head.width : nullptr);
+    }
+  }
+
+  // From the gradient of the products of a few tokens with distances, which is in `skewed`, to those of both sides.
+  void through_distances(int64_t few, int64_t distances, typename Products::Right tokens, float* of_tokens,
+                         typename Products::Right table, float* of_table) {
+    const Products& products = head.products;
+    const int64_t width = head.width, columns = whole_vectors(distances);
+    if (of_tokens) {
+      const auto left = products.left(head.skewed, columns, few, distances);
+      products.multiply(left, table, of_tokens, width, few, distances, width, true);
+    }
+    if (of_table) {
+      const auto left = products.turned_left(head.skewed, columns, distances, few);
+      products.multiply(left, tokens, of_table, width, distances, few, width, true);
     }
   }
 };

@@ -69,7 +69,8 @@ void residual_norm(const T* x, const T* x_bias, const T* residual, const T* weig
 #pragma omp parallel if (rows * width > FEW)
   {
     Lines lines(width);
-    const float *weights = lines.of(weight, width), *biases = lines.of(bias, width), *x_biases = lines.of(x_bias, width);
+    const float *weights = lines.of(weight, width), *biases = lines.of(bias, width);
+    const float* x_biases = lines.of(x_bias, width);
     float *own = lines.empty(), *factor = lines.empty();
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; ++row) {

@@ -94,13 +94,13 @@ class Floats {
   static int64_t bytes(int64_t, int64_t) { return 0; }
   Floats(Scratch&, int64_t, int64_t) {}
 
-  // Of what is computed in fp32: (rows, depth), or the transpose of (depth, rows). Rows are `step` apart, whole vectors,
-  // with zeros behind.
+  // Of what is computed in fp32: (rows, depth), or the transpose of (depth, rows). Rows are `step` apart, of whole
+  // vectors, with zeros behind.
   Left left(const float* x, int64_t step, int64_t, int64_t) const { return {x, step, 1}; }
   Left turned_left(const float* x, int64_t step, int64_t, int64_t) const { return {x, 1, step}; }
 
-  // C = A B, or C += A B: (rows, depth) times (depth, columns). Rows of C are `c_row` apart. B and C have room for whole
-  // vectors of columns, C for as many rows. One function for all that call it: it takes long to compile.
+  // C = A B, or C += A B: (rows, depth) times (depth, columns). Rows of C are `c_row` apart. B and C have room for
+  // whole vectors of columns, C for as many rows. One function for all that call it: it takes long to compile.
   __attribute__((noinline)) static void multiply(Left a, Right b, float* c, int64_t c_row, int64_t rows, int64_t depth,
                                                  int64_t columns, bool add = false) {
     int64_t j = 0;

@@ -1,4 +1,4 @@
-// Vectors of the widest registers that the processor has: numbers of both dtypes as fp32, and what is made of all of them.
+// Vectors of the widest registers that the processor has: numbers of both dtypes as fp32, and what all of them make.
 
 #pragma once
 
