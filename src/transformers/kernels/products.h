@@ -82,9 +82,10 @@ class Floats {
 
     void pair() {}  // rows are a right side as they are
 
-    Left left(int64_t first) const { return {rows + first * width, width, 1}; }        // (tokens, size)
-    Right right(int64_t first) const { return {rows + first * width, width}; }         // (tokens, size)
-    Right turned() const { return {turned_rows, whole_vectors(count)}; }               // (size, tokens)
+    // (tokens, size) from a token on, on the left or the right, and (size, tokens).
+    Left left(int64_t first) const { return {rows + first * width, width, 1}; }
+    Right right(int64_t first) const { return {rows + first * width, width}; }
+    Right turned() const { return {turned_rows, whole_vectors(count)}; }
 
    private:
     int64_t size, width, count = 0;

@@ -203,7 +203,8 @@ class Halves {
   // One or two by one or two tiles of C: these are tiles 0 to 3, those of A 4 and 5, those of B 6 and 7.
   template <bool HIGH, bool WIDE>
   static void multiply_tiles(Left a, Right b, float* c, int64_t c_row, int64_t depth, bool add) {
-    const int64_t a_step = sizeof(uint16_t) * a.step, b_step = sizeof(uint32_t) * b.step, c_step = sizeof(float) * c_row;
+    const int64_t a_step = sizeof(uint16_t) * a.step, b_step = sizeof(uint32_t) * b.step;
+    const int64_t c_step = sizeof(float) * c_row;
     float *beside = c + TILE, *below = c + TILE * c_row, *last = below + TILE;
     if (add) {
       LOAD_TILE(0, c, c_step);
